@@ -1,0 +1,1 @@
+"""Hyperparameter sweeps whose only shared state is a folder."""

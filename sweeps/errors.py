@@ -1,0 +1,9 @@
+"""Errors by rank: the input is wrong, or the world failed. A failed trial is a value, not an error."""
+
+
+class InputError(ValueError):
+    """What was given is wrong: one line that names the thing and the mend (exit status 2)."""
+
+
+class WorldError(RuntimeError):
+    """The machine, the file system or the scheduler failed; running again repairs (status 1)."""

@@ -1,0 +1,107 @@
+"""The protocol by which a sweep knows a trainer, and the loading of one by its name.
+
+A sweep can search over anything that is trained epoch by epoch. What it asks of a trainer stands
+here in full; `vqvae.sweep:trainer` is one, and a second needs one module of its own.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from pydantic import BaseModel
+
+from sweeps.errors import InputError
+
+
+class Epoch(Protocol):
+    """One finished epoch, as its checkpoint carries it: yielded again, it is equal."""
+
+    @property
+    def epoch(self) -> int:
+        """Counted from 1."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Figures by name, `group/name`."""
+
+    @property
+    def timestamp(self) -> int:
+        """When the epoch ended: milliseconds since 1970."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the epoch took, validation and checkpoint included."""
+
+    @property
+    def diverged(self) -> str | None:
+        """Why going on is pointless (a loss that is not a number, say); None while all is well."""
+
+
+class Trainer(Protocol):
+    """What can be searched over. Importing its module must be light (no torch)."""
+
+    config: type[BaseModel]
+    """The configuration: a frozen pydantic model that refuses unknown keys."""
+
+    bounds: Mapping[str, tuple[float, float]]
+    """Metrics that a sweep may optimize, each with its lowest and highest value."""
+
+    def prepare(self, configs: Sequence[Any]) -> str:
+        """Look at the data before any job; make what the configuration says is to be made.
+
+        Args:
+            configs: one for each choice and each bound of the search space.
+
+        Returns:
+            The data's fingerprint: equal for equal data, wherever it lies.
+
+        Raises:
+            ValueError: a configuration cannot work on this data; the message says why.
+        """
+
+    def epochs(self, config: Any) -> int:
+        """How many epochs an uninterrupted trial has."""
+
+    def fit(
+        self,
+        config: Any,
+        folder: Path,
+        *,
+        continue_from: Path | None,
+        threads: int,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Epoch]:
+        """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
+
+        Each epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
+        `folder`, or else `continue_from`, holds a checkpoint, its row is yielded first and the
+        training goes on from there, to the same end bit for bit (CPU, same `threads`).
+        `should_stop` is asked before each epoch begins.
+        """
+
+    def illustrate(self, config: Any, folder: Path, picture: Path) -> None:
+        """Write a PNG that shows what the best model in `folder` does."""
+
+    def evaluate(self, config: Any, folder: Path) -> Mapping[str, float]:
+        """Score the best model in `folder` on the test split."""
+
+    def export(self, config: Any, folder: Path, destination: Path) -> None:
+        """Write the best model in `folder` as a program that runs without this code."""
+
+
+def load_trainer(name: str) -> Trainer:
+    """Import a trainer from its name, `module:attribute`.
+
+    Raises:
+        InputError: the name has another form, or nothing is there.
+    """
+    module, separator, attribute = name.partition(":")
+    if not separator or not module or not attribute:
+        raise InputError(f"trainer {name!r}: write it as 'module:attribute', as in 'vqvae.sweep:trainer'")
+    try:
+        return cast(Trainer, getattr(importlib.import_module(module), attribute))
+    except ModuleNotFoundError as error:
+        raise InputError(f"trainer {name!r}: no module named {error.name!r}; is it installed here?") from error
+    except AttributeError as error:
+        raise InputError(f"trainer {name!r}: module {module!r} has no {attribute!r}") from error

@@ -1,0 +1,1 @@
+"""Reading, making and checking 2-D MRI slices in the HipMRI layout."""
