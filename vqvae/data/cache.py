@@ -1,0 +1,173 @@
+"""Decoded slices on disk, ready to be mapped into memory.
+
+A split is decoded once into a folder of its own: one `.npy` a native shape (uint16, so that
+value/65535 is the scaled intensity) and an index. The folder's name is a hash of what the files
+are; a file that changes makes another folder.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqvae.data.intensity import scale
+from vqvae.data.layout import EXAMPLE, Listing, SliceFile, SplitName
+from vqvae.data.nifti import read_slice
+from vqvae.data.progress import track
+from vqvae.errors import InputError
+
+RULE = 1  # raised whenever the same file would be decoded to other numbers
+INDEX = "index.json"
+_FULL = 65535
+_BATCH = 512  # slices decoded ahead of what is written
+
+
+def cache_folder(chosen: Path | None) -> Path:
+    """Where decoded slices go: as chosen, or a job's own scratch, or the user's cache."""
+    if chosen is not None:
+        return chosen
+    if scratch := os.environ.get("TMPDIR"):
+        return Path(scratch) / f"vqvae-slices-{os.getuid()}"
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "vqvae" / "slices"
+
+
+def decoded(listing: Listing, split: SplitName, root: Path, folder: Path, *, skip: bool) -> Path:
+    """The folder of a split's decoded slices, made now unless it is there.
+
+    Processes that come together wait for the first one. Its lock is freed by the kernel when it
+    dies, and nothing half made bears the final name.
+
+    Raises:
+        InputError: a slice cannot be read and `skip` is false; or `folder` cannot be written.
+    """
+    entry = folder / f"{split}-{_key(listing, root, skip=skip)}"
+    if (entry / INDEX).is_file():
+        return entry
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(entry.with_suffix(".lock")):
+            if not (entry / INDEX).is_file():
+                _build(listing, split, entry, skip=skip)
+    except OSError as error:
+        raise InputError(
+            f"cache folder {folder} cannot be written ({error.strerror or error}); "
+            "name another with 'cache', or in $TMPDIR"
+        ) from error
+    return entry
+
+
+def _key(listing: Listing, root: Path, *, skip: bool) -> str:
+    # The root is in it because copies of unlike sets can agree in names, sizes and coarse times.
+    files = [(file.relative, file.size, file.mtime_ns) for file in listing.files]
+    text = json.dumps([RULE, str(root.resolve()), skip, files, listing.odd])
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("ab") as file:
+        # A file system without locks costs double work, not wrong data: the rename decides.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(listing: Listing, split: SplitName, entry: Path, *, skip: bool) -> None:
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    try:
+        index = _write_groups(listing, split, unfinished, skip=skip)
+        (unfinished / INDEX).write_text(json.dumps(index))
+        try:
+            unfinished.rename(entry)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_groups(
+    listing: Listing, split: SplitName, folder: Path, *, skip: bool
+) -> dict[str, Any]:
+    groups: dict[tuple[int, ...], _Group] = {}
+    skipped = [f"{name}: not named like a slice" for name in listing.odd]
+    if skipped and not skip:
+        raise InputError(f"{skipped[0]} (like {EXAMPLE}); remove it, or set on_bad_slice to 'skip'")
+    with contextlib.ExitStack() as stack:
+        results = _decode_all(listing.files)
+        what = f"decoding {split} slices"
+        for file, result in track(results, what, len(listing.files)):
+            if isinstance(result, InputError):
+                if not skip:
+                    raise result
+                skipped.append(str(result))
+                continue
+            shape = result.shape
+            if shape not in groups:
+                groups[shape] = stack.enter_context(_Group(folder, shape))
+            groups[shape].append(file, result)
+    return {
+        "groups": [groups[shape].summary() for shape in sorted(groups)],
+        "skipped": skipped,
+    }
+
+
+def _decode_all(
+    files: Sequence[SliceFile],
+) -> Iterable[tuple[SliceFile, NDArray[np.uint16] | InputError]]:
+    """Decode in order, some ahead."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for start in range(0, len(files), _BATCH):
+            batch = files[start : start + _BATCH]
+            yield from zip(batch, pool.map(_decode, batch), strict=True)
+
+
+def _decode(file: SliceFile) -> NDArray[np.uint16] | InputError:
+    try:
+        scaled, _ = scale(read_slice(file.path).pixels)
+    except InputError as error:
+        return error
+    return np.rint(scaled * _FULL).astype(np.uint16)
+
+
+class _Group:
+    """A `.npy` file that grows by a slice at a time; its header is put right at the end."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.name = "x".join(map(str, shape)) + ".npy"
+        self.names: list[tuple[int, int, int]] = []
+        self._file: BinaryIO = (folder / self.name).open("wb")
+
+    def __enter__(self) -> "_Group":
+        self._header()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # NumPy pads a header for its first axis to grow, so both have the same length.
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def _header(self) -> None:
+        fields = {"descr": "<u2", "fortran_order": False, "shape": (len(self.names), *self.shape)}
+        np.lib.format.write_array_header_1_0(self._file, fields)
+
+    def append(self, file: SliceFile, pixels: NDArray[np.uint16]) -> None:
+        self._file.write(np.ascontiguousarray(pixels, "<u2").data)
+        self.names.append((file.name.case, file.name.week, file.name.slice))
+
+    def summary(self) -> dict[str, Any]:
+        return {"file": self.name, "names": self.names}

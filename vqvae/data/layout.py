@@ -1,0 +1,167 @@
+"""The HipMRI layout: which folders and names a data set has, and who owns which slice.
+
+Every path inside a data set is made here.
+"""
+
+import itertools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from vqvae.data.nifti import inner_file, is_nifti_name
+from vqvae.errors import InputError
+
+SplitName = Literal["train", "validate", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+SLICES_FOLDER = "keras_slices_data"
+EXAMPLE = "case_004_week_0_slice_10.nii.gz"
+
+_NAME = re.compile(r"(?:case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
+
+
+@dataclass(frozen=True, order=True)
+class SliceName:
+    """Which slice: ordered by its integers, so that slice 2 comes before slice 10."""
+
+    case: int
+    week: int
+    slice: int
+
+    @property
+    def patient(self) -> int:
+        """A case is a patient; its weeks are visits of that one patient."""
+        return self.case
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """Read a file's name; None if it has another form."""
+        match = _NAME.fullmatch(name)
+        return cls(*map(int, match.groups())) if match else None
+
+    def stem(self, prefix: Literal["case", "seg"] = "case") -> str:
+        """The name of its file without a suffix."""
+        return f"{prefix}_{self.case:03}_week_{self.week}_slice_{self.slice}"
+
+
+@dataclass(frozen=True, order=True)
+class SliceFile:
+    """A slice and its file; `relative` is the path below the folder of the three splits."""
+
+    name: SliceName
+    path: Path = field(compare=False)
+    relative: str = field(compare=False)
+    size: int = field(compare=False)
+    mtime_ns: int = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One split's folder: its slices in order, and NIfTI files whose name says no slice."""
+
+    files: tuple[SliceFile, ...]
+    odd: tuple[str, ...] = ()
+
+    @property
+    def patients(self) -> tuple[int, ...]:
+        """In ascending order."""
+        return tuple(sorted({file.name.patient for file in self.files}))
+
+
+def split_folder(base: Path, split: SplitName, *, labels: bool = False) -> Path:
+    """The folder of one split's slices, or of its segmentations."""
+    return base / f"keras_slices_{'seg_' if labels else ''}{split}"
+
+
+def find_base(root: Path) -> Path:
+    """The folder that holds the three splits: `root`, or `keras_slices_data` inside it.
+
+    Raises:
+        InputError: neither holds any of them.
+    """
+    for base in (root, root / SLICES_FOLDER):
+        if any(split_folder(base, split).is_dir() for split in SPLITS):
+            return base
+    where = "holds no keras_slices_train" if root.is_dir() else "does not exist"
+    raise InputError(f"data folder {root} {where}; {_mend(root)}")
+
+
+def list_splits(root: Path) -> Mapping[SplitName, Listing]:
+    """List all three splits, by name and size alone.
+
+    Raises:
+        InputError: a folder is missing or empty, a slice is there twice, or a patient in two.
+    """
+    base = find_base(root)
+    listings = {split: list_split(base, split) for split in SPLITS}
+    check_apart(listings)
+    return listings
+
+
+def list_split(base: Path, split: SplitName) -> Listing:
+    """List one split below the folder that holds the three.
+
+    Raises:
+        InputError: the folder is missing or holds no slice, or holds one twice.
+    """
+    folder = split_folder(base, split)
+    if not folder.is_dir():
+        raise InputError(f"data folder {folder} does not exist; {_mend(base)}")
+    files, odd = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_nifti_name(entry.name):
+                name = SliceName.parse(entry.name)
+                path = inner_file(Path(entry.path)) if entry.is_dir() else Path(entry.path)
+                if name is None or not path.is_file():
+                    odd.append(f"{folder.name}/{entry.name}")
+                else:
+                    files.append(_slice_file(name, path, base))
+    if not files:
+        raise InputError(f"data folder {folder} holds no file named like {EXAMPLE}; {_mend(base)}")
+    files.sort()
+    _check_once(files)
+    return Listing(tuple(files), tuple(sorted(odd)))
+
+
+def check_apart(listings: Mapping[SplitName, Listing]) -> None:
+    """Refuse patients that are in two splits.
+
+    Raises:
+        InputError: names them.
+    """
+    owner: dict[int, SplitName] = {}
+    shared: list[str] = []
+    for split, listing in listings.items():
+        for patient in listing.patients:
+            first = owner.setdefault(patient, split)
+            if first != split:
+                shared.append(f"{patient:03} ({first} and {split})")
+    if shared:
+        raise InputError(
+            f"patients in two splits: {', '.join(shared)}; "
+            "move all slices of a patient into one, or scores on unseen patients mean nothing"
+        )
+
+
+def _slice_file(name: SliceName, path: Path, base: Path) -> SliceFile:
+    status = path.stat()
+    relative = path.relative_to(base).as_posix()
+    return SliceFile(name, path, relative, status.st_size, status.st_mtime_ns)
+
+
+def _check_once(files: list[SliceFile]) -> None:
+    for first, second in itertools.pairwise(files):
+        if first.name == second.name:
+            raise InputError(
+                f"{first.path} and {second.path} are the same slice; remove one of them"
+            )
+
+
+def _mend(root: Path) -> str:
+    return (
+        f"write a synthetic set with 'vqvae data phantom {root}', "
+        f"or bring scans in with 'vqvae data import SOURCE {root}'"
+    )

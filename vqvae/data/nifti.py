@@ -1,0 +1,146 @@
+"""Reading and writing one 2-D slice as NIfTI, with its geometry."""
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import DTypeLike, NDArray
+
+from vqvae.errors import InputError
+
+SUFFIXES = (".nii", ".nii.gz")
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One slice as a file holds it.
+
+    Attributes:
+        pixels: float32 [H, W], in the file's own intensities.
+        affine: float64 [4, 4], from indices (row, column, 0) to millimetres.
+        header: nibabel's header; its data shape may have trailing axes of one.
+    """
+
+    pixels: NDArray[np.float32]
+    affine: NDArray[np.float64]
+    header: Any
+
+
+def is_nifti_name(name: str) -> bool:
+    """Whether a file of this name should hold NIfTI; hidden files should not."""
+    return name.endswith(SUFFIXES) and not name.startswith(".")
+
+
+def inner_file(path: Path) -> Path:
+    """The file meant by `path`: some unzippers leave a folder `X.nii` that holds `X.nii`."""
+    return path / path.name if path.is_dir() else path
+
+
+def read_image(path: Path) -> Any:
+    """Load a NIfTI file of any dimension, whole, into memory.
+
+    Args:
+        path: the file, compressed or not, whatever its suffix says.
+
+    Returns:
+        The nibabel image.
+
+    Raises:
+        InputError: there is no such file, or it is not NIfTI, or it is cut short.
+    """
+    # Read and unpacked in one go: nibabel's own gzip reader takes several times as long.
+    try:
+        content = inner_file(path).read_bytes()
+        if content.startswith(_GZIP_MAGIC):
+            content = gzip.decompress(content)
+        return _image_class(content).from_bytes(content)
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+
+
+def read_array(image: Any, path: Path) -> NDArray[np.float32]:
+    """The image's intensities, scaled as its header says.
+
+    Raises:
+        InputError: the file is cut short, or its values are not real and finite numbers.
+    """
+    try:
+        values = np.asanyarray(image.dataobj)
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{path}: pixels of type {values.dtype} are not real numbers")
+    array: NDArray[np.float32] = values.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: some pixels are not finite numbers")
+    return array
+
+
+def read_slice(path: Path) -> Scan:
+    """Read a 2-D slice, with or without trailing axes of one.
+
+    Raises:
+        InputError: the file cannot be read, or holds more than one slice.
+    """
+    image = read_image(path)
+    shape = tuple(image.shape)
+    if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[2:]):
+        raise InputError(
+            f"{path}: shape {shape} is not one 2-D slice; cut it up with 'vqvae data import'"
+        )
+    pixels = read_array(image, path).reshape(shape[:2])
+    return Scan(np.ascontiguousarray(pixels), np.asarray(image.affine, np.float64), image.header)
+
+
+def write_slice(
+    path: Path, pixels: NDArray[Any], like: Scan, dtype: DTypeLike = np.float32
+) -> None:
+    """Write `pixels` with the geometry of `like`: affine, units, codes, trailing axes.
+
+    Args:
+        path: ends with `.nii` or `.nii.gz`.
+        pixels: [H, W], as many rows and columns as `like` has.
+        like: the scan whose place in the world the pixels have.
+        dtype: the type on disk.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if pixels.shape != like.pixels.shape:
+        raise ValueError(f"{path}: pixels {pixels.shape} do not fit a scan of {like.pixels.shape}")
+    header = like.header.copy()
+    header.set_data_dtype(np.dtype(dtype))
+    header.set_slope_inter(1, 0)
+    # Intensities change, so a window that a viewer was told to use would be wrong.
+    header["cal_min"] = header["cal_max"] = 0
+    values = pixels.astype(dtype, copy=False).reshape(like.header.get_data_shape())
+    write_image(path, _class_for(header)(values, None, header))
+
+
+def write_image(path: Path, image: Any) -> None:
+    """Write a nibabel NIfTI image; equal images give equal bytes (no time stamp in the gzip)."""
+    content = image.to_bytes()
+    path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+
+
+def _class_for(header: Any) -> Any:
+    return nibabel.Nifti2Image if header["sizeof_hdr"] == 540 else nibabel.Nifti1Image
+
+
+def _image_class(content: bytes) -> Any:
+    """NIfTI-2 differs in the size its header begins with, in either byte order."""
+    second = content[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
+    return nibabel.Nifti2Image if second else nibabel.Nifti1Image
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())

@@ -1,0 +1,20 @@
+"""Progress of long work: a bar on a terminal, one plain line in a log."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """Pass `items` through, showing on standard error how many of `total` are done."""
+    if not sys.stderr.isatty():
+        print(f"{what}: {total}", file=sys.stderr, flush=True)
+        yield from items
+        return
+    # Imported where it is used: workers write to a log and never need it.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import track as bar  # noqa: PLC0415
+
+    yield from bar(items, what, total, console=Console(stderr=True), transient=True)

@@ -1,0 +1,113 @@
+"""Opening a data set's splits, and saying what is in it without reading it."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vqvae.data.cache import INDEX, cache_folder, decoded
+from vqvae.data.config import DataConfig
+from vqvae.data.layout import SliceName, SplitName, list_splits
+from vqvae.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The slices of one native shape.
+
+    Attributes:
+        images: uint16 [N, H, W], mapped from disk; value / 65535 is the scaled intensity.
+        names: whose they are, in ascending order of their integers.
+    """
+
+    images: NDArray[np.uint16]
+    names: tuple[SliceName, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split, decoded.
+
+    Attributes:
+        name: train, validate or test.
+        groups: one for each native shape, in ascending order of shape.
+        skipped: a line for each slice that was left out, naming it and the reason.
+    """
+
+    name: SplitName
+    groups: tuple[Group, ...]
+    skipped: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return sum(len(group.names) for group in self.groups)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a data set holds, by names and sizes alone.
+
+    Attributes:
+        slices: how many, by split.
+        patients: case numbers in ascending order, by split.
+        fingerprint: hex SHA-256 of relative names and sizes: the same for a copy elsewhere.
+    """
+
+    slices: Mapping[SplitName, int]
+    patients: Mapping[SplitName, tuple[int, ...]]
+    fingerprint: str
+
+
+def open_split(config: DataConfig, name: SplitName) -> Split:
+    """Open a split, decoding it into the cache if it is not there yet.
+
+    Raises:
+        InputError: folders are missing or empty, a patient is in two splits, a slice cannot be read
+            (unless such are to be skipped), none can, or the cache cannot be written.
+    """
+    listing = list_splits(config.root)[name]
+    folder = cache_folder(config.cache)
+    entry = decoded(listing, name, config.root, folder, skip=config.on_bad_slice == "skip")
+    split = _load(entry, name)
+    if split.skipped:
+        log.warning(
+            "%s: %d slices left out: %s", name, len(split.skipped), "; ".join(split.skipped)
+        )
+    if not len(split):
+        raise InputError(f"data folder {config.root}: no slice of {name} can be read")
+    return split
+
+
+def inspect(config: DataConfig) -> Inventory:
+    """Count slices and patients; decodes nothing.
+
+    Raises:
+        InputError: folders are missing or empty, or a patient is in two splits.
+    """
+    listings = list_splits(config.root)
+    lines = sorted(
+        f"{file.relative}\t{file.size}\n" for listing in listings.values() for file in listing.files
+    )
+    return Inventory(
+        slices={split: len(listing.files) for split, listing in listings.items()},
+        patients={split: listing.patients for split, listing in listings.items()},
+        fingerprint=hashlib.sha256("".join(lines).encode()).hexdigest(),
+    )
+
+
+def _load(entry: Path, name: SplitName) -> Split:
+    index = json.loads((entry / INDEX).read_text())
+    groups = tuple(
+        Group(
+            images=np.load(entry / group["file"], mmap_mode="r", allow_pickle=False),
+            names=tuple(SliceName(*numbers) for numbers in group["names"]),
+        )
+        for group in index["groups"]
+    )
+    return Split(name, groups, tuple(index["skipped"]))
