@@ -1,0 +1,55 @@
+"""Writing files that another process may read at any moment."""
+
+import os
+import shutil
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` so that a reader sees the old file or the new one, never a part.
+
+    The bytes go to another name in the same folder, are synced, and take the name over; the
+    folder is synced too, or a power cut could undo the renaming. The folder is made if need be.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = _draft(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def share_whole(source: Path, target: Path) -> None:
+    """Give `source`'s content the name `target` as well, replacing what had it.
+
+    A hard link costs no space and no time, and is safe because nothing here writes into a file
+    that has its final name. Where links are not to be had (another file system), a copy is made.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = _draft(target)
+    draft.unlink(missing_ok=True)
+    try:
+        draft.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, draft)
+    # A rename between two names of one file does nothing and leaves both: hence the last unlink.
+    draft.replace(target)
+    draft.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,125 @@
+"""How near a reconstruction is to its original, and how much of a codebook is used.
+
+All image metrics take originals and reconstructions [N, 1, H, W] and give one figure an image,
+[N]. The main protocol: images in [0, 1], data range 1, Gaussian window of 11 pixels with sigma
+1.5, only windows that lie wholly inside the image. SSIM is that of Wang, Bovik, Sheikh and
+Simoncelli 2004 (doi 10.1109/TIP.2003.819861, eq. 13), constants 0.01 and 0.03. The conventions
+that other reports use stand beside it, because the same images score differently under each.
+
+The SSIM map is computed here, not by torchmetrics, since two of the conventions need the map or
+an unbiased covariance, and importing torchmetrics takes seconds; the tests hold the two equal.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name the field gives it
+
+from vqvae.errors import InputError
+
+_WINDOW, _SIGMA = 11, 1.5
+_BOX = 7
+_FLOOR = 1e-10
+
+
+def ssim(originals: Tensor, made: Tensor) -> Tensor:
+    """SSIM by the main protocol."""
+    return ssim_map(originals, made, _gaussian()).mean((1, 2, 3))
+
+
+def ssim_inside(originals: Tensor, made: Tensor, inside: Tensor) -> Tensor:
+    """SSIM by the main protocol, over windows whose centre `inside` [N, 1, H, W] marks.
+
+    An image without such a window gets NaN.
+    """
+    edge = _WINDOW // 2
+    weights = inside[..., edge:-edge, edge:-edge].to(originals.dtype)
+    values = ssim_map(originals, made, _gaussian()) * weights
+    return values.sum((1, 2, 3)) / weights.sum((1, 2, 3))
+
+
+def ssim_uniform(originals: Tensor, made: Tensor) -> Tensor:
+    """SSIM with a uniform 7x7 window and each original's own range, as most reports have it.
+
+    Covariances are unbiased, which is scikit-image's default and therefore theirs.
+    """
+    low = originals.amin((1, 2, 3), keepdim=True)
+    extent = (originals.amax((1, 2, 3), keepdim=True) - low).clamp(min=_FLOOR)
+    window = torch.full((_BOX,), 1 / _BOX)
+    unbiased = _BOX**2 / (_BOX**2 - 1)
+    values = ssim_map((originals - low) / extent, (made - low) / extent, window, unbiased)
+    return values.mean((1, 2, 3))
+
+
+def ssim_zscore(originals: Tensor, made: Tensor) -> Tensor:
+    """SSIM of images brought to the original's mean 0 and deviation 1, data range still 1."""
+    mean = originals.mean((1, 2, 3), keepdim=True)
+    deviation = originals.std((1, 2, 3), keepdim=True, correction=0).clamp(min=_FLOOR)
+    values = ssim_map((originals - mean) / deviation, (made - mean) / deviation, _gaussian())
+    return values.mean((1, 2, 3))
+
+
+def psnr(originals: Tensor, made: Tensor) -> Tensor:
+    """10 log10(1 / MSE) in dB, data range 1; at most 100, which two equal images get."""
+    error = (originals - made).square().mean((1, 2, 3))
+    return -10 * error.clamp(min=_FLOOR).log10()
+
+
+def nmse(originals: Tensor, made: Tensor) -> Tensor:
+    """|x - y|^2 / |x|^2; NaN for an original that is 0 everywhere."""
+    return (originals - made).square().sum((1, 2, 3)) / originals.square().sum((1, 2, 3))
+
+
+def perplexity(counts: Tensor) -> float:
+    """exp(entropy) of code use: from 1 (one code does all) to K (all codes alike).
+
+    It grows with the number of vectors counted, so count a whole split: `counts` [K].
+    """
+    shares = counts.double() / counts.sum().clamp(min=1)
+    return float(torch.exp(-torch.special.xlogy(shares, shares).sum()))
+
+
+def used(counts: Tensor) -> float:
+    """The share of codes that were chosen at all: `counts` [K]."""
+    return float((counts > 0).double().mean())
+
+
+def ssim_map(originals: Tensor, made: Tensor, window: Tensor, correction: float = 1.0) -> Tensor:
+    """SSIM of each window that lies wholly inside, for images of data range 1.
+
+    Args:
+        originals: [N, 1, H, W].
+        made: [N, 1, H, W].
+        window: [k] weights that sum to 1, applied along both sides.
+        correction: by which variances and covariance are multiplied.
+
+    Returns:
+        [N, 1, H - k + 1, W - k + 1].
+
+    Raises:
+        InputError: an image is smaller than the window.
+    """
+    if min(originals.shape[-2:]) < len(window):
+        size = "x".join(map(str, originals.shape[-2:]))
+        raise InputError(f"SSIM needs images of at least {len(window)} pixels a side, not {size}")
+    x, y = originals.float(), made.float()
+    moments = _blur(torch.cat([x, y, x * x, y * y, x * y]), window)
+    mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
+    variance_x = correction * (square_x - mean_x**2).clamp(min=0)
+    variance_y = correction * (square_y - mean_y**2).clamp(min=0)
+    covariance = correction * (product - mean_x * mean_y)
+    c1, c2 = 0.01**2, 0.03**2
+    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    )
+
+
+def _gaussian() -> Tensor:
+    distances = torch.arange(_WINDOW, dtype=torch.float32) - _WINDOW // 2
+    weights = torch.exp(-((distances / _SIGMA) ** 2) / 2)
+    return weights / weights.sum()
+
+
+def _blur(images: Tensor, window: Tensor) -> Tensor:
+    # A window of k x k costs k^2 a pixel, its two halves 2 k.
+    kernel = window.to(images)
+    return F.conv2d(F.conv2d(images, kernel[None, None, :, None]), kernel[None, None, None])

@@ -1,0 +1,103 @@
+"""The VQ-VAE: encoder, quantizer, decoder and their loss, for images of any size."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name the field gives it
+
+from vqvae.config import ModelConfig
+from vqvae.network import build_decoder, build_encoder
+from vqvae.quantizer import Quantizer
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of the loss (arXiv:1711.00937, eq. 3) of one batch, and what they came from."""
+
+    total: Tensor
+    """What is minimized: `reconstruction` + `commitment`, + `codebook` if that has a gradient."""
+    reconstruction: Tensor
+    """Mean over pixels, in units of the training images' own spread."""
+    codebook: Tensor
+    """Mean of (sg[z] - e)^2."""
+    commitment: Tensor
+    """beta times the mean of (z - sg[e])^2."""
+    images: Tensor
+    """[B, 1, H, W] as the decoder gave them, not yet held within [0, 1]."""
+    encoded: Tensor
+    """[B, D, h, w] before quantizing, without gradient."""
+    indices: Tensor
+    """[B, h, w] int64."""
+
+
+class VQVAE(nn.Module):
+    """Images [B, 1, H, W] in [0, 1] to a grid of codes and back, at the size they came in."""
+
+    spread: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = build_encoder(config)
+        self.quantizer = Quantizer(config)
+        self.decoder = build_decoder(config)
+        # Loss 1 is that of a model which answers every image with the mean: without this, the
+        # contrast of a data set would decide what beta means.
+        self.register_buffer("spread", torch.ones(()))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruct: [B, 1, H, W] to the same within [0, 1], and codes [B, h, w]."""
+        quantized = self.quantizer(self.encode(images))
+        return self.decode(quantized.values, images).clamp(0, 1), quantized.indices
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 1, H, W] to [B, D, ceil(H / stride), ceil(W / stride)]."""
+        return self.encoder(pad(images, self.config.stride))  # type: ignore[no-any-return]
+
+    def decode(self, values: Tensor, like: Tensor) -> Tensor:
+        """Code vectors [B, D, h, w] to float32 images of the size of `like`."""
+        height, width = like.shape[-2:]
+        return self.decoder(values)[..., :height, :width].float()  # type: ignore[no-any-return]
+
+    def losses(self, images: Tensor) -> Losses:
+        """The loss of `images` [B, 1, H, W] and its terms; padding does not count."""
+        encoded = self.encode(images)
+        quantized = self.quantizer(encoded)
+        made = self.decode(quantized.values, images)
+        reconstruction = _distance(self.config, made, images) / self.spread
+        commitment = self.config.commitment * quantized.commitment_loss
+        total = reconstruction + commitment
+        if self.config.codebook == "gradient":
+            total = total + quantized.codebook_loss
+        return Losses(
+            total=total,
+            reconstruction=reconstruction,
+            codebook=quantized.codebook_loss,
+            commitment=commitment,
+            images=made,
+            encoded=encoded.detach(),
+            indices=quantized.indices,
+        )
+
+
+def pad(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until both sides of [B, 1, H, W] divide by `multiple`.
+
+    Repeating makes no edge that is not in the image, whatever lies there.
+    """
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def spread_of(config: ModelConfig, images: Tensor) -> Tensor:
+    """The reconstruction loss of answering `images` with their mean: variance, or deviation."""
+    return _distance(config, images.mean(), images).clamp(min=1e-6)
+
+
+def _distance(config: ModelConfig, made: Tensor, images: Tensor) -> Tensor:
+    match config.reconstruction_loss:
+        case "l1":
+            return (made - images).abs().mean()
+        case "mse":
+            return (made - images).square().mean()

@@ -1,0 +1,62 @@
+"""The encoder and the decoder: strided convolutions around residual blocks.
+
+The shape of the classic small network of the VQ-VAE paper (arXiv:1711.00937, section 4.1), with
+as many halvings as the latent stride asks for.
+"""
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from vqvae.config import ModelConfig
+
+
+class Residual(nn.Module):
+    """A block that adds what it computes to what it was given: ReLU, 3x3, ReLU, 1x1."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(width, inner, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(inner, width, 1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, C, H, W] to the same."""
+        return features + self.body(features)  # type: ignore[no-any-return]
+
+
+def widths(config: ModelConfig) -> list[int]:
+    """The channels after each halving, from the image (1) to the latent grid."""
+    halvings = int(math.log2(config.stride))
+    return [1, config.width // 2, *[config.width] * (halvings - 1)]
+
+
+def build_encoder(config: ModelConfig) -> nn.Sequential:
+    """Images [B, 1, H, W] to vectors [B, D, H / stride, W / stride]."""
+    channels = widths(config)
+    layers: list[nn.Module] = []
+    for below, above in pairwise(channels):
+        layers += [nn.Conv2d(below, above, 4, stride=2, padding=1), nn.ReLU()]
+    layers.append(nn.Conv2d(channels[-1], config.width, 3, padding=1))
+    layers += _trunk(config)
+    layers.append(nn.Conv2d(config.width, config.code_dimension, 1))
+    return nn.Sequential(*layers)
+
+
+def build_decoder(config: ModelConfig) -> nn.Sequential:
+    """Code vectors [B, D, H / stride, W / stride] to images [B, 1, H, W]."""
+    channels = [config.width, *reversed(widths(config)[:-1])]
+    layers: list[nn.Module] = [nn.Conv2d(config.code_dimension, config.width, 3, padding=1)]
+    layers += _trunk(config)
+    for above, below in pairwise(channels):
+        layers += [nn.ConvTranspose2d(above, below, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])  # the image itself is not rectified
+
+
+def _trunk(config: ModelConfig) -> list[nn.Module]:
+    blocks = [Residual(config.width, config.residual_width) for _ in range(config.residual_blocks)]
+    return [*blocks, nn.ReLU()]

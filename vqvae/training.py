@@ -1,0 +1,199 @@
+"""Training: a generator of epochs, each on disk before it is handed out."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vqvae import checkpoint as checkpoints
+from vqvae.batches import Images, open_images
+from vqvae.checkpoint import Best, Epoch
+from vqvae.config import Config, TrainingConfig
+from vqvae.data.splits import open_split
+from vqvae.device import autocast, choose_device, memory_format, repeatable
+from vqvae.metrics import perplexity, psnr, ssim, used
+from vqvae.model import Losses
+from vqvae.quantizer import usage
+from vqvae.run import Run, begin, refuse_another, restore, snapshot
+
+_COLLAPSED = 1.5
+"""A codebook whose validation perplexity is below this has in effect one code left."""
+
+
+def fit(
+    config: Config,
+    folder: Path,
+    *,
+    continue_from: Path | None = None,
+    threads: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Epoch]:
+    """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
+
+    An epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
+    `folder`, or else `continue_from`, holds a checkpoint, its row is yielded first and training
+    goes on from there: on a CPU, with as many threads, to the same end bit for bit. A row that
+    says why it diverged is the last.
+
+    Args:
+        config: what to train, and on which data.
+        folder: where checkpoints go; made if need be.
+        continue_from: another attempt's folder; only read.
+        threads: how many CPU threads compute.
+        should_stop: asked before each epoch begins; True ends the generator.
+
+    Yields:
+        One row an epoch.
+
+    Raises:
+        InputError: the data or the configuration do not fit, or the checkpoint is of another
+            configuration.
+    """
+    device = choose_device(config.training.device)
+    layout = memory_format(device, config.training.precision)
+    previous = checkpoints.resume(folder, continue_from)
+    if previous is not None:
+        refuse_another(config, previous.config, folder)
+        yield previous.row
+        if previous.row.diverged or previous.row.epoch >= config.training.epochs:
+            return
+
+    train = open_images(open_split(config.data, "train"), device, layout)
+    validate = open_images(open_split(config.data, "validate"), device, layout)
+    with repeatable(threads):
+        run = restore(previous, config, device) if previous else begin(config, device, train)
+
+    writing = 0.0
+    for epoch in range(
+        1 if previous is None else previous.row.epoch + 1, config.training.epochs + 1
+    ):
+        if should_stop():
+            return
+        started = time.perf_counter()
+        with repeatable(threads):
+            metrics = train_epoch(run, train, epoch) | validate_epoch(run, validate)
+        row = Epoch(
+            epoch=epoch,
+            metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+            timestamp=time.time_ns() // 1_000_000,
+            seconds=time.perf_counter() - started + writing,
+            diverged=reason_to_end(metrics, epoch),
+        )
+        run.best = better(run.best, row)
+        started = time.perf_counter()
+        checkpoints.save(snapshot(run, row), folder)
+        writing = time.perf_counter() - started
+        yield row
+        if row.diverged:
+            return
+
+
+def train_epoch(run: Run, train: Images, epoch: int) -> dict[str, float]:
+    """Every training image once; figures are means over images, perplexity over all vectors."""
+    run.model.train()
+    settings = run.config.training
+    total = train.steps(settings.batch_size) * settings.epochs
+    tally = Tally(run)
+    started = time.perf_counter()
+    for images in train.shuffled(settings.batch_size, settings.seed, epoch):
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, run.step, total)
+        with autocast(run.device, settings):
+            losses = run.model.losses(images)
+        run.optimizer.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_norm)
+        run.optimizer.step()
+        run.model.quantizer.learn_(losses.encoded, losses.indices, run.generator)
+        run.step += 1
+        tally.add(images, losses)
+    metrics = tally.means() | {"perplexity": perplexity(tally.counts)}
+    # Asked last: reading the figures above waited for the device to finish.
+    metrics["images_per_second"] = tally.images / (time.perf_counter() - started)
+    return {f"train/{name}": value for name, value in metrics.items()}
+
+
+@torch.no_grad()
+def validate_epoch(run: Run, validate: Images) -> dict[str, float]:
+    """Every validation image at its native size, scored by the main protocol."""
+    run.model.eval()
+    tally = Tally(run)
+    scores: list[Tensor] = []
+    for images in validate.in_order(run.config.training.batch_size):
+        with autocast(run.device, run.config.training):
+            losses = run.model.losses(images)
+        made = losses.images.clamp(0, 1)
+        scores.append(torch.stack([ssim(images, made), psnr(images, made)]))
+        tally.add(images, losses)
+    mean_ssim, mean_psnr = torch.cat(scores, 1).double().mean(1).tolist()
+    means = tally.means()
+    return {
+        "val/loss": means["loss"],
+        "val/reconstruction_loss": means["reconstruction_loss"],
+        "val/ssim": mean_ssim,
+        "val/psnr": mean_psnr,
+        "val/perplexity": perplexity(tally.counts),
+        "val/codebook_usage": used(tally.counts),
+    }
+
+
+class Tally:
+    """Sums over a split, kept on the device: reading one makes the host wait."""
+
+    def __init__(self, run: Run) -> None:
+        self.images = 0
+        self.sums = torch.zeros(4, dtype=torch.float64, device=run.device)
+        self.counts = torch.zeros(
+            run.config.model.codebook_size, dtype=torch.int64, device=run.device
+        )
+
+    def add(self, images: Tensor, losses: Losses) -> None:
+        """Count a batch, its losses as often as it has images."""
+        terms = (losses.total, losses.reconstruction, losses.codebook, losses.commitment)
+        self.sums += len(images) * torch.stack([term.detach() for term in terms])
+        self.counts += usage(losses.indices, len(self.counts))
+        self.images += len(images)
+
+    def means(self) -> dict[str, float]:
+        """The losses an image, by their names."""
+        names = ("loss", "reconstruction_loss", "codebook_loss", "commitment_loss")
+        return dict(zip(names, (self.sums / self.images).tolist(), strict=True))
+
+
+def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
+    """The learning rate of a step, counted from 0, out of `steps`: a rise, then the schedule."""
+    rising = max(1, round(config.warmup * steps))
+    if step < rising:
+        return config.learning_rate * (step + 1) / rising
+    match config.schedule:
+        case "constant":
+            return config.learning_rate
+        case "cosine":
+            passed = (step - rising) / max(1, steps - rising)
+            return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * passed)) / 2)
+
+
+def reason_to_end(metrics: dict[str, float], epoch: int) -> str | None:
+    """Why going on is pointless: a loss that is not a number, or one code doing all the work.
+
+    The first epoch may end with few codes in use: the codes start before the encoder has learnt
+    to tell one place from another.
+    """
+    for name in ("train/loss", "val/loss"):
+        if not math.isfinite(metrics[name]):
+            return f"{name} is {metrics[name]} in epoch {epoch}"
+    if epoch > 1 and metrics["val/perplexity"] < _COLLAPSED:
+        found = metrics["val/perplexity"]
+        return f"codebook collapsed: val/perplexity {found:.2f} in epoch {epoch}"
+    return None
+
+
+def better(best: Best | None, row: Epoch) -> Best | None:
+    """The better of two epochs by validation SSIM; of equals the earlier."""
+    found = row.metrics.get("val/ssim")
+    if found is None or row.diverged or (best is not None and found <= best.ssim):
+        return best
+    return Best(row.epoch, found)
