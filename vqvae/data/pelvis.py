@@ -56,8 +56,8 @@ class Section:
         self.outer_x = u * cos + v * sin + 1.5 * texture.warp_x
         self.outer_y = v * cos - u * sin + 1.5 * texture.warp_y
         # Bones and organs scale with the skeleton, the skin does not.
-        self.x = (self.outer_x + 1.5 * texture.warp_x) / patient.size
-        self.y = (self.outer_y + 1.5 * texture.warp_y) / patient.size
+        self.x = (self.outer_x + 2.5 * texture.warp_x) / patient.size
+        self.y = (self.outer_y + 2.5 * texture.warp_y) / patient.size
         self.side = np.abs(self.x) / patient.spread  # left and right at once
         self.z = (z - visit.shift[2]) / patient.size
         self.canvas = Canvas(texture.fine.shape, 1.2 * pixel)
@@ -70,6 +70,7 @@ class Section:
         self._bones()
         self._vessels()
         self._pelvic_floor()
+        self._bowel()
         self._bladder()
         self._rectum()
         self._prostate()
@@ -83,13 +84,13 @@ class Section:
         power = np.float32(2.6)
         body = ((u**power + v**power) ** (1 / power) - 1) * depth
         cleft = ellipse(self.outer_x, self.outer_y, (0, -depth), (3.5, max(0.0, 26 - 0.5 * z)))
+        self.inside = body + patient.fat
         body = np.maximum(body, -cleft)
         # Septa are dark lines in bright fat: where the noise changes its sign.
         septa = np.exp(-((self.texture.medium / 0.13) ** 2)) + 0.5 * (fine > 2.3)
-        self.fat: Field = (0.8 + 0.03 * self.texture.warp_x) * (1 - 0.3 * septa)
+        self.fat: Field = (0.8 + 0.03 * self.texture.warp_x) * (1 - 0.25 * septa)
         self.canvas.paint(body, 0.3, BODY)
         self.canvas.paint(body + 2.2, self.fat)
-        self.inside = body + patient.fat
         self.canvas.shade(self.inside, 0.6, 1.5)
 
     def _muscles(self) -> None:
@@ -209,6 +210,14 @@ class Section:
             for body in (turned(s, y, (19, 22), (6, 15), 25), ellipse(self.x, y, (0, 16), (4, 4))):
                 self.canvas.paint(body, 0.36 + 0.05 * self.texture.medium)
 
+    def _bowel(self) -> None:
+        rise = fades(self.z, 44, 200, 14)
+        if rise > 0:
+            room = ellipse(self.x, self.y, (0, 22), (72 * rise, 34 * rise))
+            loops = np.maximum(room, 14 * (0.2 - self.texture.warp_y))
+            self.canvas.paint(loops, 0.28)
+            self.canvas.paint(loops + 3, 0.5 + 0.14 * self.texture.medium)
+
     def _bladder(self) -> None:
         fill = self.visit.bladder
         middle = 17 + 0.8 * fill
@@ -251,7 +260,7 @@ class Section:
         self.canvas.paint(shape, 0.62 + 0.08 * texture.fine, PROSTATE)
         zone = self.patient.zone * part
         inner = ellipse(self.x, self.y, (0, 4 + 0.22 * b * part), (a * zone, b * zone))
-        nodules = 0.4 + rough * texture.medium + 0.6 * rough * texture.fine
+        nodules = np.clip(0.42 + rough * (texture.medium + 0.6 * texture.fine), 0.15, 0.9)
         self.canvas.paint(inner + texture.medium, nodules)
         self.canvas.shade(inner + texture.medium, 0.7, 1.2)
         self.canvas.shade(shape, 0.45, 1.4)
