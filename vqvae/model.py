@@ -49,22 +49,24 @@ class VQVAE(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Reconstruct: [B, 1, H, W] to the same within [0, 1], and codes [B, h, w]."""
         quantized = self.quantizer(self.encode(images))
-        return self.decode(quantized.values, images).clamp(0, 1), quantized.indices
+        # Cropped last: an exported program would take an operation after it for a promise that
+        # there was nothing to crop.
+        made = self.decode(quantized.values).clamp(0, 1)
+        return crop(made, like=images), quantized.indices
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to [B, D, ceil(H / stride), ceil(W / stride)]."""
         return self.encoder(pad(images, self.config.stride))  # type: ignore[no-any-return]
 
-    def decode(self, values: Tensor, like: Tensor) -> Tensor:
-        """Code vectors [B, D, h, w] to float32 images of the size of `like`."""
-        height, width = like.shape[-2:]
-        return self.decoder(values)[..., :height, :width].float()  # type: ignore[no-any-return]
+    def decode(self, values: Tensor) -> Tensor:
+        """Code vectors [B, D, h, w] to float32 images [B, 1, h stride, w stride], not cropped."""
+        return self.decoder(values).float()  # type: ignore[no-any-return]
 
     def losses(self, images: Tensor) -> Losses:
         """The loss of `images` [B, 1, H, W] and its terms; padding does not count."""
         encoded = self.encode(images)
         quantized = self.quantizer(encoded)
-        made = self.decode(quantized.values, images)
+        made = crop(self.decode(quantized.values), like=images)
         reconstruction = _distance(self.config, made, images) / self.spread
         commitment = self.config.commitment * quantized.commitment_loss
         total = reconstruction + commitment
@@ -88,6 +90,16 @@ def pad(images: Tensor, multiple: int) -> Tensor:
     """
     height, width = images.shape[-2:]
     return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+
+
+def crop(images: Tensor, like: Tensor) -> Tensor:
+    """Undo `pad`: the part of `images` that has the height and width of `like`."""
+    height, width = like.shape[-2:]
+    if torch.compiler.is_exporting():
+        # A slice would make the program promise that what is cropped was or was not contiguous.
+        rows, columns = torch.arange(height), torch.arange(width)
+        return images.index_select(-2, rows).index_select(-1, columns)
+    return images[..., :height, :width]
 
 
 def spread_of(config: ModelConfig, images: Tensor) -> Tensor:

@@ -25,18 +25,20 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     where a loop would fix the number of vectors.
 
     Args:
-        vectors: [N, D].
+        vectors: [..., D].
         codebook: [K, D].
 
     Returns:
-        [N] int64. Equally near codes: the first.
+        [...] int64. Equally near codes: the first.
     """
     with torch.no_grad():
         norms = codebook.square().sum(1)
         if torch.compiler.is_exporting():
-            return torch.addmm(norms, vectors, codebook.T, alpha=-2).argmin(1)
-        parts = torch.split(vectors, max(1, _DISTANCES_AT_ONCE // len(codebook)))
-        return torch.cat([torch.addmm(norms, z, codebook.T, alpha=-2).argmin(1) for z in parts])
+            return (norms - 2 * F.linear(vectors, codebook)).argmin(-1)
+        rows = max(1, _DISTANCES_AT_ONCE // len(codebook))
+        parts = torch.split(vectors.flatten(0, -2), rows)
+        found = [torch.addmm(norms, z, codebook.T, alpha=-2).argmin(1) for z in parts]
+        return torch.cat(found).reshape(vectors.shape[:-1])
 
 
 def tally(vectors: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -216,13 +218,12 @@ class Quantizer(nn.Module):
             self.idle.masked_fill_(dead, 0)
 
     def _quantize(self, encoded: Tensor) -> Quantized:
-        batch, _, height, width = encoded.shape
-        flat = nearest(channels_last(encoded), self.codebook.vectors)
-        indices = flat.reshape(batch, height, width)
-        codes = self.look_up(indices)
+        vectors = encoded.movedim(1, -1).contiguous()
+        indices = nearest(vectors, self.codebook.vectors)
+        codes = F.embedding(indices, self.codebook.vectors)
         return Quantized(
-            values=straight_through(encoded, codes),
+            values=straight_through(vectors, codes).movedim(-1, 1),
             indices=indices,
-            codebook_loss=F.mse_loss(codes, encoded.detach()),
-            commitment_loss=F.mse_loss(encoded, codes.detach()),
+            codebook_loss=F.mse_loss(codes, vectors.detach()),
+            commitment_loss=F.mse_loss(vectors, codes.detach()),
         )

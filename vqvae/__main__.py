@@ -1,0 +1,6 @@
+"""`python -m vqvae`: the same as the command `vqvae`."""
+
+from vqvae.cli import main
+
+if __name__ == "__main__":
+    main()

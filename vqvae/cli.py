@@ -1,0 +1,129 @@
+"""The command line: train, evaluate and reconstruct, and the data that they need.
+
+Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong. Importing this
+module is light, so that asking for help is quick.
+"""
+
+import json
+import sys
+import traceback
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqvae.config import read_config
+from vqvae.data.cli import app as data_app
+from vqvae.errors import InputError
+
+app = typer.Typer(
+    help="A VQ-VAE of 2-D MRI slices: train it, score it, reconstruct scans with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app, name="data", help="Make, import and check data sets.")
+
+ModelOption = Annotated[
+    Path, typer.Option("--model", help="a training's folder, or a checkpoint such as best.pt")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
+
+
+class SplitChoice(str, Enum):  # noqa: UP042 - Typer shows a StrEnum's members alike; mypy does not
+    """The splits of a data set."""
+
+    train = "train"
+    validate = "validate"
+    test = "test"
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    """A VQ-VAE of 2-D MRI slices: train it, score it, reconstruct scans with it."""
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML with [data], [model] and [training]")],
+    out: Annotated[Path, typer.Option("--out", help="the folder for last.pt and best.pt")],
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads")] = 1,
+) -> None:
+    """Train a model, or go on with a training that was interrupted."""
+    settings = read_config(config)
+    from vqvae.progress import watch  # noqa: PLC0415 - torch and rich are not light
+    from vqvae.sweep import trainer  # noqa: PLC0415
+
+    trainer.prepare([settings])
+    rows = trainer.fit(
+        settings, out, continue_from=None, threads=threads, should_stop=lambda: False
+    )
+    last = watch(rows, settings.training.epochs)
+    if last.diverged:
+        raise RuntimeError(f"training ended early: {last.diverged}")
+    typer.echo(f"best model: {out / 'best.pt'}")
+
+
+@app.command()
+def evaluate(
+    model: ModelOption,
+    split: Annotated[SplitChoice, typer.Option(help="which split to score")] = SplitChoice.validate,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML whose [data] to use, not the model's own")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Score a model on a split by the main protocol, with other conventions beside it."""
+    from vqvae.checkpoint import load_model  # noqa: PLC0415
+    from vqvae.evaluation import evaluate as score  # noqa: PLC0415
+    from vqvae.progress import print_evaluation  # noqa: PLC0415
+
+    network, checkpoint = load_model(model)
+    data = checkpoint.config if config is None else read_config(config)
+    found = score(network, data, split.value, device)
+    if as_json:
+        typer.echo(json.dumps(found.plain(), indent=2))
+    else:
+        print_evaluation(found)
+
+
+@app.command()
+def reconstruct(
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI slices, or folders of them")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", help="where reconstructions go")],
+) -> None:
+    """Reconstruct scans: NIfTI with the geometry and intensities of the input, and a picture."""
+    from vqvae.checkpoint import load_model  # noqa: PLC0415
+    from vqvae.progress import print_scores  # noqa: PLC0415
+    from vqvae.reconstruction import plan, write_table  # noqa: PLC0415
+    from vqvae.reconstruction import reconstruct as run  # noqa: PLC0415
+
+    jobs = plan(inputs, out)
+    network, _ = load_model(model)
+    rows = print_scores(run(network, jobs), len(jobs))
+    typer.echo(f"scores: {write_table(rows, out)}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; one line, not a traceback, for a person whose input is wrong."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # Taken wherever it stands: people add it at the end of the command that has just failed.
+    rest = [argument for argument in given if argument != "--debug"]
+    try:
+        app(rest, prog_name="vqvae")
+    except Exception as error:  # noqa: BLE001 - the boundary to the person
+        if len(rest) < len(given):
+            traceback.print_exc()
+        print(f"vqvae: {_one_line(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no reason was given"
+    known = isinstance(error, (InputError, RuntimeError))
+    return text if known else f"{type(error).__name__}: {text}"

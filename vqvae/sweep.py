@@ -1,0 +1,118 @@
+"""What a sweep needs of this package. Importing it is light: torch comes when work begins."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vqvae.config import Config
+from vqvae.errors import InputError
+
+if TYPE_CHECKING:
+    from vqvae.checkpoint import Epoch
+
+_PICTURED = 6
+_LARGEST_LOSS = 1e6
+"""A finite top for what has none: a model that answers with the mean has about 1."""
+
+
+class Trainer:
+    """The VQ-VAE, as something that can be searched over."""
+
+    config = Config
+    bounds: Mapping[str, tuple[float, float]] = {
+        "train/loss": (0, _LARGEST_LOSS),
+        "train/reconstruction_loss": (0, _LARGEST_LOSS),
+        "val/loss": (0, _LARGEST_LOSS),
+        "val/reconstruction_loss": (0, _LARGEST_LOSS),
+        "val/ssim": (-1, 1),
+        "val/psnr": (0, 100),
+        "val/codebook_usage": (0, 1),
+    }
+
+    def prepare(self, configs: Sequence[Config]) -> str:
+        """Make the data if a configuration asks for that, and see that each can work on it.
+
+        Returns:
+            The data's fingerprint; several, joined, if the data are searched over.
+
+        Raises:
+            InputError: the data are not there or not sound, or a batch is larger than the
+                training set.
+        """
+        from vqvae.data.splits import ensure, inspect  # noqa: PLC0415 - numpy is not light
+
+        fingerprints: dict[str, None] = {}
+        for data in dict.fromkeys(config.data for config in configs):
+            ensure(data)
+            inventory = inspect(data)
+            fingerprints[inventory.fingerprint] = None
+            largest = max(c.training.batch_size for c in configs if c.data == data)
+            if largest > inventory.slices["train"]:
+                raise InputError(
+                    f"training.batch_size = {largest} is more than the "
+                    f"{inventory.slices['train']} training slices in {data.root}"
+                )
+        return "+".join(fingerprints)
+
+    def epochs(self, config: Config) -> int:
+        """How many epochs an uninterrupted trial has."""
+        return config.training.epochs
+
+    def fit(
+        self,
+        config: Config,
+        folder: Path,
+        *,
+        continue_from: Path | None,
+        threads: int,
+        should_stop: Callable[[], bool],
+    ) -> "Iterator[Epoch]":
+        """Train; see `vqvae.training.fit`."""
+        from vqvae.training import fit  # noqa: PLC0415 - torch is not light
+
+        return fit(
+            config, folder, continue_from=continue_from, threads=threads, should_stop=should_stop
+        )
+
+    def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
+        """Write a PNG of validation slices over their reconstructions by the best model."""
+        from vqvae.checkpoint import load_model  # noqa: PLC0415
+        from vqvae.data.splits import open_split  # noqa: PLC0415
+        from vqvae.pictures import write_comparison  # noqa: PLC0415
+        from vqvae.reconstruction import compare  # noqa: PLC0415
+
+        model, checkpoint = load_model(folder)
+        pairs = compare(model, open_split(config.data, "validate"), _PICTURED)
+        heading = f"epoch {checkpoint.row.epoch}, val/ssim {checkpoint.row.metrics['val/ssim']:.4f}"
+        write_comparison(picture, pairs, heading)
+
+    def evaluate(self, config: Config, folder: Path) -> Mapping[str, float]:
+        """Score the best model on the test split.
+
+        Returns:
+            `test/ssim` and the other scores by name, the ends of `test/ssim`'s interval where
+            there is one, and `test/ssim/case_040` and so on for each patient.
+        """
+        from vqvae.checkpoint import load_model  # noqa: PLC0415
+        from vqvae.evaluation import evaluate  # noqa: PLC0415
+
+        model, _ = load_model(folder)
+        found = evaluate(model, config, "test", config.training.device)
+        scores = {f"test/{name}": value for name, value in found.scores.items()}
+        if found.interval is not None:
+            scores["test/ssim_low"] = found.interval.low
+            scores["test/ssim_high"] = found.interval.high
+        for case, value in found.patients.items():
+            scores[f"test/ssim/case_{case:03d}"] = value
+        return scores
+
+    def export(self, config: Config, folder: Path, destination: Path) -> None:  # noqa: ARG002
+        """Write the best model as a `torch.export` program; see `vqvae.export`."""
+        from vqvae.checkpoint import load_model  # noqa: PLC0415
+        from vqvae.export import write_program  # noqa: PLC0415
+
+        model, _ = load_model(folder)
+        write_program(model, destination)
+
+
+trainer = Trainer()
