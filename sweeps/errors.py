@@ -1,4 +1,4 @@
-"""Errors by rank: the input is wrong, or the world failed. A failed trial is a value, not an error."""
+"""Errors by rank: the input is wrong, or the world failed. A failed trial is a value, no error."""
 
 
 class InputError(ValueError):

@@ -5,6 +5,7 @@ here in full; `vqvae.sweep:trainer` is one, and a second needs one module of its
 """
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -98,10 +99,16 @@ def load_trainer(name: str) -> Trainer:
     """
     module, separator, attribute = name.partition(":")
     if not separator or not module or not attribute:
-        raise InputError(f"trainer {name!r}: write it as 'module:attribute', as in 'vqvae.sweep:trainer'")
+        raise InputError(
+            f"trainer {name!r}: write it as 'module:attribute', as in 'vqvae.sweep:trainer'"
+        )
+    if str(Path.cwd()) not in sys.path:  # a trainer of one's own may lie beside the experiments
+        sys.path.append(str(Path.cwd()))
     try:
         return cast(Trainer, getattr(importlib.import_module(module), attribute))
     except ModuleNotFoundError as error:
-        raise InputError(f"trainer {name!r}: no module named {error.name!r}; is it installed here?") from error
+        raise InputError(
+            f"trainer {name!r}: no module named {error.name!r}; is it installed here?"
+        ) from error
     except AttributeError as error:
         raise InputError(f"trainer {name!r}: module {module!r} has no {attribute!r}") from error

@@ -1,0 +1,136 @@
+"""Asking for a new trial: what happens under the one lock that all workers of a sweep share."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from sweeps import files
+from sweeps.claims import Claim, claim_text
+from sweeps.experiment import signature
+from sweeps.lock import Turn
+from sweeps.paths import SweepPaths, TrialPaths
+from sweeps.record import State, Trial, state_of, write_trial
+from sweeps.space import Values
+from sweeps.study import Member, Study, Told
+from sweeps.sweep import Sweep, forgiven
+
+PATIENCE = 30
+"""Proposals in a row that may repeat earlier ones before the remaining points are listed."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks: the sweep, its study, and what a trial made here computes with."""
+
+    sweep: Sweep
+    study: Study
+    job: str
+    threads: int
+
+    def ask(self) -> Claim | None:
+        """A new trial, claimed; None where the budget is used up or the space has nothing new."""
+        with self.sweep.asking_lock().hold() as turn:
+            _void_what_was_cut_short(self.sweep.paths, self.study)
+            if _counted(self.sweep.paths) >= self.sweep.experiment.trials:
+                return None
+            if self.sweep.paths.exhausted.exists():
+                return None
+            for _ in range(PATIENCE):
+                if (claim := self._propose(next(self._wanted(), None), turn)) is not None:
+                    return claim
+            return self._ask_what_is_left(turn)
+
+    def _ask_what_is_left(self, turn: Turn) -> Claim | None:
+        for values in self._untried():
+            if (claim := self._propose(values, turn)) is not None:
+                return claim
+        tried = len(self.sweep.paths.trials())
+        files.write(self.sweep.paths.exhausted, json.dumps({"trials": tried}))
+        return None
+
+    def _propose(self, wanted: Values | None, turn: Turn) -> Claim | None:
+        """Ask the study once; None where the proposal was an earlier one, or no configuration."""
+        number, values = self.study.ask(self.sweep.resolved.space, wanted)
+        try:
+            config = self.sweep.resolved.config(values)
+        except ValidationError:
+            self.study.void(number)
+            return None
+        content = config.model_dump(mode="json")
+        if (twin := self._twin(number, signature(content))) is not None:
+            self.study.tell_duplicate(number, twin)
+            return None
+        trial = Trial(
+            number=number,
+            values=values,
+            config=content,
+            epochs=self.sweep.resolved.trainer.epochs(config),
+            threads=self.threads,
+        )
+        turn.check()  # a frozen asker that was passed over must not add a trial nobody counted
+        return self._make_folder(trial)
+
+    def _make_folder(self, trial: Trial) -> Claim:
+        """The trial's folder, with the first claim in it: there whole, or not at all."""
+        paths = self.sweep.paths
+        draft = paths.draft_trial(trial.number)
+        shutil.rmtree(draft.folder, ignore_errors=True)
+        draft.attempt(1).folder.mkdir(parents=True)
+        write_trial(draft, trial)
+        files.write(draft.attempt(1).claim, claim_text(self.job))
+        final = paths.trial(trial.number, signature(trial.config))
+        draft.folder.rename(final.folder)
+        return Claim(final, final.attempt(1))
+
+    def _twin(self, number: int, content_signature: str) -> Member | None:
+        """An earlier trial of the same configuration that did not fail."""
+        for paths in self.sweep.paths.trials():
+            alike = paths.signature == content_signature and paths.number != number
+            if alike and state_of(paths) is not State.FAILED:
+                return self.study.member(paths.number)
+        return None
+
+    def _wanted(self) -> Iterator[Values]:
+        """What is to be tried before the sampler is asked: enqueued values, forgiven failures."""
+        tried = _tried(self.sweep.paths.trials())
+        resolved = self.sweep.resolved
+        for values in resolved.enqueued:
+            if signature(resolved.config(values).model_dump(mode="json")) not in tried:
+                yield values
+        until = forgiven(self.sweep.paths)
+        for member in self.study.members():
+            if member.told is Told.FAILED and member.number <= until and member.values:
+                repeated = signature(resolved.config(member.values).model_dump(mode="json"))
+                if repeated in tried and tried[repeated] <= until:
+                    yield dict(member.values)
+
+    def _untried(self) -> Iterator[Values]:
+        tried = _tried(self.sweep.paths.trials())
+        resolved = self.sweep.resolved
+        for values in resolved.space.points() or ():
+            try:
+                content = resolved.config(values).model_dump(mode="json")
+            except ValidationError:
+                continue
+            if signature(content) not in tried:
+                yield values
+
+
+def _tried(trials: Sequence[TrialPaths]) -> dict[str, int]:
+    """The last trial of each signature."""
+    return {trial.signature: trial.number for trial in trials}
+
+
+def _counted(paths: SweepPaths) -> int:
+    return sum(state_of(trial).counts for trial in paths.trials())
+
+
+def _void_what_was_cut_short(paths: SweepPaths, study: Study) -> None:
+    """Settle what asks that were killed half way left: a trial in the study without a folder."""
+    there = {trial.number for trial in paths.trials()}
+    for member in study.members():
+        if member.told is Told.NOTHING and member.number not in there:
+            study.void(member.number)

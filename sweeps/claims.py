@@ -1,0 +1,120 @@
+"""Claims: a worker's right to run a trial, and how others find out that its owner is gone.
+
+A claim is an attempt: a numbered folder that one worker made exclusively. The highest number has
+the trial. An owner that was given up (frozen, cut off) may come back and write; it writes into
+its own folder, which nobody reads past the epoch that its successor carried on from.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sweeps import files
+from sweeps.machine import Process, hostname, this_process
+from sweeps.paths import AttemptPaths, TrialPaths
+
+
+class ClaimLostError(Exception):
+    """Another worker took the trial; nothing that happens to it here counts any more."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One worker's right to one trial."""
+
+    trial: TrialPaths
+    attempt: AttemptPaths
+
+    def is_held(self) -> bool:
+        """Whether nobody took the trial since."""
+        return not self.trial.attempt(self.attempt.number + 1).claim.exists()
+
+    def check(self) -> None:
+        """Raise ClaimLostError unless the claim is held."""
+        if not self.is_held():
+            raise ClaimLostError(f"trial {self.trial.name}: taken by another worker")
+
+    def release(self) -> None:
+        """Give the trial back, unfinished: whoever looks next may take it at once."""
+        self.attempt.released.touch()
+
+
+def claim_text(job: str) -> str:
+    """What a claim says of the process that makes it, and of its job."""
+    owner = this_process().to_json() | {"host": hostname(), "job": job, "time": time.time()}
+    return json.dumps(owner, indent=2)
+
+
+def take(trial: TrialPaths, after: int, job: str) -> Claim | None:
+    """Claim a trial whose last attempt is number `after`; None where somebody was quicker."""
+    attempt = trial.attempt(after + 1)
+    attempt.folder.mkdir(parents=True, exist_ok=True)
+    if not files.create(attempt.claim, claim_text(job)):
+        return None
+    return Claim(trial, attempt)
+
+
+def owner_of(attempt: AttemptPaths) -> Process:
+    """The process that made a claim."""
+    return Process.from_json(files.read_json(attempt.claim))
+
+
+@contextmanager
+def heartbeat(claim: Claim, every: float) -> Iterator[None]:
+    """Show from a thread that the owner lives, every so many seconds, while the block runs."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_beat, args=(claim, every, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _beat(claim: Claim, every: float, ended: threading.Event) -> None:
+    count = 0
+    while not ended.wait(every):
+        count += 1
+        try:
+            claim.attempt.heartbeat.write_text(f"{os.getpid()} {count}")
+        except OSError:  # a full disk: the next beat may get through, and the claim outlives some
+            continue
+
+
+class Lookout:
+    """What one process has seen of the other workers' heartbeats, by its own clock."""
+
+    def __init__(self, claim_seconds: float) -> None:
+        """Watch for owners that are silent for `claim_seconds`."""
+        self._claim_seconds = claim_seconds
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._changed: set[str] = set()
+
+    def is_orphan(self, attempt: AttemptPaths) -> bool:
+        """Whether the attempt's owner gave the trial back, is gone, or fell silent."""
+        if attempt.released.exists() or owner_of(attempt).is_gone():
+            return True
+        return self._silence(attempt) > self._claim_seconds
+
+    def is_alive(self, attempt: AttemptPaths) -> bool:
+        """Whether the owner was seen to live; False may also mean: not watched for long enough."""
+        self._silence(attempt)
+        return str(attempt.folder) in self._changed or owner_of(attempt).is_here()
+
+    def _silence(self, attempt: AttemptPaths) -> float:
+        """Seconds since the heartbeat was seen to change."""
+        key, now = str(attempt.folder), time.monotonic()
+        try:
+            beat = attempt.heartbeat.read_text()
+        except FileNotFoundError:
+            beat = ""
+        if key in self._seen and self._seen[key][0] != beat:
+            self._changed.add(key)
+        if key not in self._seen or self._seen[key][0] != beat:
+            self._seen[key] = (beat, now)
+        return now - self._seen[key][1]

@@ -1,0 +1,254 @@
+"""The command line of sweeps.
+
+Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong. Only what every
+command needs is imported at the top: `sweeps status` must answer at once on a busy login node.
+"""
+
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+
+from sweeps.errors import InputError, WorldError
+from sweeps.paths import RunsPaths, SweepPaths
+from sweeps.sweep import Sweep, open_sweep, runs_folder, stop, stop_reason
+
+HIPMRI = Path("/home/groups/comp3710/HipMRI_Study_open")
+"""Where the study's data lie on Rangpur."""
+
+app = typer.Typer(
+    help="Hyperparameter sweeps whose only shared state is a folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Runs = Annotated[Path | None, typer.Option("--runs", help="folder of all sweeps (default: runs)")]
+Name = Annotated[str | None, typer.Argument(help="the sweep's name (default: the latest)")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    """Hyperparameter sweeps whose only shared state is a folder."""
+
+
+@app.command()
+def run(
+    experiment: Annotated[
+        Path | None, typer.Argument(help="a TOML file, or its name in experiments/")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="a file's name in experiments/clusters/")
+    ] = None,
+    runs: Runs = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="how many trials in all, instead of the file's")
+    ] = None,
+    watching: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="stay and show how it goes")
+    ] = True,
+) -> None:
+    """Start a sweep, or go on with it; then watch. Running it again never doubles anything."""
+    from sweeps.run import launch  # noqa: PLC0415 (a scheduler's client is not light)
+
+    path, cluster = _defaults(experiment, cluster)
+    sweep, sent = launch(path, cluster, runs_folder(runs), trials)
+    for number in sent:
+        typer.echo(f"job {number} sent to {cluster}")
+    if watching:
+        _watch(sweep)
+    else:
+        typer.echo(f"watch it with: sweeps watch {sweep.paths.name}")
+
+
+@app.command()
+def watch(name: Name = None, runs: Runs = None) -> None:
+    """Show a sweep until it ends. Closing this changes nothing."""
+    _watch(open_sweep(_named(name, runs)))
+
+
+@app.command()
+def status(name: Name = None, runs: Runs = None) -> None:
+    """Show a sweep as it stands."""
+    from sweeps.status import status_of  # noqa: PLC0415
+    from sweeps.view import table  # noqa: PLC0415
+
+    sweep = open_sweep(_named(name, runs))
+    now = status_of(sweep, stop_reason(sweep.paths))
+    console = Console()
+    console.print(table(now))
+    if now.stopped is not None:
+        console.print(f"stopped: {now.stopped}; go on with: {_come_back(sweep)}", markup=False)
+
+
+@app.command("stop")
+def stop_command(name: Name = None, runs: Runs = None) -> None:
+    """Have every worker keep its trial's last epoch, give the trial back, and leave."""
+    from sweeps.jobs import jobs_alive  # noqa: PLC0415
+
+    sweep = open_sweep(_named(name, runs))
+    stop(sweep.paths, "by hand (sweeps stop)")
+    typer.echo("workers leave after the epoch they are in", nl=False)
+    while sweep.plan.cluster.scheduler == "local" and jobs_alive(sweep.paths, sweep.plan.cluster):
+        time.sleep(0.5)
+        typer.echo(".", nl=False)
+    typer.echo(f"\nnothing is lost; go on with: {_come_back(sweep)}")
+
+
+@app.command()
+def sync(
+    name: Annotated[str | None, typer.Argument(help="a sweep's name (default: all)")] = None,
+    runs: Runs = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="send everything again, into an empty store")
+    ] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="write to the database from this host from now on")
+    ] = False,
+) -> None:
+    """Bring MLflow up to what the folders say."""
+    problems = _sync(_sweeps(name, runs), rebuild=rebuild, take_over=take_over)
+    if problems:
+        raise WorldError("; ".join(problems))
+
+
+@app.command()
+def ui(
+    runs: Runs = None,
+    port: Annotated[int, typer.Option(help="the port, or the next free one")] = 5000,
+) -> None:
+    """Bring MLflow up to date and serve it to this machine's browser."""
+    from sweeps.serve import serve  # noqa: PLC0415
+
+    folder = runs_folder(runs)
+    for problem in _sync([open_sweep(paths) for paths in folder.sweeps()]):
+        typer.echo(f"not all is up to date: {problem}", err=True)
+    serve(folder, port)
+
+
+@app.command(hidden=True)
+def work(
+    folder: Path,
+    job: Annotated[str, typer.Option()],
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    seconds: Annotated[float, typer.Option()] = float("inf"),
+    trials: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Run trials until nothing is left to do: what a supervisor starts."""
+    from sweeps.study import Study  # noqa: PLC0415
+    from sweeps.worker import Worker  # noqa: PLC0415
+
+    sweep = open_sweep(SweepPaths(folder))
+    study = Study(sweep.paths, sweep.experiment, stale_after=sweep.claim_seconds)
+    worker = Worker(sweep, study, job, threads, time.monotonic() + seconds, trials)
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, lambda *_: worker.leaving.set())
+    worker.work()
+
+
+@app.command(hidden=True)
+def publish(folder: Path) -> None:
+    """Keep MLflow up with one sweep: what a supervisor starts."""
+    from sweeps.publish import publish_until_told  # noqa: PLC0415
+
+    publish_until_told(folder)
+
+
+def main() -> None:
+    """Run the command line; one clear message where it fails."""
+    try:
+        status = app(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        status = end.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        status = 130
+    except InputError as error:
+        status = _complain(str(error), 2)
+    except Exception as error:  # noqa: BLE001 (the last resort, so that a person sees one line)
+        known = isinstance(error, WorldError)
+        status = _complain(str(error) if known else f"{type(error).__name__}: {error}", 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str, status: int) -> int:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _watch(sweep: Sweep) -> None:
+    from sweeps.watch import status_now, watch  # noqa: PLC0415
+
+    console = Console()
+    try:
+        watch(sweep, console)
+    except KeyboardInterrupt:
+        back = f"sweeps watch {sweep.paths.name}"
+        typer.echo(f"\nthe sweep goes on; watch it again with: {back}; end it with: sweeps stop")
+        return
+    from sweeps.summary import summary  # noqa: PLC0415
+
+    lines, ended_well = summary(status_now(sweep), sweep, _come_back(sweep))
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if not ended_well:
+        raise click.exceptions.Exit(1)
+
+
+def _defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
+    """What to run where, for what was not said."""
+    on_rangpur = shutil.which("sbatch") is not None and HIPMRI.is_dir()
+    path = experiment or Path("hipmri" if on_rangpur else "quickstart")
+    if path.suffix != ".toml" and not path.exists():
+        path = Path("experiments") / f"{path}.toml"
+    return path, cluster or ("rangpur" if on_rangpur else "local")
+
+
+def _come_back(sweep: Sweep) -> str:
+    return f"sweeps run {sweep.plan.source}"
+
+
+def _named(name: str | None, runs: Path | None) -> SweepPaths:
+    return _sweeps_or_refuse(runs_folder(runs), name)[-1]
+
+
+def _sweeps(name: str | None, runs: Path | None) -> list[Sweep]:
+    return [open_sweep(paths) for paths in _sweeps_or_refuse(runs_folder(runs), name)]
+
+
+def _sweeps_or_refuse(folder: RunsPaths, name: str | None) -> list[SweepPaths]:
+    """The sweep of that name, or all of them, the latest last."""
+    if name is not None:
+        return [folder.sweep(name)]
+    found = sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
+    if not found:
+        raise InputError(f"no sweep in {folder.folder}; start one with: sweeps run")
+    return found
+
+
+def _sync(sweeps: list[Sweep], *, rebuild: bool = False, take_over: bool = False) -> list[str]:
+    from sweeps.publish import forget_published, publish_once, store_for  # noqa: PLC0415
+    from sweeps.store import take_over as take_lease  # noqa: PLC0415
+
+    problems = []
+    for sweep in sweeps:
+        if take_over:
+            take_lease(store_for(sweep))
+        if rebuild:
+            forget_published(sweep)
+        typer.echo(f"publishing {sweep.paths.name}")
+        problem = publish_once(sweep)
+        problems += [f"{sweep.paths.name}: {problem}"] if problem else []
+    return problems

@@ -1,0 +1,93 @@
+"""A cluster: the TOML file that says where the work is sent, and how much of it at once."""
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from sweeps.errors import InputError
+from sweeps.settings import Settings, check, nearest, read_toml
+
+FOLDER = Path("experiments/clusters")
+
+
+class Cluster(Settings):
+    """Where jobs run. Times are as SLURM writes them: minutes, `HH:MM:SS` or `D-HH:MM:SS`."""
+
+    scheduler: Literal["local", "slurm"] = "local"
+    workers: int = Field(0, ge=0, le=64, description="a job; 0: as many as the machine bears")
+    threads: int = Field(0, ge=0, description="a worker; 0: the job's cores shared out")
+    jobs: int = Field(1, ge=1, description="queued ahead, those that run included")
+    at_once: int = Field(1, ge=1, description="jobs that may run side by side")
+    trials_per_job: int = Field(0, ge=0, description="a worker; 0: until the time is up")
+    time_limit: str = "7-00:00:00"
+    claim_seconds: float = Field(
+        60.0, ge=1, description="silence after which a worker is believed dead"
+    )
+    tracking: str | None = Field(None, description="MLflow's URI; none: a database among the runs")
+    gpus: int = Field(0, ge=0, le=1)
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    gres: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    cpus: int = Field(1, ge=1)
+    setup: list[str] = Field(default_factory=list)
+
+    @field_validator("time_limit")
+    @classmethod
+    def _a_time(cls, text: str) -> str:
+        minutes(text)
+        return text
+
+
+def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
+    """The cluster called `name`.
+
+    Raises:
+        InputError: there is none of that name, or its file is wrong.
+    """
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = (file.stem for file in folder.glob("*.toml"))
+        raise InputError(f"no cluster {name!r} in {folder}{nearest(name, known)}")
+    return check(read_toml(path), Cluster, str(path))
+
+
+def minutes(text: str) -> int:
+    """A time as SLURM writes it, in whole minutes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    form = re.fullmatch(
+        r"(?:(?:(?P<d>\d+)-)?(?P<h>\d+):(?P<m>\d\d)(?::(?P<s>\d\d))?|(?P<only>\d+))", text
+    )
+    if form is None:
+        raise ValueError(f"{text!r} is no time: write minutes, HH:MM:SS or D-HH:MM:SS")
+    part: dict[str, int] = {key: int(value) for key, value in form.groupdict().items() if value}
+    total = part.get("only", 0) + part.get("d", 0) * 1440 + part.get("h", 0) * 60 + part.get("m", 0)
+    return max(1, total)
+
+
+def crew(cluster: Cluster) -> tuple[int, int]:
+    """How many workers a job has, and how many threads each of them."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    if cluster.scheduler == "slurm":
+        cores = cluster.cpus
+    on_gpu = cluster.gpus > 0
+    workers = cluster.workers or (1 if on_gpu else max(1, min(cores, _workers_in_memory(), 8)))
+    return workers, cluster.threads or max(1, cores // workers)
+
+
+def _workers_in_memory() -> int:
+    """How many workers of 2 GiB this machine's memory holds."""
+    try:
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**31)
+    except (ValueError, OSError):
+        return 1

@@ -1,0 +1,165 @@
+"""An experiment: the TOML file that says what to try, and the same resolved against its trainer."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+from sweeps.errors import InputError
+from sweeps.settings import Settings, check, dotted, nearest, read_toml, with_values
+from sweeps.space import Space, Values, parse_space
+from sweeps.trainer import Trainer, load_trainer
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class Objective(Settings):
+    """What the best trial is the best at."""
+
+    metric: str = "val/ssim"
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class Sampler(Settings):
+    """How trials are proposed."""
+
+    kind: Literal["tpe", "random"] = "tpe"
+    startup: int = Field(10, ge=1, description="trials drawn at random before the sampler learns")
+    seed: int = Field(0, ge=0)
+
+
+class Pruner(Settings):
+    """When a trial is given up: asynchronous successive halving (Li et al. 2018, arXiv:1810.05934).
+
+    At epochs `min_epochs`, `min_epochs * reduction`, … a trial goes on only if it is among the
+    best `1 / reduction` of all trials that came so far; never while fewer than `rivals` did.
+    """
+
+    kind: Literal["none", "successive_halving"] = "none"
+    min_epochs: int = Field(1, ge=1)
+    reduction: int = Field(3, ge=2)
+    rivals: int = Field(3, ge=1)
+
+
+class Experiment(Settings):
+    """The file as it stands; `Resolved` has what it means to its trainer."""
+
+    name: str
+    trials: int = Field(ge=1)
+    trainer: str = "vqvae.sweep:trainer"
+    objective: Objective = Field(default_factory=Objective)
+    sampler: Sampler = Field(default_factory=Sampler)
+    pruner: Pruner = Field(default_factory=Pruner)
+    trial: dict[str, Any] = Field(default_factory=dict)
+    space: dict[str, Any] = Field(min_length=1)
+    enqueue: list[dict[str, Any]] = Field(default_factory=list)
+
+    @field_validator("name")
+    @classmethod
+    def _safe(cls, name: str) -> str:
+        if not SAFE_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} becomes a folder's name: up to 64 letters, digits, - and _, no more"
+            )
+        return name
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment, its trainer and its space, found to fit each other."""
+
+    experiment: Experiment
+    trainer: Trainer
+    space: Space
+    base: BaseModel
+    enqueued: tuple[Values, ...]
+
+    def config(self, values: Mapping[str, Any]) -> BaseModel:
+        """The configuration of the trial with these values.
+
+        Raises:
+            pydantic.ValidationError: the trainer refuses this combination.
+        """
+        tables = with_values(self.base.model_dump(mode="json"), values)
+        return self.trainer.config.model_validate(tables)
+
+    def ends(self) -> list[BaseModel]:
+        """The base configuration, and one for each choice and bound of the space."""
+        return [self.base, *(self.config(values) for values in self.space.ends())]
+
+    @property
+    def worst(self) -> float:
+        """What a trial that went wrong is told to be worth."""
+        low, high = self.trainer.bounds[self.experiment.objective.metric]
+        return low if self.experiment.objective.direction == "maximize" else high
+
+
+def signature(config: Mapping[str, Any]) -> str:
+    """Eight characters that stand for the content of a configuration."""
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def read_experiment(path: Path, trials: int | None = None) -> Resolved:
+    """Read an experiment file and resolve it.
+
+    Args:
+        path: the file.
+        trials: the number of trials, where it is not to be the file's.
+
+    Raises:
+        InputError: something in it is wrong, or does not fit its trainer.
+    """
+    given = {} if trials is None else {"trials": trials}
+    experiment = check(read_toml(path) | given, Experiment, str(path))
+    return resolve(experiment, str(path))
+
+
+def resolve(experiment: Experiment, where: str) -> Resolved:
+    """Hold an experiment against its trainer: every path, choice, bound and metric.
+
+    Raises:
+        InputError: something does not fit; `where` is the file that the message names.
+    """
+    trainer = _trainer(experiment, where)
+    base = check(experiment.trial, trainer.config, f"{where}: [trial]")
+    space = parse_space(experiment.space, where)
+    tables = base.model_dump(mode="json")
+    for path in space.paths:
+        if path not in dotted(tables):
+            raise InputError(
+                f"{where}: [space] {path!r} is no field of the trial{nearest(path, dotted(tables))}"
+            )
+    for values in space.ends():
+        check(with_values(tables, values), trainer.config, f"{where}: [space]")
+    enqueued = tuple(_enqueued(values, space, tables, where) for values in experiment.enqueue)
+    for values in enqueued:
+        check(with_values(tables, values), trainer.config, f"{where}: [[enqueue]]")
+    return Resolved(experiment, trainer, space, base, enqueued)
+
+
+def _trainer(experiment: Experiment, where: str) -> Trainer:
+    try:
+        trainer = load_trainer(experiment.trainer)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    metric = experiment.objective.metric
+    if metric not in trainer.bounds:
+        near = nearest(metric, trainer.bounds)
+        raise InputError(f"{where}: [objective] metric = {metric!r} is none to optimize{near}")
+    return trainer
+
+
+def _enqueued(
+    values: Mapping[str, Any], space: Space, tables: Mapping[str, Any], where: str
+) -> Values:
+    base = dotted(tables)
+    full = {path: base[path] for path in space.paths} | dict(values)
+    if (reason := space.refuses(full)) is not None:
+        raise InputError(f"{where}: [[enqueue]] {reason}")
+    return full

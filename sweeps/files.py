@@ -1,0 +1,116 @@
+"""Files that other processes read: whole or not at all, and never silently twice.
+
+Three ways of writing are safe on a shared file system, and nothing here knows a fourth: write
+under another name and rename (the last writer wins), link a finished file into place (the first
+writer wins), append whole lines (a reader leaves an unfinished last one alone).
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Replace `path` with `content`: a reader sees the old file or the new one, never half."""
+    draft = _draft(path, content)
+    draft.replace(path)
+    _sync_folder(path.parent)
+
+
+def create(path: Path, content: str, *, sync: bool = True) -> bool:
+    """Make `path` unless it is there; tell whether this call made it.
+
+    A hard link is the one exclusive create that also works where NFS lost the answer to a
+    request: the link count of the draft then tells who won. `sync=False` is for what need not
+    outlive a power cut.
+    """
+    draft = _draft(path, content, sync=sync)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return draft.stat().st_nlink == 2  # the draft and the file itself
+    else:
+        return True
+    finally:
+        draft.unlink()
+
+
+def append(path: Path, line: str) -> None:
+    """Add one line to a file with a single writer; a half line of an earlier try is removed."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        end = cut_torn_tail(handle)
+        write_whole(handle, (line + "\n").encode(), end)
+    finally:
+        os.close(handle)
+
+
+def cut_torn_tail(handle: int) -> int:
+    """Remove what stands behind the last line end of an open file; return its new length."""
+    size = os.fstat(handle).st_size
+    end = size
+    while end:
+        start = max(0, end - 4096)
+        newline = os.pread(handle, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end != size:
+        os.ftruncate(handle, end)
+    return end
+
+
+def write_whole(handle: int, content: bytes, offset: int, *, sync: bool = True) -> None:
+    """Write all of `content` at `offset` and sync; where that fails, leave nothing of it behind."""
+    try:
+        written = 0
+        while written < len(content):
+            written += os.pwrite(handle, content[written:], offset + written)
+        if sync:
+            os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, offset)
+        raise
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`; None where there is no such file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """The JSON value of each finished line of `path`; none where there is no such file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        yield json.loads(line)
+
+
+def _draft(path: Path, content: str | bytes, *, sync: bool = True) -> Path:
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        write_whole(handle, content.encode() if isinstance(content, str) else content, 0, sync=sync)
+    except OSError:
+        draft.unlink()
+        raise
+    finally:
+        os.close(handle)
+    return draft
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

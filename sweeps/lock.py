@@ -1,0 +1,131 @@
+"""A lock on a shared file system that no crash can leave shut.
+
+The lock is a folder of numbered turns. Whoever creates the next number, exclusively, has the
+lock; that one act is also how a dead holder is passed over, so a turn is never freed by anybody
+but its holder, and no holder can free another's. The highest number is never removed, so a
+latecomer with an old listing finds out that its turn has passed.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps import files
+from sweeps.errors import WorldError
+from sweeps.machine import Process, this_process
+
+
+class LockLostError(WorldError):
+    """The lock was held for longer than a holder is believed alive, and another took it."""
+
+
+class LockBusyError(WorldError):
+    """The lock could not be had in the time allowed."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The right to act that a holder has until it is released or passed over."""
+
+    folder: Path
+    number: int
+
+    def check(self) -> None:
+        """Raise LockLostError where somebody else has passed this holder over."""
+        if _highest(entry.name for entry in self.folder.iterdir()) != self.number:
+            raise LockLostError(f"{self.folder}: turn {self.number} was passed over")
+
+    def release(self) -> None:
+        """End the turn; where it was passed over already, nothing happens."""
+        (self.folder / f"{self.number}.done").touch()
+
+
+class Lock:
+    """Mutual exclusion by a folder, between processes on any number of hosts."""
+
+    def __init__(self, folder: Path, *, stale_after: float = 60.0, patience: float = 600.0) -> None:
+        """Make the folder.
+
+        Args:
+            folder: where the turns are kept; made where it is not there.
+            stale_after: seconds, by the waiter's own clock, without change, after which a holder
+                on another machine is believed dead. One on this machine is looked up instead.
+            patience: seconds to wait for a turn before giving up.
+        """
+        self._folder = folder
+        self._stale_after = stale_after
+        self._patience = patience
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def hold(self) -> Iterator[Turn]:
+        """Wait for a turn, and end it on the way out.
+
+        Raises:
+            LockBusyError: others had it for longer than this lock's patience.
+        """
+        turn = self._wait()
+        try:
+            yield turn
+        finally:
+            turn.release()
+
+    def try_hold(self) -> Turn | None:
+        """A turn if it can be had at once, to be released by the caller; else None."""
+        number, free = self._look()
+        if not (free or self._holder_is_gone(number)):
+            return None
+        return self._take(number + 1)
+
+    def _wait(self) -> Turn:
+        give_up = time.monotonic() + self._patience
+        watched, since, pause = -1, time.monotonic(), 0.001
+        while True:
+            number, free = self._look()
+            if number != watched:
+                watched, since = number, time.monotonic()
+            stale = time.monotonic() - since > self._stale_after
+            if (free or stale or self._holder_is_gone(number)) and (turn := self._take(number + 1)):
+                return turn
+            if time.monotonic() > give_up:
+                raise LockBusyError(f"{self._folder}: waited {self._patience:.0f} s for a turn")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.05)
+
+    def _look(self) -> tuple[int, bool]:
+        """The highest turn so far, and whether it is over."""
+        names = {entry.name for entry in self._folder.iterdir()}
+        number = _highest(names)
+        return number, number == 0 or f"{number}.done" in names
+
+    def _take(self, number: int) -> Turn | None:
+        holder = this_process().to_json() | {"token": uuid.uuid4().hex}
+        if not files.create(self._folder / f"{number}", json.dumps(holder), sync=False):
+            return None
+        if self._look()[0] != number:  # an old number, freed by the sweeping below, is no turn
+            return None
+        self._sweep(number)
+        return Turn(self._folder, number)
+
+    def _sweep(self, number: int) -> None:
+        for entry in self._folder.iterdir():
+            stem = entry.name.removesuffix(".done")
+            if stem.isdigit() and int(stem) < number - 1:
+                entry.unlink(missing_ok=True)
+
+    def _holder_is_gone(self, number: int) -> bool:
+        try:
+            holder = files.read_json(self._folder / f"{number}")
+        except (OSError, ValueError):
+            return False
+        if holder is None:
+            return False
+        return Process.from_json(holder).is_gone()
+
+
+def _highest(names: Iterable[str]) -> int:
+    return max((int(name) for name in names if name.isdigit()), default=0)

@@ -1,0 +1,301 @@
+"""Where everything lies. No other module joins the names of files.
+
+runs/
+  mlflow.db  artifacts/  store/          what MLflow is shown
+  <sweep>/
+    sweep.json  experiment.toml          what the sweep is; the experiment as last given
+    study.jsonl  locks/                  the study and the locks on it
+    stop.json  exhausted.json  retry.json
+    jobs/<token>/                        one folder a job
+    trials/0007-1a2b3c4d/                one folder a trial
+      config.json  result.json  settled  failure.txt  mlflow.json
+      attempts/<n>/                      one folder a claim on it
+        claim.json  continued.json  released  heartbeat  metrics.jsonl  log
+        checkpoints/  picture.png
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class AttemptPaths:
+    """The folder of one claim on a trial; only the claim's owner writes in it."""
+
+    folder: Path
+
+    @property
+    def number(self) -> int:
+        """Counted from 1; the highest number has the trial."""
+        return int(self.folder.name)
+
+    @property
+    def claim(self) -> Path:
+        """Who claimed the trial, and when. The attempt exists once this does."""
+        return self.folder / "claim.json"
+
+    @property
+    def continued(self) -> Path:
+        """Up to which epoch this attempt carries on what earlier ones did."""
+        return self.folder / "continued.json"
+
+    @property
+    def released(self) -> Path:
+        """There once the owner gave the trial back, unfinished."""
+        return self.folder / "released"
+
+    @property
+    def heartbeat(self) -> Path:
+        """A number that grows while the owner lives."""
+        return self.folder / "heartbeat"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The trainer's folder."""
+        return self.folder / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """What the next attempt carries on from."""
+        return self.checkpoints / "last.pt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The best epoch's model."""
+        return self.checkpoints / "best.pt"
+
+    @property
+    def picture(self) -> Path:
+        """What the best model does, to look at."""
+        return self.folder / "picture.png"
+
+
+@dataclass(frozen=True)
+class TrialPaths:
+    """The folder of one trial."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Number and signature: `0007-1a2b3c4d`."""
+        return self.folder.name
+
+    @property
+    def number(self) -> int:
+        """The trial's number in the study."""
+        return int(self.name.partition("-")[0])
+
+    @property
+    def signature(self) -> str:
+        """The signature of the trial's configuration."""
+        return self.name.partition("-")[2]
+
+    @property
+    def config(self) -> Path:
+        """All that was resolved for this trial."""
+        return self.folder / "config.json"
+
+    @property
+    def result(self) -> Path:
+        """How the trial ended; there once it has."""
+        return self.folder / "result.json"
+
+    @property
+    def settled(self) -> Path:
+        """There once the study was told of the result."""
+        return self.folder / "settled"
+
+    @property
+    def failure(self) -> Path:
+        """The traceback of a trial that failed."""
+        return self.folder / "failure.txt"
+
+    @property
+    def mlflow(self) -> Path:
+        """What of this trial MLflow has been given."""
+        return self.folder / "mlflow.json"
+
+    def attempt(self, number: int) -> AttemptPaths:
+        """The folder of attempt `number`, there or not."""
+        return AttemptPaths(self.folder / "attempts" / str(number))
+
+    def attempts(self) -> list[AttemptPaths]:
+        """Every attempt that was claimed, in order."""
+        found: list[AttemptPaths] = []
+        while (attempt := self.attempt(len(found) + 1)).claim.exists():
+            found.append(attempt)
+        return found
+
+
+@dataclass(frozen=True)
+class JobPaths:
+    """The folder of one job."""
+
+    folder: Path
+
+    @property
+    def token(self) -> str:
+        """What the job was called before the scheduler gave it a number."""
+        return self.folder.name
+
+    @property
+    def submitted(self) -> Path:
+        """The scheduler's number for it."""
+        return self.folder / "submitted.json"
+
+    @property
+    def started(self) -> Path:
+        """The process that runs it."""
+        return self.folder / "started.json"
+
+    @property
+    def ended(self) -> Path:
+        """There once its work was done."""
+        return self.folder / "ended.json"
+
+    def worker_log(self, number: int) -> Path:
+        """What worker `number` of the job printed."""
+        return self.folder / f"worker-{number}.log"
+
+    @property
+    def publisher_log(self) -> Path:
+        """What the job's publisher printed."""
+        return self.folder / "publisher.log"
+
+
+@dataclass(frozen=True)
+class SweepPaths:
+    """The folder of one sweep: all that its workers share."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.folder.name
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all sweeps."""
+        return self.folder.parent
+
+    @property
+    def identity(self) -> Path:
+        """What cannot change under the sweep."""
+        return self.folder / "sweep.json"
+
+    @property
+    def experiment(self) -> Path:
+        """The experiment as last given."""
+        return self.folder / "experiment.toml"
+
+    @property
+    def plan(self) -> Path:
+        """What workers need to know and may change from one run to the next."""
+        return self.folder / "plan.json"
+
+    @property
+    def study(self) -> Path:
+        """Optuna's journal."""
+        return self.folder / "study.jsonl"
+
+    @property
+    def stop(self) -> Path:
+        """There while the sweep is to stand still; says why."""
+        return self.folder / "stop.json"
+
+    @property
+    def exhausted(self) -> Path:
+        """There once the space has nothing new to try; says what was found."""
+        return self.folder / "exhausted.json"
+
+    @property
+    def retry(self) -> Path:
+        """Up to which number failed trials are forgiven and tried again."""
+        return self.folder / "retry.json"
+
+    @property
+    def mlflow(self) -> Path:
+        """What of the sweep as a whole MLflow has been given."""
+        return self.folder / "mlflow.json"
+
+    def lock(self, name: str) -> Path:
+        """The folder of the lock called `name`."""
+        return self.folder / "locks" / name
+
+    @property
+    def scheduler_logs(self) -> Path:
+        """Submitit's folder."""
+        return self.folder / "jobs" / "submitit"
+
+    def job(self, token: str) -> JobPaths:
+        """The folder of the job called `token`, there or not."""
+        return JobPaths(self.folder / "jobs" / token)
+
+    def jobs(self) -> list[JobPaths]:
+        """Every job that was asked for, oldest first."""
+        return [JobPaths(file.parent) for file in sorted(self.folder.glob("jobs/*/submitted.json"))]
+
+    @property
+    def trials_folder(self) -> Path:
+        """The folder of all trials."""
+        return self.folder / "trials"
+
+    def trial(self, number: int, signature: str) -> TrialPaths:
+        """The folder of a trial, there or not."""
+        return TrialPaths(self.trials_folder / f"{number:04d}-{signature}")
+
+    def draft_trial(self, number: int) -> TrialPaths:
+        """Where a trial's folder is filled before it takes its name."""
+        return TrialPaths(self.trials_folder / f".draft-{number:04d}")
+
+    def trials(self) -> list[TrialPaths]:
+        """Every trial, in the order of their numbers."""
+        found = [TrialPaths(path) for path in self.trials_folder.glob("[0-9]*-*")]
+        return sorted(found, key=lambda trial: trial.number)
+
+
+@dataclass(frozen=True)
+class RunsPaths:
+    """The folder of all sweeps, and of the store that shows them."""
+
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        """MLflow's database."""
+        return self.folder / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts."""
+        return self.folder / "artifacts"
+
+    @property
+    def lease(self) -> Path:
+        """Which host may write to the database."""
+        return self.folder / "store" / "lease.json"
+
+    @property
+    def place(self) -> Path:
+        """Where the store lay when it was last written to."""
+        return self.folder / "store" / "place.json"
+
+    @property
+    def lock(self) -> Path:
+        """The folder of the publishers' lock."""
+        return self.folder / "store" / "lock"
+
+    def sweep(self, name: str) -> SweepPaths:
+        """The folder of the sweep called `name`, there or not."""
+        return SweepPaths(self.folder / name)
+
+    def sweeps(self) -> list[SweepPaths]:
+        """Every sweep, by name."""
+        return [SweepPaths(file.parent) for file in sorted(self.folder.glob("*/sweep.json"))]

@@ -1,0 +1,151 @@
+"""What a trial's folder says: the truth that the study and MLflow are made from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from sweeps import files
+from sweeps.paths import AttemptPaths, TrialPaths
+from sweeps.space import Scalar
+from sweeps.trainer import Epoch
+
+
+class State(StrEnum):
+    """What became of a trial."""
+
+    RUNNING = "running"
+    """No result yet; whether anybody works on it, its claim tells."""
+    COMPLETE = "complete"
+    """Trained to its last epoch."""
+    PRUNED = "pruned"
+    """Given up because others were better at the same age."""
+    DIVERGED = "diverged"
+    """Trained into nonsense; worth the metric's worst value."""
+    FAILED = "failed"
+    """Ended by a bug; says nothing of its hyperparameters and does not count."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether such a trial is part of the sweep's total."""
+        return self is not State.FAILED
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch of a trial, as `sweeps.trainer.Epoch` has it."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    timestamp: int
+    seconds: float
+    diverged: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a trial ended.
+
+    Attributes:
+        state: what became of it.
+        value: the objective at its best epoch, or the worst there is; None where it failed.
+        best_epoch: the epoch whose checkpoint was kept; None where there is none.
+        epochs: how many it was trained.
+        reason: why it diverged or failed; empty otherwise.
+    """
+
+    state: State
+    value: float | None
+    best_epoch: int | None
+    epochs: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was resolved when the trial was made.
+
+    Attributes:
+        number: its number in the study.
+        values: the searched values, by dotted path.
+        config: the whole configuration, as JSON has it.
+        epochs: how many epochs it has if nothing ends it.
+        threads: how many threads it computes with, wherever it is continued.
+    """
+
+    number: int
+    values: Mapping[str, Scalar]
+    config: Mapping[str, Any]
+    epochs: int
+    threads: int
+
+
+def write_trial(paths: TrialPaths, trial: Trial) -> None:
+    """Record what a new trial is."""
+    files.write(paths.config, json.dumps(asdict(trial), indent=2))
+
+
+def read_trial(paths: TrialPaths) -> Trial:
+    """What the trial is."""
+    return Trial(**files.read_json(paths.config))
+
+
+def write_result(paths: TrialPaths, result: Result) -> None:
+    """Record how the trial ended."""
+    files.write(paths.result, json.dumps(asdict(result), indent=2))
+
+
+def read_result(paths: TrialPaths) -> Result | None:
+    """How the trial ended; None while it has not."""
+    content = files.read_json(paths.result)
+    return None if content is None else Result(**content | {"state": State(content["state"])})
+
+
+def state_of(paths: TrialPaths) -> State:
+    """What the folder says became of the trial."""
+    result = read_result(paths)
+    return State.RUNNING if result is None else result.state
+
+
+def append_row(attempt: AttemptPaths, epoch: Epoch) -> None:
+    """Record an epoch in the attempt's own file."""
+    row = Row(epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged)
+    files.append(attempt.metrics, json.dumps(asdict(row), separators=(",", ":")))
+
+
+def continued_epoch(attempt: AttemptPaths) -> int | None:
+    """The epoch that an attempt carried on from, 0 for none; None where it got to no epoch."""
+    content = files.read_json(attempt.continued)
+    return None if content is None else int(content["epoch"])
+
+
+def write_continued(attempt: AttemptPaths, epoch: int) -> None:
+    """Record the epoch that the attempt carries on from."""
+    files.write(attempt.continued, json.dumps({"epoch": epoch}))
+
+
+def read_curve(paths: TrialPaths) -> list[Row]:
+    """The trial's epochs in order, each once.
+
+    What an attempt wrote past the epoch that a later one carried on from does not count: its
+    owner had been given up, and nobody took over what it did then.
+    """
+    rows: dict[int, Row] = {}
+    for attempt in paths.attempts():
+        until = continued_epoch(attempt)
+        if until is None:
+            continue
+        rows = {epoch: row for epoch, row in rows.items() if epoch <= until}
+        for content in files.read_lines(attempt.metrics):
+            rows[content["epoch"]] = Row(**content)
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def attempt_to_continue(paths: TrialPaths) -> AttemptPaths | None:
+    """The attempt whose checkpoints stand for the trial; None where none has one that counts.
+
+    An attempt that never got as far as to say what it carried on from counts for nothing.
+    """
+    counted = [a for a in paths.attempts() if continued_epoch(a) is not None]
+    return next((a for a in reversed(counted) if a.last_checkpoint.exists()), None)

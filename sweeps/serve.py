@@ -1,0 +1,39 @@
+"""Serving MLflow's pages, to this machine alone."""
+
+import os
+import socket
+import sys
+
+from sweeps.errors import InputError
+from sweeps.paths import RunsPaths
+from sweeps.store import store_of
+
+
+def serve(runs: RunsPaths, port: int) -> None:
+    """Turn this process into MLflow's server on 127.0.0.1.
+
+    Raises:
+        InputError: no port from `port` on is free.
+    """
+    store = store_of(runs, None)
+    free = _free_port(port)
+    if free != port:
+        print(f"port {port} is taken; {free} is free")
+    print(f"MLflow: http://127.0.0.1:{free} (Ctrl-C ends it)", flush=True)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(free)]
+    command += ["--backend-store-uri", store.uri, "--workers", "1"]
+    command += ["--default-artifact-root", str(runs.artifacts)]
+    os.execv(sys.executable, command)  # noqa: S606 (its signals and exit status are the server's)
+
+
+def _free_port(first: int) -> int:
+    for port in range(first, first + 50):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise InputError(f"no free port between {first} and {first + 49}; give another with --port")

@@ -1,0 +1,121 @@
+"""TOML files and tables, strictly checked; every complaint is one line with its mend."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from sweeps.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """What every table of an experiment or a cluster is: frozen, and deaf to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        InputError: there is no such file, or it is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file{_files_nearby(path)}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as TOML: {_one_line(error)}") from error
+
+
+def check(tables: Mapping[str, Any], model: type[Model], where: str) -> Model:
+    """`tables` as a `model`.
+
+    Args:
+        tables: what was given.
+        model: what it must be.
+        where: the file, and the table in it, that a complaint names.
+
+    Raises:
+        InputError: a key is unknown, missing, or has a value that its field refuses.
+    """
+    try:
+        return model.model_validate(tables)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_complaint(error.errors()[0], model)}") from error
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """The part of a message that offers the names like `word`, or else all of them."""
+    known = sorted(words)
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    near = near or [name for name in known if name.endswith("." + word.rpartition(".")[2])]
+    if near:
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; there are {', '.join(known)}" if known else ""
+
+
+def dotted(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, keyed by dotted paths."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping) and value:
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def with_values(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested tables with the values at some dotted paths replaced."""
+    result = {
+        key: dict(value) if isinstance(value, Mapping) else value for key, value in tables.items()
+    }
+    for path, value in values.items():
+        head, _, rest = path.partition(".")
+        result[head] = with_values(result.get(head) or {}, {rest: value}) if rest else value
+    return result
+
+
+def _complaint(error: ErrorDetails, model: type[BaseModel]) -> str:
+    path = ".".join(map(str, error["loc"])) or "the file"
+    match error["type"]:
+        case "extra_forbidden":
+            siblings = _fields_beside(model, error["loc"])
+            return f"unknown key {path!r}{nearest(str(error['loc'][-1]), siblings)}"
+        case "missing":
+            return f"{path!r} is missing"
+        case "value_error":
+            return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+        case _:
+            return f"{path} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _fields_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The field names of the table that the last part of `location` was looked for in."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = _model_in(field.annotation) if field else None
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    candidates = (annotation, *get_args(annotation))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _files_nearby(path: Path) -> str:
+    return nearest(path.stem, (file.stem for file in path.parent.glob(f"*{path.suffix}")))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

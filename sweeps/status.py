@@ -1,0 +1,121 @@
+"""How a sweep stands, read from its folders alone; light enough to be asked at any time."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeps.claims import owner_of
+from sweeps.experiment import Objective
+from sweeps.paths import TrialPaths
+from sweeps.pruning import best
+from sweeps.record import Result, Row, State, read_curve, read_result, read_trial
+from sweeps.space import Scalar
+from sweeps.sweep import Sweep
+from sweeps.totals import Totals, totals_of
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """One line of the table.
+
+    Attributes:
+        name: number and signature.
+        state: what became of it, or `running` or `waiting` (for a worker to take it up).
+        epoch: the last finished epoch.
+        epochs: how many it has if nothing ends it.
+        best: the objective at its best epoch; None before the first.
+        values: what is searched, by short name.
+        pace: the trainer's own figure of speed; None where it gives none.
+        seconds_left: until its last epoch; None where it ended or nothing is known.
+        reason: why it diverged or failed.
+        is_best: whether no complete trial is better.
+    """
+
+    name: str
+    state: str
+    epoch: int
+    epochs: int
+    best: float | None
+    values: Mapping[str, Scalar]
+    pace: float | None
+    seconds_left: float | None
+    reason: str
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """A sweep at one moment."""
+
+    name: str
+    objective: Objective
+    asked: int
+    trials: list[TrialStatus]
+    totals: Totals
+    is_over: bool
+    stopped: str | None
+
+    @property
+    def counted(self) -> int:
+        """Trials that ended and count."""
+        states = self.totals.states.items()
+        return sum(n for state, n in states if state.counts and state is not State.RUNNING)
+
+
+def status_of(sweep: Sweep, stopped: str | None) -> SweepStatus:
+    """Look at every folder of the sweep once."""
+    totals = totals_of(sweep)
+    objective = sweep.experiment.objective
+    return SweepStatus(
+        name=sweep.paths.name,
+        objective=objective,
+        asked=sweep.experiment.trials,
+        trials=[_trial_status(paths, objective, totals) for paths in sweep.paths.trials()],
+        totals=totals,
+        is_over=sweep.is_over(),
+        stopped=stopped,
+    )
+
+
+def _trial_status(paths: TrialPaths, objective: Objective, totals: Totals) -> TrialStatus:
+    trial, result, rows = read_trial(paths), read_result(paths), read_curve(paths)
+    curve = {row.epoch: row.metrics[objective.metric] for row in rows}
+    return TrialStatus(
+        name=paths.name,
+        state=_state(paths, result),
+        epoch=rows[-1].epoch if rows else 0,
+        epochs=trial.epochs,
+        best=_best(result, curve, objective),
+        values={path.rpartition(".")[2]: value for path, value in trial.values.items()},
+        pace=_pace(rows),
+        seconds_left=_seconds_left(rows, trial.epochs) if result is None else None,
+        reason=result.reason if result else "",
+        is_best=paths == totals.best,
+    )
+
+
+def _best(result: Result | None, curve: Mapping[int, float], objective: Objective) -> float | None:
+    if result is not None:
+        return result.value if result.state is not State.DIVERGED else None
+    return best(curve, objective)[1] if curve else None
+
+
+def _state(paths: TrialPaths, result: Result | None) -> str:
+    if result is not None:
+        return result.state.value
+    last = paths.attempts()[-1]
+    away = last.released.exists() or owner_of(last).is_gone()
+    return "waiting" if away else State.RUNNING.value
+
+
+def _pace(rows: list[Row]) -> float | None:
+    figures = [v for k, v in rows[-1].metrics.items() if k.endswith("_per_second")] if rows else []
+    return figures[0] if figures else None
+
+
+def _seconds_left(rows: list[Row], epochs: int) -> float | None:
+    if not rows:
+        return None
+    pace = sum(row.seconds for row in rows) / len(rows)
+    since = max(0.0, time.time() - rows[-1].timestamp / 1000)
+    return max(0.0, pace * (epochs - rows[-1].epoch) - since)

@@ -1,0 +1,40 @@
+"""What is said when a sweep's jobs are gone: how it ended, and the command to type next."""
+
+from sweeps.status import SweepStatus
+from sweeps.sweep import Sweep
+from sweeps.view import number, totals_line
+
+
+def summary(status: SweepStatus, sweep: Sweep, come_back: str) -> tuple[list[str], bool]:
+    """The closing lines, and whether the sweep ended well.
+
+    Args:
+        status: the sweep as it stands.
+        sweep: the same, for its places.
+        come_back: the command that goes on with it.
+    """
+    best = next((trial for trial in status.trials if trial.is_best), None)
+    lines = ["", totals_line(status)]
+    if best is not None:
+        values = ", ".join(f"{name} {number(value)}" for name, value in best.values.items())
+        lines.append(
+            f"best trial: {best.name}, {status.objective.metric} {best.best:.4f}, {values}"
+        )
+    if status.stopped is not None:
+        lines.append(f"stopped: {status.stopped}")
+        failed = [trial for trial in status.trials if trial.reason and trial.state == "failed"]
+        if failed:
+            lines.append(
+                f"traceback: {sweep.paths.trials_folder / failed[-1].name / 'failure.txt'}"
+            )
+        lines.append(f"go on with: {come_back}")
+    elif not status.is_over:
+        lines.append(
+            f"no job runs any more; the logs are below {sweep.paths.scheduler_logs.parent}"
+        )
+        lines.append(f"go on with: {come_back}")
+    elif sweep.paths.exhausted.exists() and status.counted < status.asked:
+        lines.append("every configuration of the space has been tried")
+    if best is not None:
+        lines.append("compare the runs with: make ui")
+    return lines, status.is_over and best is not None

@@ -1,0 +1,58 @@
+"""What a sweep amounts to: how its trials ended, what they cost, and which one is best."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from sweeps.paths import TrialPaths
+from sweeps.record import Result, Row, State, Trial, read_curve, read_result, read_trial
+from sweeps.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Figures of a whole sweep.
+
+    Attributes:
+        states: how many trials there are in each state.
+        best: the complete trial with the best value; None while there is none.
+        value: that trial's value.
+        hours: time inside epochs, over all trials.
+        hours_saved: what pruned trials would have taken on top, at their own pace.
+    """
+
+    states: dict[State, int]
+    best: TrialPaths | None
+    value: float | None
+    hours: float
+    hours_saved: float
+
+    def figures(self) -> dict[str, float]:
+        """All numbers, by name."""
+        states = {f"trials_{state.value}": float(self.states.get(state, 0)) for state in State}
+        value = {} if self.value is None else {"best": self.value}
+        return states | value | {"hours": self.hours, "hours_saved_by_pruning": self.hours_saved}
+
+
+def totals_of(sweep: Sweep) -> Totals:
+    """Count a sweep's folders."""
+    sign = 1 if sweep.experiment.objective.direction == "maximize" else -1
+    states: Counter[State] = Counter()
+    seconds = saved = 0.0
+    ranked: list[tuple[float, int, TrialPaths, float]] = []
+    for paths in sweep.paths.trials():
+        result, rows = read_result(paths), read_curve(paths)
+        states[State.RUNNING if result is None else result.state] += 1
+        seconds += sum(row.seconds for row in rows)
+        saved += _saved(read_trial(paths), result, rows)
+        if result is not None and result.state is State.COMPLETE and result.value is not None:
+            ranked.append((sign * result.value, -paths.number, paths, result.value))
+    top = max(ranked, key=lambda entry: entry[:2], default=None)
+    best, value = (None, None) if top is None else (top[2], top[3])
+    return Totals(dict(states), best, value, seconds / 3600, saved / 3600)
+
+
+def _saved(trial: Trial, result: Result | None, rows: list[Row]) -> float:
+    if result is None or result.state is not State.PRUNED or not rows:
+        return 0.0
+    pace = sum(row.seconds for row in rows) / len(rows)
+    return pace * (trial.epochs - len(rows))

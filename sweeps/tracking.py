@@ -1,0 +1,229 @@
+"""Publishing to MLflow: all that is asked of it, and the only module that knows it.
+
+What MLflow shows is made from the sweep's folders, by a process that trains nothing. Doing it
+again changes nothing: a run is looked for by its trial's name before it is made, and a point of
+a curve carries the timestamp it was recorded with, so the same point is the same row.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # compute nodes see no internet
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the folder keeps what is not sent
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from sweeps import files
+from sweeps.paths import TrialPaths
+from sweeps.record import State, Trial, attempt_to_continue, read_curve, read_result, read_trial
+from sweeps.settings import dotted
+from sweeps.store import Store, put_right_after_a_move
+from sweeps.sweep import Sweep
+from sweeps.totals import Totals, totals_of
+
+TRIAL_TAG = "sweep.trial"
+BATCH = 1000
+"""MLflow takes so many points in one request."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a store has been given of one run.
+
+    Attributes:
+        store: which store.
+        run: the run's id there.
+        epochs: up to which epoch its curve was sent.
+        done: whether the end was sent too, artifacts included.
+        totals: the sweep's totals as last sent; empty for a trial.
+    """
+
+    store: str
+    run: str
+    epochs: int = 0
+    done: bool = False
+    totals: Mapping[str, float] | None = None
+
+
+class Publisher:
+    """Brings one sweep's runs in one store up to what its folders say."""
+
+    def __init__(self, sweep: Sweep, store: Store) -> None:
+        """Connect to the store; it is made where it is a database that is not there yet."""
+        self._sweep = sweep
+        self._store = store
+        self._client = MlflowClient(tracking_uri=store.uri)
+        put_right_after_a_move(store)
+        self._experiment = self._experiment_id()
+        self._parent = self._parent_run()
+
+    def publish(self) -> int:
+        """Send what is missing; return how many runs were touched."""
+        touched = sum(self._publish_trial(trial) for trial in self._sweep.paths.trials())
+        return touched + self._publish_totals()
+
+    def _experiment_id(self) -> str:
+        name = self._sweep.paths.name
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = self._store.artifacts_of(name)
+        return str(self._client.create_experiment(name, artifact_location=location))
+
+    def _parent_run(self) -> Published:
+        paths, experiment = self._sweep.paths, self._sweep.experiment
+        known = _read(paths.mlflow, self._store)
+        if known is not None:
+            return known
+        tags = {"sweep.state": "running", "sweep.data": self._sweep.plan.fingerprint}
+        tags["mlflow.source.git.commit"] = self._sweep.plan.commit
+        run = self._run(paths.name, tags, paths.identity.stat().st_mtime)
+        settings = experiment.model_dump(mode="json", exclude={"space", "trial", "enqueue"})
+        self._client.log_batch(run, params=_params(dotted(settings)))
+        self._client.log_artifact(run, str(paths.experiment))
+        return _write(paths.mlflow, Published(self._store.identity, run))
+
+    def _run(self, name: str, tags: Mapping[str, str], started: float) -> str:
+        """The id of the run that shows `name`, made only if it is not there."""
+        found = self._client.search_runs(
+            [self._experiment], filter_string=f"tags.`{TRIAL_TAG}` = '{name}'", max_results=1
+        )
+        if found:
+            return str(found[0].info.run_id)
+        all_tags = {**tags, TRIAL_TAG: name, "mlflow.user": os.environ.get("USER", "sweeps")}
+        run = self._client.create_run(
+            self._experiment, start_time=int(started * 1000), tags=all_tags, run_name=name
+        )
+        return str(run.info.run_id)
+
+    def _publish_trial(self, paths: TrialPaths) -> bool:
+        known = _read(paths.mlflow, self._store)
+        if known is not None and known.done:
+            return False
+        trial = read_trial(paths)
+        if known is None:
+            known = self._start_trial(paths, trial)
+        rows = [row for row in read_curve(paths) if row.epoch > known.epochs]
+        points = [
+            Metric(name, value, row.timestamp, row.epoch)
+            for row in rows
+            for name, value in row.metrics.items()
+        ]
+        for start in range(0, len(points), BATCH):
+            self._client.log_batch(known.run, metrics=points[start : start + BATCH])
+        epochs = rows[-1].epoch if rows else known.epochs
+        done = paths.settled.exists() and self._end_trial(paths, known.run)
+        _write(paths.mlflow, Published(known.store, known.run, epochs, done))
+        return bool(points) or done
+
+    def _start_trial(self, paths: TrialPaths, trial: Trial) -> Published:
+        tags = {
+            "mlflow.parentRunId": self._parent.run,
+            "mlflow.source.git.commit": self._sweep.plan.commit,
+            "sweep.state": State.RUNNING.value,
+            "sweep.data": self._sweep.plan.fingerprint,
+        }
+        run = self._run(paths.name, tags, paths.config.stat().st_mtime)
+        short = short_names(self._sweep.resolved.space.paths)
+        settings = {short.get(path, path): value for path, value in dotted(trial.config).items()}
+        self._client.log_batch(run, params=_params(settings))
+        self._client.log_artifact(run, str(paths.config))
+        return _write(paths.mlflow, Published(self._store.identity, run))
+
+    def _end_trial(self, paths: TrialPaths, run: str) -> bool:
+        """Send what is known only at the end: the state, the best value, the artifacts."""
+        result = read_result(paths)
+        if result is None:
+            return False
+        last = paths.attempts()[-1]
+        owner = files.read_json(last.claim)
+        tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
+        tags |= {"sweep.host": owner["host"], "sweep.job": owner["job"]}
+        rows = read_curve(paths)
+        ended = rows[-1].timestamp if rows else int(time.time() * 1000)
+        figures = {"objective": result.value, "best_epoch": result.best_epoch}
+        self._client.log_batch(
+            run,
+            metrics=[Metric(k, v, ended, 0) for k, v in figures.items() if v is not None],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        kept = attempt_to_continue(paths)
+        if kept is not None and result.best_epoch is not None:
+            self._attach(run, kept.best_checkpoint, "checkpoints")
+        self._attach(run, last.picture)
+        self._attach(run, paths.failure)
+        status = "FAILED" if result.state is State.FAILED else "FINISHED"
+        self._client.set_terminated(run, status, end_time=ended)
+        return True
+
+    def _attach(self, run: str, file: Path, folder: str | None = None) -> None:
+        if file.exists():
+            self._client.log_artifact(run, str(file), folder)
+
+    def _publish_totals(self) -> bool:
+        totals = totals_of(self._sweep)
+        figures = {f"sweep/{name}": float(value) for name, value in totals.figures().items()}
+        over = self._sweep.is_over()
+        if self._parent.totals == figures and self._parent.done == over:
+            return False
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            self._parent.run, metrics=[Metric(k, v, now, 0) for k, v in figures.items()]
+        )
+        if over:
+            self._end_sweep(totals)
+        elif self._parent.done:  # it was extended
+            self._client.update_run(self._parent.run, status="RUNNING")
+            self._client.set_tag(self._parent.run, "sweep.state", "running")
+        self._parent = _write(
+            self._sweep.paths.mlflow,
+            Published(self._store.identity, self._parent.run, 0, over, figures),
+        )
+        return True
+
+    def _end_sweep(self, totals: Totals) -> None:
+        run = self._parent.run
+        self._client.set_tag(run, "sweep.state", "complete")
+        if totals.best is not None:
+            self._client.set_tag(run, "sweep.best", totals.best.name)
+        self._client.set_terminated(run, "FINISHED")
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """The last word of each searched path, where no other one ends on it too."""
+    all_paths = list(paths)
+    last = {path: path.rpartition(".")[2] for path in all_paths}
+    return {path: word for path, word in last.items() if list(last.values()).count(word) == 1}
+
+
+def publish_quietly(connect: Callable[[], Publisher]) -> str | None:
+    """Publish; where the store does not take it, say why and leave it for the next time."""
+    try:
+        connect().publish()
+    except (MlflowException, OSError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def _params(settings: Mapping[str, Any]) -> list[Param]:
+    return [Param(key, str(value)) for key, value in settings.items()]
+
+
+def _read(path: Path, store: Store) -> Published | None:
+    content = files.read_json(path)
+    if content is None or content["store"] != store.identity:
+        return None
+    return Published(**content)
+
+
+def _write(path: Path, published: Published) -> Published:
+    files.write(path, json.dumps(asdict(published)))
+    return published

@@ -1,0 +1,118 @@
+"""A trainer of milliseconds: proof that a sweep knows a trainer only by the protocol.
+
+Its model is one number that is drawn towards a target at a pace the hyperparameters set. It keeps
+its checkpoints as JSON, and restores exactly.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    size: int = 100
+
+
+class Training(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(0.1, gt=0, le=10)
+    batch_size: int = Field(16, ge=1)
+    epochs: int = Field(5, ge=1)
+    seconds: float = 0.0
+    bug: bool = False
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    data: Data = Data()
+    training: Training = Training()
+
+
+@dataclass(frozen=True)
+class Row:
+    epoch: int
+    metrics: Mapping[str, float]
+    timestamp: int
+    seconds: float
+    diverged: str | None
+
+
+class Tiny:
+    config = Config
+    bounds: Mapping[str, tuple[float, float]] = {"val/score": (-1.0, 1.0), "val/loss": (0.0, 1e9)}
+
+    def prepare(self, configs: Sequence[Config]) -> str:
+        for config in configs:
+            if config.training.batch_size > config.data.size:
+                raise ValueError(f"batch_size {config.training.batch_size} is too large")
+        return "tiny"
+
+    def epochs(self, config: Config) -> int:
+        return config.training.epochs
+
+    def fit(
+        self,
+        config: Config,
+        folder: Path,
+        *,
+        continue_from: Path | None,
+        threads: int,  # noqa: ARG002
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Row]:
+        training = config.training
+        state, row = 1.0, None
+        for place in (folder, continue_from):
+            if place is not None and (place / "last.pt").exists():
+                content = json.loads((place / "last.pt").read_text())
+                state, row = content["state"], Row(**content["row"])
+                save(folder, state, row)
+                yield row
+                break
+        for epoch in range(row.epoch + 1 if row else 1, training.epochs + 1):
+            if should_stop():
+                return
+            if training.bug:
+                raise RuntimeError("a bug of the trainer's")
+            time.sleep(training.seconds)
+            pace = training.learning_rate * (0.5 if training.optimizer == "sgd" else 1.0)
+            state *= 1 - pace / math.sqrt(training.batch_size)
+            diverged = "the state left all bounds" if abs(state) > 10 else None
+            score = -1.0 if diverged else 1 - min(2.0, abs(state))
+            metrics = {"val/score": score, "val/loss": abs(state), "train/steps_per_second": 1.0}
+            row = Row(epoch, metrics, time.time_ns() // 1_000_000, training.seconds, diverged)
+            log = folder.parent.parent.parent / "computed.log"
+            with log.open("a") as file:
+                file.write(f"{epoch}\n")
+            save(folder, state, row)
+            yield row
+            if diverged:
+                return
+
+    def illustrate(self, config: Config, folder: Path, picture: Path) -> None:  # noqa: ARG002
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+
+    def evaluate(self, config: Config, folder: Path) -> Mapping[str, float]:  # noqa: ARG002
+        return {"test/score": 0.0}
+
+    def export(self, config: Config, folder: Path, destination: Path) -> None:  # noqa: ARG002
+        destination.write_text("{}")
+
+
+def save(folder: Path, state: float, row: Row) -> None:
+    content: dict[str, Any] = {"state": state, "row": asdict(row)}
+    for name in ("best.pt", "last.pt"):
+        draft = folder / f".{name}.{os.getpid()}"
+        draft.write_text(json.dumps(content))
+        draft.replace(folder / name)
+
+
+trainer = Tiny()
