@@ -1,0 +1,61 @@
+# Two commands do all the set-up: `make sweep` and `make test`. `make help` lists the others.
+
+VENV ?= .venv
+PYTHON ?= python3
+EXPERIMENT ?=
+CLUSTER ?=
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.vqvae-sweeps-installed
+OURS := $(if $(filter .venv,$(VENV)),yes)
+
+.DEFAULT_GOAL := help
+.PHONY: help install sweep test check format ui status stop gpu-check clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  EXPERIMENT=experiments/x.toml and CLUSTER=name say what 'sweep' runs, and where;"
+	@echo "  VENV=folder uses an environment that exists already (conda on a cluster, say)."
+
+install: $(STAMP)  ## fill .venv (any other target does so by itself)
+
+# An environment of ours gets the exact versions; one that was there keeps what it has (its CUDA
+# build of torch above all) and gets only what is missing.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $$($(PYTHON) --version) is too old; give one from 3.11 on: make PYTHON=python3.11 …"; exit 2; }
+	$(if $(OURS),test -x $(BIN)/python || $(PYTHON) -m venv $(VENV))
+	@test -x $(BIN)/python || { echo "error: $(VENV) is no environment: there is no $(BIN)/python"; exit 2; }
+	$(BIN)/python -m pip install --disable-pip-version-check $(if $(OURS),--constraint constraints.txt) --editable '.[dev]'
+	@touch $@
+
+sweep: $(STAMP)  ## the main job: start a sweep, or go on with it, and watch
+	@$(BIN)/python -m sweeps run $(EXPERIMENT) $(if $(CLUSTER),--cluster $(CLUSTER))
+
+test: $(STAMP)  ## the tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(STAMP)  ## lint, types, import walls
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## put the source in its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: $(STAMP)  ## compare the runs: MLflow on 127.0.0.1
+	@$(BIN)/python -m sweeps ui
+
+status: $(STAMP)  ## how the latest sweep stands
+	@$(BIN)/python -m sweeps status
+
+stop: $(STAMP)  ## end the latest sweep cleanly; 'make sweep' goes on with it
+	@$(BIN)/python -m sweeps stop
+
+gpu-check: $(STAMP)  ## everything that only a GPU can show (offline, minutes)
+	$(BIN)/python -m pytest -m gpu -rs tests
+
+clean:  ## remove what the tools left (no runs, no data)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
