@@ -66,6 +66,21 @@ def read_image(path: Path) -> Any:
         raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
 
 
+def read_shape(path: Path) -> tuple[int, ...]:
+    """The shape a header gives, without trailing axes of one; reads no pixels.
+
+    Raises:
+        InputError: the file is not NIfTI.
+    """
+    try:
+        shape = tuple(map(int, nibabel.load(path).shape))
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
 def read_array(image: Any, path: Path) -> NDArray[np.float32]:
     """The image's intensities, scaled as its header says.
 

@@ -1,9 +1,6 @@
 """A synthetic data set in the HipMRI layout, oddities included, made from a seed."""
 
-import errno
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +14,11 @@ from scipy.ndimage import gaussian_filter
 from vqvae.data.anatomy import HIGHEST, LOWEST, Visit, draw_patient, draw_visit, levels
 from vqvae.data.canvas import Field
 from vqvae.data.config import PhantomConfig
+from vqvae.data.folder import new_folder
 from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
 from vqvae.data.nifti import write_image
 from vqvae.data.pelvis import Section, Texture, grid
 from vqvae.data.progress import track
-from vqvae.errors import InputError
 
 RECORD = "phantom.json"
 VERSION = 1  # raised whenever the same configuration would give other bytes
@@ -46,23 +43,8 @@ def write_phantom(config: PhantomConfig, out: Path) -> None:
     Raises:
         InputError: something is at `out` already, or it cannot be written.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(
-            f"{out} cannot be written ({error.strerror}); name another folder"
-        ) from error
-    try:
+    with new_folder(out) as unfinished:
         _write(config, unfinished)
-        unfinished.chmod(0o755)
-        unfinished.rename(out)
-    except OSError as error:
-        taken = error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
-        reason = "is not empty" if taken else f"cannot be written ({error.strerror})"
-        raise InputError(f"{out} {reason}; name another folder") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read_record(root: Path) -> dict[str, Any] | None:

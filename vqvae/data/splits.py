@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vqvae.data.cache import INDEX, cache_folder, decoded
 from vqvae.data.config import DataConfig, PhantomConfig
+from vqvae.data.folder import holds_something
 from vqvae.data.layout import SliceName, SplitName, list_splits
 from vqvae.data.phantom import read_record, record_of, write_phantom
 from vqvae.errors import InputError
@@ -125,18 +126,14 @@ def ensure(config: DataConfig) -> None:
     """
     if config.phantom is None:
         return
-    if not _holds_something(config.root):
+    if not holds_something(config.root):
         try:
             write_phantom(config.phantom, config.root)
         except InputError:
             # Another process may have been faster; what it wrote is checked like any other.
-            if not _holds_something(config.root):
+            if not holds_something(config.root):
                 raise
     _check_phantom(config.root, config.phantom)
-
-
-def _holds_something(root: Path) -> bool:
-    return root.exists() and not (root.is_dir() and not any(root.iterdir()))
 
 
 def _check_phantom(root: Path, wanted: PhantomConfig) -> None:

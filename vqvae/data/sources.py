@@ -1,0 +1,165 @@
+"""Finding scans anywhere, and telling whose they are from their names."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqvae.data.nifti import is_nifti_name, read_shape
+from vqvae.errors import InputError
+
+# Tried in this order; the first that fits every file is taken. All look at the path below the
+# source, because some studies name the folder and not the file after the patient.
+GUESSES = (
+    r"(?i)((?:patient|subject|sub|case)[-_ ]?[a-z]{0,4}\d+)",
+    r"(?i)(?:^|/)((?:pat|pt|p|id|s)[-_ ]?\d+)",
+    r"(?:^|/)(\d+)[^/]*$",
+    r"(?:^|/)([^/_.-]*[A-Za-z][^/_.-]*\d+)[^/]*$",
+)
+_WEEK = re.compile(r"(?i)week[-_ ]?(\d+)")
+_SLICE = re.compile(r"(?i)slice[-_ ]?(\d+)|(\d+)(?=\D*$)")
+
+
+@dataclass(frozen=True)
+class File:
+    """A NIfTI file, and its path below the source it was found in."""
+
+    path: Path
+    relative: str
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Whose files they are.
+
+    Attributes:
+        pattern: the regular expression that told.
+        guessed: whether nobody asked for it.
+        files: by the patient's name, in ascending order of both.
+    """
+
+    pattern: str
+    guessed: bool
+    files: dict[str, tuple[File, ...]]
+
+    def cases(self) -> dict[str, int]:
+        """Case numbers: the patients' own where their names hold unlike ones, else from 1."""
+        numbers = [re.findall(r"\d+", name) for name in self.files]
+        own = [int(found[-1]) for found in numbers if found]
+        kept = len(set(own)) == len(self.files)
+        return dict(zip(self.files, own if kept else range(1, len(self.files) + 1), strict=True))
+
+
+def find_files(sources: Sequence[Path]) -> tuple[File, ...]:
+    """All NIfTI files among and below `sources`, in ascending order of their paths.
+
+    Raises:
+        InputError: a source is missing, or holds none.
+    """
+    found: dict[Path, File] = {}
+    for source in sources:
+        if not source.exists():
+            raise InputError(f"source {source} does not exist")
+        files = [source] if source.is_file() else _below(source)
+        if not files:
+            raise InputError(f"source {source} holds no .nii or .nii.gz file")
+        base = source if source.is_dir() else source.parent
+        for path in files:
+            found.setdefault(path.resolve(), File(path, path.relative_to(base).as_posix()))
+    return tuple(sorted(found.values(), key=lambda file: str(file.path)))
+
+
+def tell_patients(files: Sequence[File], pattern: str | None) -> Patients:
+    """Group files by patient.
+
+    Args:
+        files: what was found.
+        pattern: a regular expression to be searched for in each file's path below its source;
+            its group named `patient`, or else its first group, or else all of it names the patient.
+            None: guess.
+
+    Raises:
+        InputError: the pattern is not a regular expression, or does not fit some file.
+    """
+    if pattern is None:
+        return _guess(files)
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"--patient {pattern!r} is not a regular expression: {error}") from error
+    names = [_name(expression, file.relative) for file in files]
+    for file, name in zip(files, names, strict=True):
+        if not name:
+            raise InputError(f"--patient {pattern!r} finds no patient in {file.relative}")
+    return _grouped(pattern, files, [name or "" for name in names], guessed=False)
+
+
+def volumes_of(files: Sequence[File]) -> list[tuple[File, ...]]:
+    """Group one patient's files by volume.
+
+    A 3-D file is a volume. 2-D files whose paths differ in the slice's number alone are one
+    together, in the order of that number.
+
+    Raises:
+        InputError: a file's header cannot be read.
+    """
+    groups: dict[str, list[File]] = defaultdict(list)
+    for file in files:
+        flat = len(read_shape(file.path)) == 2
+        below = _SLICE.sub("#", file.relative, count=1) if flat else file.relative
+        # Two sources may hold files of the same name.
+        source = str(file.path).removesuffix(file.relative)
+        groups[source + below].append(file)
+    return [tuple(sorted(group, key=slice_number)) for group in groups.values()]
+
+
+def slice_number(file: File) -> int:
+    """The number after `slice` in a file's path, or else the last one; 0 if there is none."""
+    match = _SLICE.search(file.relative)
+    return int(match[match.lastindex or 0]) if match else 0
+
+
+def week_of(file: File) -> int | None:
+    """The week, where the path says one."""
+    match = _WEEK.search(file.relative)
+    return int(match.group(1)) if match else None
+
+
+def _below(source: Path) -> list[Path]:
+    return [
+        Path(folder) / name
+        for folder, _, names in os.walk(source)
+        for name in names
+        if is_nifti_name(name)
+    ]
+
+
+def _guess(files: Sequence[File]) -> Patients:
+    for pattern in GUESSES:
+        names = [_name(re.compile(pattern), file.relative) for file in files]
+        if all(names):
+            return _grouped(pattern, files, [name or "" for name in names], guessed=True)
+    raise InputError(
+        f"no patient can be guessed from names like {files[0].relative}; give a regular expression "
+        "with --patient, as in --patient '^([^_]+)'"
+    )
+
+
+def _name(expression: re.Pattern[str], text: str) -> str | None:
+    match = expression.search(text)
+    if match is None:
+        return None
+    if "patient" in expression.groupindex:
+        return match["patient"]
+    return match[1] if expression.groups else match[0]
+
+
+def _grouped(
+    pattern: str, files: Sequence[File], names: Sequence[str], *, guessed: bool
+) -> Patients:
+    groups: dict[str, list[File]] = defaultdict(list)
+    for file, name in zip(files, names, strict=True):
+        groups[name].append(file)
+    return Patients(pattern, guessed, {name: tuple(groups[name]) for name in sorted(groups)})
