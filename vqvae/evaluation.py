@@ -89,7 +89,7 @@ def evaluate(model: VQVAE, config: Config, split: SplitName, device: str = "auto
         "perplexity": perplexity(counts),
         "codebook_usage": used(counts),
     }
-    cases = [name.case for group in opened.groups for name in group.names]
+    cases = [name.patient for group in opened.groups for name in group.names]
     by_patient = _by_patient(columns["ssim"], cases)
     return Evaluation(
         split=split,

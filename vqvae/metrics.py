@@ -2,9 +2,10 @@
 
 All image metrics take originals and reconstructions [N, 1, H, W] and give one figure an image,
 [N]. The main protocol: images in [0, 1], data range 1, Gaussian window of 11 pixels with sigma
-1.5, only windows that lie wholly inside the image. SSIM is that of Wang, Bovik, Sheikh and
-Simoncelli 2004 (doi 10.1109/TIP.2003.819861, eq. 13), constants 0.01 and 0.03. The conventions
-that other reports use stand beside it, because the same images score differently under each.
+1.5 around every pixel, images continued beyond their edges by reflection (as torchmetrics does;
+scikit-image leaves the edges out). SSIM is that of Wang, Bovik, Sheikh and Simoncelli 2004
+(doi 10.1109/TIP.2003.819861, eq. 13), constants 0.01 and 0.03. The conventions that other reports
+use stand beside it, because the same images score differently under each.
 
 The SSIM map is computed here, not by torchmetrics, since two of the conventions need the map or
 an unbiased covariance, and importing torchmetrics takes seconds; the tests hold the two equal.
@@ -23,24 +24,24 @@ _FLOOR = 1e-10
 
 def ssim(originals: Tensor, made: Tensor) -> Tensor:
     """SSIM by the main protocol."""
-    return ssim_map(originals, made, _gaussian()).mean((1, 2, 3))
+    return _gaussian_map(originals, made).mean((1, 2, 3))
 
 
 def ssim_inside(originals: Tensor, made: Tensor, inside: Tensor) -> Tensor:
-    """SSIM by the main protocol, over windows whose centre `inside` [N, 1, H, W] marks.
+    """SSIM by the main protocol, over the pixels that `inside` [N, 1, H, W] marks.
 
-    An image without such a window gets NaN.
+    An image without such a pixel gets NaN.
     """
-    edge = _WINDOW // 2
-    weights = inside[..., edge:-edge, edge:-edge].to(originals.dtype)
-    values = ssim_map(originals, made, _gaussian()) * weights
+    weights = inside.to(originals.dtype)
+    values = _gaussian_map(originals, made) * weights
     return values.sum((1, 2, 3)) / weights.sum((1, 2, 3))
 
 
 def ssim_uniform(originals: Tensor, made: Tensor) -> Tensor:
     """SSIM with a uniform 7x7 window and each original's own range, as most reports have it.
 
-    Covariances are unbiased, which is scikit-image's default and therefore theirs.
+    Covariances are unbiased and windows lie wholly inside the image, which are scikit-image's
+    defaults and therefore theirs.
     """
     low = originals.amin((1, 2, 3), keepdim=True)
     extent = (originals.amax((1, 2, 3), keepdim=True) - low).clamp(min=_FLOOR)
@@ -54,7 +55,7 @@ def ssim_zscore(originals: Tensor, made: Tensor) -> Tensor:
     """SSIM of images brought to the original's mean 0 and deviation 1, data range still 1."""
     mean = originals.mean((1, 2, 3), keepdim=True)
     deviation = originals.std((1, 2, 3), keepdim=True, correction=0).clamp(min=_FLOOR)
-    values = ssim_map((originals - mean) / deviation, (made - mean) / deviation, _gaussian())
+    values = _gaussian_map((originals - mean) / deviation, (made - mean) / deviation)
     return values.mean((1, 2, 3))
 
 
@@ -94,13 +95,7 @@ def ssim_map(originals: Tensor, made: Tensor, window: Tensor, correction: float 
 
     Returns:
         [N, 1, H - k + 1, W - k + 1].
-
-    Raises:
-        InputError: an image is smaller than the window.
     """
-    if min(originals.shape[-2:]) < len(window):
-        size = "x".join(map(str, originals.shape[-2:]))
-        raise InputError(f"SSIM needs images of at least {len(window)} pixels a side, not {size}")
     x, y = originals.float(), made.float()
     moments = _blur(torch.cat([x, y, x * x, y * y, x * y]), window)
     mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
@@ -111,6 +106,16 @@ def ssim_map(originals: Tensor, made: Tensor, window: Tensor, correction: float 
     return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
     )
+
+
+def _gaussian_map(originals: Tensor, made: Tensor) -> Tensor:
+    """[N, 1, H, W] twice to the SSIM around each pixel, [N, 1, H, W]."""
+    if min(originals.shape[-2:]) < _WINDOW:
+        size = "x".join(map(str, originals.shape[-2:]))
+        raise InputError(f"SSIM needs images of at least {_WINDOW} pixels a side, not {size}")
+    edge = [_WINDOW // 2] * 4
+    x, y = (F.pad(images.float(), edge, mode="reflect") for images in (originals, made))
+    return ssim_map(x, y, _gaussian())
 
 
 def _gaussian() -> Tensor:

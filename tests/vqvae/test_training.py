@@ -1,0 +1,206 @@
+import math
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.vqvae.conftest import tiny
+from vqvae.checkpoint import BEST, LAST, Epoch, load
+from vqvae.config import Config, TrainingConfig
+from vqvae.data.config import DataConfig
+from vqvae.errors import InputError
+from vqvae.training import better, fit, learning_rate, reason_to_end
+
+NAMES = {
+    *("train/loss", "train/reconstruction_loss", "train/codebook_loss", "train/commitment_loss"),
+    *("train/perplexity", "train/images_per_second", "val/loss", "val/reconstruction_loss"),
+    *("val/ssim", "val/psnr", "val/perplexity", "val/codebook_usage"),
+}
+
+
+def train(config: Config, folder: Path, upto: int | None = None, **rest: object) -> list[Epoch]:
+    return list(islice(fit(config, folder, threads=1, **rest), upto))
+
+
+def lasting(row: Epoch) -> dict[str, float]:
+    """What must not differ between two runs: all but the clock's figures."""
+    return {k: v for k, v in row.metrics.items() if k != "train/images_per_second"}
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    first, second = load(one), load(other)
+    assert first.step == second.step
+    assert first.best == second.best
+    assert torch.equal(first.random, second.random)
+    assert first.model.keys() == second.model.keys()
+    for name, value in first.model.items():
+        assert torch.equal(value, second.model[name]), name
+    states = [checkpoint.optimizer["state"] for checkpoint in (first, second)]
+    for key, entries in states[0].items():
+        for name, value in entries.items():
+            assert torch.equal(value, states[1][key][name]), (key, name)
+
+
+def test_every_epoch_is_measured_under_the_promised_names(config: Config, tmp_path: Path) -> None:
+    rows = train(config, tmp_path)
+
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert set(row.metrics) == NAMES
+        assert row.diverged is None
+        terms = ("reconstruction_loss", "commitment_loss")
+        total = sum(row.metrics[f"train/{term}"] for term in terms)
+        assert row.metrics["train/loss"] == pytest.approx(total)
+        assert row.seconds > 0
+    assert rows[-1].metrics["val/loss"] < rows[0].metrics["val/loss"]
+
+
+def test_a_row_is_on_disk_before_it_is_handed_out(config: Config, tmp_path: Path) -> None:
+    for row in fit(config, tmp_path, threads=1):
+        assert load(tmp_path / LAST).row == row
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"codebook": "gradient", "optimizer": "sgd", "learning_rate": 0.05}],
+    ids=["adam-ema", "sgd-gradient"],
+)
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same-folder", "new-folder"])
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    data: DataConfig, tmp_path: Path, changes: dict[str, object], elsewhere: bool
+) -> None:
+    config = tiny(data, epochs=4, **changes)
+    whole = train(config, tmp_path / "whole")
+    folder, earlier = tmp_path / "cut-1", None
+    previous = train(config, folder, upto=1)
+
+    for cut in (2, 3, 4):
+        if elsewhere:
+            folder, earlier = tmp_path / f"cut-{cut}", folder
+        found = train(config, folder, upto=2, continue_from=earlier)
+        assert found[0] == previous[-1]
+        previous = found
+        assert lasting(found[1]) == lasting(whole[cut - 1])
+
+    assert_same_state(tmp_path / "whole" / LAST, folder / LAST)
+    assert_same_state(tmp_path / "whole" / BEST, folder / BEST)
+
+
+def test_the_best_checkpoint_is_carried_over(config: Config, tmp_path: Path) -> None:
+    train(config, tmp_path / "one", upto=2)
+    best = load(tmp_path / "one" / BEST)
+
+    rows = train(config, tmp_path / "two", upto=1, continue_from=tmp_path / "one")
+
+    assert rows == [load(tmp_path / "one" / LAST).row]
+    assert load(tmp_path / "two" / BEST).row == best.row
+    assert load(tmp_path / "two" / LAST).row == rows[0]
+
+
+def test_a_kill_between_last_and_best_is_repaired(config: Config, tmp_path: Path) -> None:
+    train(config, tmp_path, upto=1)
+    (tmp_path / BEST).unlink()
+
+    train(config, tmp_path, upto=1)
+
+    assert load(tmp_path / BEST).row.epoch == 1
+
+
+def test_best_is_the_epoch_with_the_highest_ssim(config: Config, tmp_path: Path) -> None:
+    rows = train(config, tmp_path)
+
+    expected = max(rows, key=lambda row: row.metrics["val/ssim"])
+    assert load(tmp_path / BEST).row == expected
+    assert load(tmp_path / LAST).best.epoch == expected.epoch
+
+
+def test_a_finished_run_hands_out_its_last_row_and_ends(config: Config, tmp_path: Path) -> None:
+    rows = train(config, tmp_path)
+
+    assert train(config, tmp_path) == rows[-1:]
+
+
+def test_it_stops_before_an_epoch_when_told(config: Config, tmp_path: Path) -> None:
+    answers = iter([False, True])
+
+    rows = train(config, tmp_path, should_stop=lambda: next(answers))
+
+    assert [row.epoch for row in rows] == [1]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(
+    data: DataConfig, tmp_path: Path
+) -> None:
+    config = tiny(data, optimizer="sgd", learning_rate=1e30)
+
+    rows = train(config, tmp_path)
+
+    assert rows[-1].diverged is not None
+    assert len(rows) < 3 or rows[-1].epoch == 3
+    assert all(math.isfinite(value) for value in rows[-1].metrics.values())
+    assert train(config, tmp_path) == rows[-1:]
+
+
+def test_a_collapsed_codebook_ends_the_run_but_not_in_the_first_epoch() -> None:
+    metrics = {"train/loss": 1.0, "val/loss": 1.0, "val/perplexity": 1.2}
+
+    assert reason_to_end(metrics, epoch=1) is None
+    assert "codebook collapsed: val/perplexity 1.20" in reason_to_end(metrics, epoch=2)
+    assert reason_to_end(metrics | {"val/perplexity": 1.6}, epoch=2) is None
+    assert "val/loss is nan" in reason_to_end(metrics | {"val/loss": math.nan}, epoch=1)
+
+
+def test_a_diverged_epoch_is_never_the_best() -> None:
+    row = Epoch(2, {"val/ssim": 0.9}, 0, 0.0, diverged="for a reason")
+
+    assert better(None, row) is None
+
+
+def test_another_configuration_is_refused(config: Config, data: DataConfig, tmp_path: Path) -> None:
+    train(config, tmp_path, upto=1)
+
+    with pytest.raises(InputError, match=r"model.width = 8, not 16"):
+        train(tiny(data, width=16), tmp_path)
+
+
+def test_a_device_that_is_not_there_is_refused(data: DataConfig, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(InputError, match="no CUDA device"):
+        train(tiny(data, device="cuda"), tmp_path)
+
+
+def test_the_thread_count_is_given_back(config: Config, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+
+    for _ in fit(config, tmp_path, threads=before + 1):
+        assert torch.get_num_threads() == before
+
+
+def test_moving_the_folder_changes_nothing(config: Config, tmp_path: Path) -> None:
+    whole = train(config, tmp_path / "whole")
+    train(config, tmp_path / "here", upto=2)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+
+    rows = train(config, tmp_path / "there")
+
+    assert lasting(rows[-1]) == lasting(whole[-1])
+
+
+def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
+    config = TrainingConfig(learning_rate=2.0, warmup=0.1)
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+
+    assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
+    assert max(rates) == rates[9] == rates[10] == 2
+    assert rates[55] == pytest.approx(2 * (0.01 + 0.99 / 2))
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0.02 <= rates[-1] < 0.03
+
+
+def test_a_constant_rate_stays() -> None:
+    config = TrainingConfig(learning_rate=0.5, schedule="constant", warmup=0)
+
+    assert {learning_rate(config, step, 10) for step in range(10)} == {0.5}
