@@ -1,0 +1,53 @@
+"""Small data sets in the layout, made of real files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from vqvae.data.config import DataConfig, PhantomConfig
+from vqvae.data.phantom import write_phantom
+
+SMALL = PhantomConfig(
+    train_patients=2,
+    validate_patients=1,
+    test_patients=1,
+    volumes=2,
+    slices=6,
+    height=64,
+    width=32,
+    seed=7,
+)
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom that no test changes."""
+    root = tmp_path_factory.mktemp("shared") / "phantom"
+    write_phantom(SMALL, root)
+    return root
+
+
+@pytest.fixture
+def write() -> Callable[..., Path]:
+    """Write a NIfTI file of some pixels; returns its path."""
+
+    def to(path: Path, pixels: object = None, affine: object = None) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.arange(32, dtype=np.int16).reshape(8, 4) if pixels is None else pixels
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4) if affine is None else affine), path)
+        return path
+
+    return to
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, write: Callable[..., Path]) -> DataConfig:
+    """Two slices of one patient in each split, in a folder that may be changed."""
+    for case, split in enumerate(("train", "validate", "test"), 4):
+        for number in (10, 2):
+            folder = tmp_path / "set" / f"keras_slices_{split}"
+            write(folder / f"case_{case:03}_week_0_slice_{number}.nii.gz")
+    return DataConfig(root=tmp_path / "set", cache=tmp_path / "cache")

@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqvae.data.cache import cache_folder
+from vqvae.data.config import DataConfig
+from vqvae.data.nifti import read_slice, write_slice
+from vqvae.data.splits import open_split
+from vqvae.errors import InputError
+
+OPEN = (
+    "import sys; from vqvae.data.config import DataConfig;"
+    "from vqvae.data.splits import open_split;"
+    "print(len(open_split(DataConfig.model_validate_json(sys.argv[1]), 'train')))"
+)
+
+
+def test_decoded_once(tiny: DataConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    open_split(tiny, "train")
+    assert "decoding train slices: 2" in capsys.readouterr().err
+    open_split(tiny, "train")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_change_of_a_file_is_seen(tiny: DataConfig) -> None:
+    path = tiny.root / "keras_slices_train" / "case_004_week_0_slice_2.nii.gz"
+    before = np.array(open_split(tiny, "train").groups[0].images[0])
+    scan = read_slice(path)
+    write_slice(path, scan.pixels[::-1].copy(), scan)
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    after = open_split(tiny, "train").groups[0].images[0]
+    np.testing.assert_array_equal(after, before[::-1])
+
+
+def test_a_slice_that_went_is_seen(tiny: DataConfig) -> None:
+    assert len(open_split(tiny, "train")) == 2
+    (tiny.root / "keras_slices_train" / "case_004_week_0_slice_2.nii.gz").unlink()
+    assert len(open_split(tiny, "train")) == 1
+
+
+def test_processes_together_decode_once(phantom: Path, tmp_path: Path) -> None:
+    config = DataConfig(root=phantom, cache=tmp_path / "cache").model_dump_json()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, config],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    results = [process.communicate(timeout=60) for process in processes]
+    assert [out.strip() for out, _ in results] == ["24"] * 3
+    assert sum(err.count("decoding") for _, err in results) == 1
+
+
+def test_a_failed_build_leaves_nothing(tiny: DataConfig) -> None:
+    (tiny.root / "keras_slices_train" / "case_004_week_0_slice_2.nii.gz").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="slice_2"):
+        open_split(tiny, "train")
+    assert tiny.cache is not None
+    assert [path.suffix for path in tiny.cache.iterdir()] == [".lock"]
+
+
+def test_a_folder_that_cannot_be_written(tiny: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    config = tiny.model_copy(update={"cache": tmp_path / "file" / "cache"})
+    with pytest.raises(
+        InputError, match=r"cache folder .*file/cache cannot be written \(Not a dir"
+    ):
+        open_split(config, "train")
+
+
+def test_where_it_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache_folder(tmp_path) == tmp_path
+    monkeypatch.setenv("TMPDIR", "/scratch/job")
+    assert cache_folder(None).parent == Path("/scratch/job")
+    monkeypatch.delenv("TMPDIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/cache")
+    assert cache_folder(None) == Path("/home/me/cache/vqvae/slices")

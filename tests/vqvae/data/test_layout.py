@@ -1,0 +1,85 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vqvae.data.config import DataConfig
+from vqvae.data.layout import SliceName, list_splits
+from vqvae.errors import InputError
+
+
+def test_names_are_ordered_by_their_integers(tiny: DataConfig) -> None:
+    files = list_splits(tiny.root)["train"].files
+    assert [file.name.slice for file in files] == [2, 10]
+    names = [SliceName(4, 0, 10), SliceName(40, 0, 1), SliceName(4, 1, 0), SliceName(4, 0, 2)]
+    assert sorted(names) == [
+        SliceName(4, 0, 2),
+        SliceName(4, 0, 10),
+        SliceName(4, 1, 0),
+        SliceName(40, 0, 1),
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_name_reads_back(suffix: str) -> None:
+    name = SliceName(4, 12, 10)
+    assert name.stem() == "case_004_week_12_slice_10"
+    assert SliceName.parse(name.stem() + suffix) == name
+    assert SliceName.parse(name.stem("seg") + suffix) == name
+    assert name.patient == 4
+    assert SliceName.parse("case_004_week_0.nii") is None
+
+
+def test_the_folder_between_is_optional(tiny: DataConfig) -> None:
+    direct = list_splits(tiny.root)
+    inner = tiny.root.rename(tiny.root.with_name("moved"))
+    tiny.root.mkdir()
+    inner.rename(tiny.root / "keras_slices_data")
+    below = list_splits(tiny.root)
+    assert [file.relative for file in below["test"].files] == [
+        file.relative for file in direct["test"].files
+    ]
+
+
+def test_a_folder_named_like_its_file(tiny: DataConfig, write: Callable[..., Path]) -> None:
+    name = "case_004_week_3_slice_1.nii"
+    write(tiny.root / "keras_slices_train" / name / name)
+    listing = list_splits(tiny.root)["train"]
+    assert listing.files[-1].name == SliceName(4, 3, 1)
+    assert listing.files[-1].path.is_file()
+    assert listing.odd == ()
+
+
+def test_patients_in_two_splits_are_named(tiny: DataConfig, write: Callable[..., Path]) -> None:
+    write(tiny.root / "keras_slices_test" / "case_004_week_9_slice_0.nii")
+    with pytest.raises(InputError, match=r"patients in two splits: 004 \(train and test\)"):
+        list_splits(tiny.root)
+
+
+def test_the_same_slice_twice(tiny: DataConfig, write: Callable[..., Path]) -> None:
+    write(tiny.root / "keras_slices_train" / "case_4_week_0_slice_2.nii")
+    with pytest.raises(InputError, match="are the same slice"):
+        list_splits(tiny.root)
+
+
+def test_what_is_missing_is_named_with_the_mend(tiny: DataConfig, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent does not exist; .* 'vqvae data phantom"):
+        list_splits(tmp_path / "absent")
+    folder = tiny.root / "keras_slices_validate"
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match=r"keras_slices_validate holds no file .* data import"):
+        list_splits(tiny.root)
+    folder.rmdir()
+    with pytest.raises(InputError, match="keras_slices_validate does not exist"):
+        list_splits(tiny.root)
+
+
+def test_hidden_and_other_files_do_not_count(tiny: DataConfig, write: Callable[..., Path]) -> None:
+    folder = tiny.root / "keras_slices_train"
+    (folder / "._case_004_week_0_slice_2.nii.gz").write_text("left by a Mac")
+    (folder / "notes.txt").write_text("left by a person")
+    write(folder / "average.nii")
+    listing = list_splits(tiny.root)["train"]
+    assert len(listing.files) == 2
+    assert listing.odd == ("keras_slices_train/average.nii",)
