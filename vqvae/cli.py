@@ -7,6 +7,7 @@ module is light, so that asking for help is quick.
 import json
 import sys
 import traceback
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -14,16 +15,7 @@ from typing import Annotated
 import typer
 
 from vqvae.config import read_config
-from vqvae.data.cli import app as data_app
 from vqvae.errors import InputError
-
-app = typer.Typer(
-    help="A VQ-VAE of 2-D MRI slices: train it, score it, reconstruct scans with it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(data_app, name="data", help="Make, import and check data sets.")
 
 ModelOption = Annotated[
     Path, typer.Option("--model", help="a training's folder, or a checkpoint such as best.pt")
@@ -39,14 +31,12 @@ class SplitChoice(str, Enum):  # noqa: UP042 - Typer shows a StrEnum's members a
     test = "test"
 
 
-@app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:
     """A VQ-VAE of 2-D MRI slices: train it, score it, reconstruct scans with it."""
 
 
-@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="TOML with [data], [model] and [training]")],
     out: Annotated[Path, typer.Option("--out", help="the folder for last.pt and best.pt")],
@@ -67,7 +57,6 @@ def train(
     typer.echo(f"best model: {out / 'best.pt'}")
 
 
-@app.command()
 def evaluate(
     model: ModelOption,
     split: Annotated[SplitChoice, typer.Option(help="which split to score")] = SplitChoice.validate,
@@ -91,7 +80,6 @@ def evaluate(
         print_evaluation(found)
 
 
-@app.command()
 def reconstruct(
     inputs: Annotated[list[Path], typer.Argument(help="NIfTI slices, or folders of them")],
     model: ModelOption,
@@ -109,13 +97,30 @@ def reconstruct(
     typer.echo(f"scores: {write_table(rows, out)}")
 
 
+def command_line(words: Sequence[str]) -> typer.Typer:
+    """The commands. Those for data import numpy and more: they come when they are named."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        callback=options,
+    )
+    for command in (train, evaluate, reconstruct):
+        app.command()(command)
+    data = typer.Typer()
+    if "data" in words:
+        from vqvae.data.cli import app as data  # noqa: PLC0415
+    app.add_typer(data, name="data", help="Make, bring in and check data sets.")
+    return app
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; one line, not a traceback, for a person whose input is wrong."""
     given = sys.argv[1:] if arguments is None else arguments
     # Taken wherever it stands: people add it at the end of the command that has just failed.
     rest = [argument for argument in given if argument != "--debug"]
     try:
-        app(rest, prog_name="vqvae")
+        command_line(rest)(rest, prog_name="vqvae")
     except Exception as error:  # noqa: BLE001 - the boundary to the person
         if len(rest) < len(given):
             traceback.print_exc()

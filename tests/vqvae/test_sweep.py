@@ -1,0 +1,120 @@
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from sweeps.trainer import Trainer, load_trainer
+from tests.vqvae.conftest import tiny
+from vqvae.data.config import DataConfig, PhantomConfig
+from vqvae.errors import InputError
+from vqvae.sweep import trainer
+
+
+@pytest.fixture(scope="module")
+def trained(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trial")
+    rows = trainer.fit(
+        tiny(data, epochs=2), folder, continue_from=None, threads=1, should_stop=lambda: False
+    )
+    assert [row.epoch for row in rows] == [1, 2]
+    return folder
+
+
+def test_a_sweep_finds_it_by_its_name() -> None:
+    found: Trainer = load_trainer("vqvae.sweep:trainer")
+    checked: Trainer = trainer  # mypy holds the two to the protocol
+
+    assert found is checked
+
+
+def test_what_can_be_optimized_has_finite_ends() -> None:
+    assert trainer.bounds["val/ssim"] == (-1, 1)
+    assert trainer.bounds["val/psnr"] == (0, 100)
+    assert all(low < high < float("inf") for low, high in trainer.bounds.values())
+
+
+def test_preparing_names_the_data_by_content(data: DataConfig) -> None:
+    configs = [tiny(data), tiny(data, batch_size=6)]
+
+    fingerprint = trainer.prepare(configs)
+
+    assert fingerprint == trainer.prepare(configs[:1])
+    assert len(fingerprint) == 64
+
+
+def test_preparing_makes_the_phantom_that_is_asked_for(tmp_path: Path) -> None:
+    small = PhantomConfig(
+        train_patients=1,
+        validate_patients=1,
+        test_patients=1,
+        volumes=1,
+        slices=2,
+        height=64,
+        width=32,
+    )
+    made = tiny(DataConfig(root=tmp_path / "phantom", phantom=small), batch_size=2)
+
+    assert trainer.prepare([made]) == trainer.prepare([made])
+    assert (tmp_path / "phantom").is_dir()
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(data: DataConfig) -> None:
+    configs = [tiny(data), tiny(data, batch_size=13)]
+
+    with pytest.raises(InputError, match=r"batch_size = 13 is more than the 12 training slices"):
+        trainer.prepare(configs)
+
+
+def test_data_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=str(tmp_path / "absent")):
+        trainer.prepare([tiny(DataConfig(root=tmp_path / "absent"))])
+
+
+def test_the_picture_is_large_enough_to_look_at(
+    data: DataConfig, trained: Path, tmp_path: Path
+) -> None:
+    trainer.illustrate(tiny(data), trained, tmp_path / "picture.png")
+
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert picture.width > 1000
+        assert picture.height > 700
+        assert len(picture.getcolors(1 << 24)) > 50
+
+
+def test_the_test_split_is_scored_patient_by_patient(data: DataConfig, trained: Path) -> None:
+    scores = trainer.evaluate(tiny(data), trained)
+
+    mean = (scores["test/ssim/case_040"] + scores["test/ssim/case_041"]) / 2
+    assert scores["test/ssim"] == pytest.approx(mean)
+    assert scores["test/ssim_low"] <= scores["test/ssim"] <= scores["test/ssim_high"]
+    assert scores["test/bits_per_pixel"] == pytest.approx(4 / 16)
+
+
+def test_the_exported_program_takes_any_batch_and_size(
+    data: DataConfig, trained: Path, tmp_path: Path
+) -> None:
+    from vqvae.checkpoint import load_model
+
+    trainer.export(tiny(data), trained, tmp_path / "model.pt2")
+
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    model, _ = load_model(trained)
+    for shape in [(1, 1, 32, 24), (5, 1, 33, 27), (3, 1, 64, 18)]:
+        images = torch.rand(shape)
+        found, expected = program(images), model(images)
+        torch.testing.assert_close(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+
+
+def test_importing_is_light() -> None:
+    import subprocess
+    import sys
+
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", "import sys, vqvae.sweep; assert 'torch' not in sys.modules"],
+        check=True,
+    )
+    assert time.perf_counter() - started < 3
