@@ -1,6 +1,7 @@
 """Bringing scans of any study into the HipMRI layout."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,7 +181,7 @@ def _counts(shares: str, patients: int) -> list[int]:
         values = [float(share) for share in shares.split(",")]
     except ValueError:
         values = []
-    if len(values) != len(SPLITS) or min(values) <= 0:
+    if len(values) != len(SPLITS) or not all(0 < value < math.inf for value in values):
         raise InputError(f"--split {shares!r}: write three shares, as in 0.7,0.15,0.15 or 20,4,3")
     if all(value >= 1 for value in values):
         if sum(values) != patients or any(value != int(value) for value in values):

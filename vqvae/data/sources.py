@@ -11,12 +11,12 @@ from vqvae.data.nifti import is_nifti_name, read_shape
 from vqvae.errors import InputError
 
 # Tried in this order; the first that fits every file is taken. All look at the path below the
-# source, because some studies name the folder and not the file after the patient.
+# source, because some studies name the folder and not the file after the patient. Bare numbers are
+# not guessed at: they may count scans, and one patient in two splits would go unnoticed.
 GUESSES = (
-    r"(?i)((?:patient|subject|sub|case)[-_ ]?[a-z]{0,4}\d+)",
-    r"(?i)(?:^|/)((?:pat|pt|p|id|s)[-_ ]?\d+)",
-    r"(?:^|/)(\d+)[^/]*$",
-    r"(?:^|/)([^/_.-]*[A-Za-z][^/_.-]*\d+)[^/]*$",
+    r"(?i)(?<![a-z])((?:patient|subject|case|sub)[-_ ]?\d+)",
+    r"(?<![A-Za-z])(sub-[A-Za-z0-9]+)",
+    r"(?i)(?:^|/)((?:pat|pt|p|id)[-_ ]?\d+)",
 )
 _WEEK = re.compile(r"(?i)week[-_ ]?(\d+)")
 _SLICE = re.compile(r"(?i)slice[-_ ]?(\d+)|(\d+)(?=\D*$)")
