@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from sweeps.errors import InputError, WorldError
+from sweeps.invocation import program
 from sweeps.paths import RunsPaths, SweepPaths
 from sweeps.sweep import Sweep, open_sweep, runs_folder, stop, stop_reason
 
@@ -66,7 +67,7 @@ def run(
     if watching:
         _watch(sweep)
     else:
-        typer.echo(f"watch it with: sweeps watch {sweep.paths.name}")
+        typer.echo(f"watch it with: {program('sweeps')} watch {sweep.paths.name}")
 
 
 @app.command()
@@ -195,8 +196,9 @@ def _watch(sweep: Sweep) -> None:
     try:
         watch(sweep, console)
     except KeyboardInterrupt:
-        back = f"sweeps watch {sweep.paths.name}"
-        typer.echo(f"\nthe sweep goes on; watch it again with: {back}; end it with: sweeps stop")
+        sweeps, name = program("sweeps"), sweep.paths.name
+        typer.echo("\nthe sweep goes on without this watcher")
+        typer.echo(f"  watch it again: {sweeps} watch {name}\n  end it: {sweeps} stop {name}")
         return
     from sweeps.summary import summary  # noqa: PLC0415
 
@@ -217,7 +219,7 @@ def _defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
 
 
 def _come_back(sweep: Sweep) -> str:
-    return f"sweeps run {sweep.plan.source}"
+    return f"{program('sweeps')} run {sweep.plan.source}"
 
 
 def _named(name: str | None, runs: Path | None) -> SweepPaths:
@@ -234,7 +236,7 @@ def _sweeps_or_refuse(folder: RunsPaths, name: str | None) -> list[SweepPaths]:
         return [folder.sweep(name)]
     found = sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
     if not found:
-        raise InputError(f"no sweep in {folder.folder}; start one with: sweeps run")
+        raise InputError(f"no sweep in {folder.folder}; start one with: make sweep")
     return found
 
 

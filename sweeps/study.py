@@ -26,7 +26,6 @@ from sweeps.record import Result, State
 from sweeps.space import Choices, Parameter, Scalar, Space, Values
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 _DUPLICATE = "duplicate of"
 _VERDICT = "pruned after epoch "
@@ -186,13 +185,15 @@ def _sampler(settings: Sampler, number: int) -> BaseSampler:
         case "random":
             return RandomSampler(seed=seed)
         case "tpe":
-            return TPESampler(
-                n_startup_trials=settings.startup,
-                multivariate=True,
-                group=True,  # each optimizer's learning rate is a question of its own
-                constant_liar=True,
-                seed=seed,
-            )
+            with warnings.catch_warnings():  # `group` may change: the exact version is pinned
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return TPESampler(
+                    n_startup_trials=settings.startup,
+                    multivariate=True,
+                    group=True,  # each optimizer's learning rate is a question of its own
+                    constant_liar=True,
+                    seed=seed,
+                )
 
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Scalar:

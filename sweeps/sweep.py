@@ -85,7 +85,7 @@ def open_sweep(paths: SweepPaths) -> Sweep:
     if content is None:
         known = ", ".join(sweep.name for sweep in RunsPaths(paths.runs).sweeps()) or "none yet"
         raise InputError(
-            f"no sweep {paths.name!r} in {paths.runs} (there: {known}); start one with sweeps run"
+            f"no sweep {paths.name!r} in {paths.runs} (there: {known}); start one with: make sweep"
         )
     return Sweep(
         paths,

@@ -65,7 +65,7 @@ class Tiny:
         folder: Path,
         *,
         continue_from: Path | None,
-        threads: int,  # noqa: ARG002
+        threads: int,
         should_stop: Callable[[], bool],
     ) -> Iterator[Row]:
         training = config.training
@@ -97,13 +97,13 @@ class Tiny:
             if diverged:
                 return
 
-    def illustrate(self, config: Config, folder: Path, picture: Path) -> None:  # noqa: ARG002
+    def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
         picture.write_bytes(b"\x89PNG\r\n\x1a\n")
 
-    def evaluate(self, config: Config, folder: Path) -> Mapping[str, float]:  # noqa: ARG002
+    def evaluate(self, config: Config, folder: Path) -> Mapping[str, float]:
         return {"test/score": 0.0}
 
-    def export(self, config: Config, folder: Path, destination: Path) -> None:  # noqa: ARG002
+    def export(self, config: Config, folder: Path, destination: Path) -> None:
         destination.write_text("{}")
 
 

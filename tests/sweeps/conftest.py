@@ -1,0 +1,91 @@
+"""Sweeps of the tiny trainer, in a temporary folder, without jobs."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.cluster import Cluster
+from sweeps.experiment import read_experiment
+from sweeps.paths import RunsPaths
+from sweeps.study import Study
+from sweeps.sweep import Sweep, start
+from sweeps.worker import Worker
+
+EXPERIMENT = """
+name = "tiny"
+trials = {trials}
+trainer = "tests.sweeps.tiny:trainer"
+[objective]
+metric = "val/score"
+[sampler]
+startup = 4
+[pruner]
+kind = "{pruner}"
+[trial.training]
+epochs = {epochs}
+seconds = {seconds}
+bug = {bug}
+[space]
+"training.optimizer" = ["adam", "sgd"]
+"training.batch_size" = [4, 16, 64]
+[space."training.learning_rate"]
+given = "training.optimizer"
+cases.adam = {{ low = 1e-3, high = 1.0, log = true }}
+cases.sgd = {{ low = 1e-2, high = 10.0, log = true }}
+"""
+
+MakeSweep = Callable[..., Sweep]
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path) -> Callable[..., Path]:
+    def write(
+        trials: int = 8,
+        epochs: int = 9,
+        pruner: str = "successive_halving",
+        seconds: float = 0.0,
+        bug: str = "false",
+        text: str = EXPERIMENT,
+    ) -> Path:
+        path = tmp_path / "tiny.toml"
+        filled = text.format(trials=trials, epochs=epochs, pruner=pruner, seconds=seconds, bug=bug)
+        path.write_text(filled)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_sweep(tmp_path: Path, write_experiment: Callable[..., Path]) -> MakeSweep:
+    def make(runs: str = "runs", claim_seconds: float = 30.0, **given: object) -> Sweep:
+        path = write_experiment(**given)
+        folder = RunsPaths(tmp_path / runs)
+        cluster = Cluster(claim_seconds=claim_seconds)
+        return start(folder.sweep("tiny"), read_experiment(path), path, cluster, "tiny")
+
+    return make
+
+
+def worker_of(sweep: Sweep, **settings: float) -> Worker:
+    study = Study(sweep.paths, sweep.experiment, stale_after=5)
+    return Worker(sweep, study, job="job", threads=1, **settings)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """An MLflow database without runs: making one takes seconds, copying it none."""
+    from mlflow.tracking import MlflowClient
+
+    database = tmp_path_factory.mktemp(f"store-{worker_id}") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{database}").search_experiments()
+    return database
+
+
+@pytest.fixture
+def give_store(empty_store: Path) -> Callable[[Sweep], None]:
+    def give(sweep: Sweep) -> None:
+        shutil.copy(empty_store, RunsPaths(sweep.paths.runs).database)
+
+    return give
