@@ -18,6 +18,12 @@ from vqvae.model import VQVAE
 
 LAST, BEST = "last.pt", "best.pt"
 
+_NOT_A_CHECKPOINT = (
+    *(pickle.UnpicklingError, EOFError, RuntimeError),
+    *(LookupError, TypeError, ValueError, AttributeError),
+)
+"""What torch's reader raises, depending on the byte at which it stumbles."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -102,7 +108,7 @@ def load(path: Path) -> Checkpoint:
         raise InputError(f"{path}: no such checkpoint") from None
     except ValidationError as error:
         raise InputError(f"{path}: a checkpoint of another version: {describe(error)}") from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+    except _NOT_A_CHECKPOINT as error:
         raise InputError(f"{path}: not a checkpoint of this program") from error
 
 

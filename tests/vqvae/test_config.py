@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from vqvae.config import Config, read_config
+from vqvae.errors import InputError
+
+
+def refuse(tmp_path: Path, text: str, match: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(InputError, match=match):
+        read_config(tmp_path / "c.toml")
+
+
+def test_every_section_has_defaults(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[data]\nroot = "x"\n[training]\nlearning_rate = 1e-5\n')
+
+    found = read_config(tmp_path / "c.toml")
+
+    assert found.training.learning_rate == 1e-5
+    assert found.model.codebook_size == 512
+
+
+def test_a_configuration_cannot_change(tmp_path: Path) -> None:
+    config = Config.model_validate({"data": {"root": tmp_path}})
+
+    with pytest.raises(ValidationError, match="frozen"):
+        config.training.epochs = 3  # type: ignore[misc]
+
+
+def test_a_misspelt_key_deep_inside_is_found(tmp_path: Path) -> None:
+    text = '[data]\nroot = "x"\n[data.phantom]\nslice = 3\n'
+
+    refuse(tmp_path, text, r"c.toml: no key is named data.phantom.slice; did you mean slices")
+
+
+def test_a_key_like_no_other_is_answered_with_all(tmp_path: Path) -> None:
+    refuse(tmp_path, '[data]\nroot = "x"\n[qqq]\n', "named qqq; valid: data, model, training")
+
+
+def test_a_value_is_shown_with_what_is_allowed(tmp_path: Path) -> None:
+    text = '[data]\nroot = "x"\n[model]\nstride = 3\n'
+
+    refuse(tmp_path, text, r"model.stride = 3: input should be 2, 4, 8 or 16")
+
+
+def test_two_mistakes_are_told_together(tmp_path: Path) -> None:
+    text = '[data]\nroot = "x"\n[training]\nepochs = 0\nbatch_size = 0\n'
+
+    refuse(tmp_path, text, r"training.batch_size = 0: .*; training.epochs = 0: ")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no.toml: No such file"):
+        read_config(tmp_path / "no.toml")
