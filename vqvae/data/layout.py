@@ -104,21 +104,15 @@ def list_split(base: Path, split: SplitName) -> Listing:
     """List one split below the folder that holds the three.
 
     Raises:
-        InputError: the folder is missing or holds no slice, or holds one twice.
+        InputError: the folder is missing or cannot be read, holds no slice, or holds one twice.
     """
     folder = split_folder(base, split)
     if not folder.is_dir():
         raise InputError(f"data folder {folder} does not exist; {_mend(base)}")
-    files, odd = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_nifti_name(entry.name):
-                name = SliceName.parse(entry.name)
-                path = inner_file(Path(entry.path)) if entry.is_dir() else Path(entry.path)
-                if name is None or not path.is_file():
-                    odd.append(f"{folder.name}/{entry.name}")
-                else:
-                    files.append(_slice_file(name, path, base))
+    try:
+        files, odd = _scan(folder, base)
+    except OSError as error:
+        raise InputError(f"data folder {folder} cannot be read ({error.strerror})") from error
     if not files:
         raise InputError(f"data folder {folder} holds no file named like {EXAMPLE}; {_mend(base)}")
     files.sort()
@@ -144,6 +138,21 @@ def check_apart(listings: Mapping[SplitName, Listing]) -> None:
             f"patients in two splits: {', '.join(shared)}; "
             "move all slices of a patient into one, or scores on unseen patients mean nothing"
         )
+
+
+def _scan(folder: Path, base: Path) -> tuple[list[SliceFile], list[str]]:
+    files, odd = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not is_nifti_name(entry.name):
+                continue
+            name = SliceName.parse(entry.name)
+            path = inner_file(Path(entry.path)) if entry.is_dir() else Path(entry.path)
+            if name is None or not path.is_file():
+                odd.append(f"{folder.name}/{entry.name}")
+            else:
+                files.append(_slice_file(name, path, base))
+    return files, odd
 
 
 def _slice_file(name: SliceName, path: Path, base: Path) -> SliceFile:

@@ -1,8 +1,7 @@
-"""Painting one cross-section of a male pelvis, as a T2-weighted scan shows it.
+"""Painting what holds the pelvic organs: fat, muscles, bones and vessels of one cross-section.
 
-From the outside in and from the back of the painter's order to the front: fat, muscles, bones,
-vessels, then the organs. Every part has the levels at which it exists and a size that changes
-along them, so organs appear, grow and vanish from slice to slice.
+Intensities are those of a T2-weighted scan. Every part has the levels at which it exists and a
+size that changes along them, so parts appear, grow and vanish from slice to slice.
 """
 
 import math
@@ -13,7 +12,7 @@ import numpy as np
 from vqvae.data.anatomy import Patient, Visit, ball, fades
 from vqvae.data.canvas import Canvas, Field, bar, ellipse, turned
 
-BODY, BONE, BLADDER, RECTUM, PROSTATE = 1, 2, 3, 4, 5
+BODY, BONE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,12 @@ class Section:
         self.muscle = patient.muscle * (1 + 0.22 * texture.fibre)
 
     def paint(self) -> Canvas:
-        """Paint everything, in order."""
+        """Paint everything but the organs, in order."""
         self._skin_and_fat()
         self._muscles()
         self._bones()
         self._vessels()
         self._pelvic_floor()
-        self._bowel()
-        self._bladder()
-        self._rectum()
-        self._prostate()
         return self.canvas
 
     def _skin_and_fat(self) -> None:
@@ -209,59 +204,3 @@ class Section:
             self.canvas.paint(ellipse(self.x, y, (0, 16), (bulb, bulb * 0.8)), 0.55)
             for body in (turned(s, y, (19, 22), (6, 15), 25), ellipse(self.x, y, (0, 16), (4, 4))):
                 self.canvas.paint(body, 0.36 + 0.05 * self.texture.medium)
-
-    def _bowel(self) -> None:
-        rise = fades(self.z, 44, 200, 14)
-        if rise > 0:
-            room = ellipse(self.x, self.y, (0, 22), (72 * rise, 34 * rise))
-            loops = np.maximum(room, 14 * (0.2 - self.texture.warp_y))
-            self.canvas.paint(loops, 0.28)
-            self.canvas.paint(loops + 3, 0.5 + 0.14 * self.texture.medium)
-
-    def _bladder(self) -> None:
-        fill = self.visit.bladder
-        middle = 17 + 0.8 * fill
-        radius = ball(fill, 0.85 * fill, self.z - middle)
-        if radius <= 1:
-            return
-        flat = 0.72 + 0.008 * (self.z - middle)
-        shape = ellipse(self.x, self.y, (1, 26), (radius * 1.25, radius * flat))
-        shape -= 1.6 * self.texture.medium * (radius / fill)
-        self.canvas.paint(shape - 3.5, 0.24 + 0.03 * self.texture.fine, BODY)
-        self.canvas.paint(shape, 0.93 + 0.008 * (self.y - 26), BLADDER)
-
-    def _rectum(self) -> None:
-        z, texture = self.z, self.texture
-        centre = (2.5 * np.sin(z / 22), -34 - 0.12 * max(z, 0) + 3 * np.sin(z / 17))
-        full = float(np.clip((z + 42) / 30, 0, 1)) * (1 + 0.2 * np.sin(z / 13))
-        radius = 6 + (self.visit.rectum - 6) * full
-        shape = ellipse(self.x, self.y, centre, (radius * 1.12, radius * 0.92))
-        shape += 0.8 * texture.medium
-        self.canvas.paint(shape - 2.8, self.fat)
-        self.canvas.paint(shape, 0.3 + 0.04 * texture.fine, RECTUM)
-        stool = 0.38 + 0.12 * texture.medium + 0.08 * texture.fine
-        self.canvas.paint(shape + 3.2, stool)
-        if self.visit.gas > 0 and full > 0.3:  # gas rises to the front of a patient on his back
-            top = centre[1] + radius * (1 - 2 * self.visit.gas)
-            self.canvas.paint(np.maximum(shape + 3.2, top - self.y), 0.03)
-
-    def _prostate(self) -> None:
-        a, b, height = self.patient.prostate
-        part = ball(1, height, self.z)
-        texture = self.texture
-        vesicles = fades(self.z, height * 0.95, height + 9, 4)
-        if vesicles > 0:
-            band = turned(self.side, self.y, (17, -13), (17 * vesicles, 5 * vesicles), -12)
-            self.canvas.paint(band, 0.62 + 0.25 * texture.fine)
-        if part <= 0.1:
-            return
-        shape = ellipse(self.x, self.y, (0, 4), (a * part, b * part)) + 0.7 * texture.medium
-        rough = self.patient.nodules
-        self.canvas.paint(shape, 0.62 + 0.08 * texture.fine, PROSTATE)
-        zone = self.patient.zone * part
-        inner = ellipse(self.x, self.y, (0, 4 + 0.22 * b * part), (a * zone, b * zone))
-        nodules = np.clip(0.42 + rough * (texture.medium + 0.6 * texture.fine), 0.15, 0.9)
-        self.canvas.paint(inner + texture.medium, nodules)
-        self.canvas.shade(inner + texture.medium, 0.7, 1.2)
-        self.canvas.shade(shape, 0.45, 1.4)
-        self.canvas.paint(ellipse(self.x, self.y, (0, 5), (2.2, 3)), 0.75)  # urethra

@@ -1,5 +1,6 @@
 """A synthetic data set in the HipMRI layout, oddities included, made from a seed."""
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from vqvae.data.config import PhantomConfig
 from vqvae.data.folder import new_folder
 from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
 from vqvae.data.nifti import write_image
+from vqvae.data.organs import paint_organs
 from vqvae.data.pelvis import Section, Texture, grid
 from vqvae.data.progress import track
 
@@ -88,7 +90,7 @@ def _volumes(config: PhantomConfig) -> Iterator[_Volume]:
 
 def _write_volume(config: PhantomConfig, volume: _Volume, base: Path) -> None:
     patient = draw_patient(np.random.default_rng([config.seed, volume.case, 0]))
-    textures = _textures(config, np.random.default_rng([config.seed, volume.case, 0, 1]))
+    textures = _textures(config, volume.case)
     random = np.random.default_rng([config.seed, volume.case, volume.week + 1])
     visit = draw_visit(random)
     width = config.width * 9 // 8 if volume.wide else config.width
@@ -96,7 +98,9 @@ def _write_volume(config: PhantomConfig, volume: _Volume, base: Path) -> None:
     pixel = _FIELD_OF_VIEW / config.height
     for number, level in enumerate(levels(config.slices)):
         texture = Texture(*textures[:, number, :, start : start + width])
-        canvas = Section(patient, visit, level, texture, pixel).paint()
+        section = Section(patient, visit, level, texture, pixel)
+        canvas = section.paint()
+        paint_organs(section)
         pixels = _receive(canvas.image, visit, random)
         affine = _affine(config, canvas.image.shape, level)
         name = SliceName(volume.case, volume.week, number)
@@ -108,8 +112,10 @@ def _write_volume(config: PhantomConfig, volume: _Volume, base: Path) -> None:
             write_image(path, _image(values, affine, number))
 
 
-def _textures(config: PhantomConfig, random: np.random.Generator) -> NDArray[np.float32]:
+@functools.lru_cache(maxsize=1)  # the visits of a patient share them, and they cost the most
+def _textures(config: PhantomConfig, case: int) -> NDArray[np.float32]:
     """Smooth noise [5, slices, H, 9/8 W], in the order of `Texture`'s attributes."""
+    random = np.random.default_rng([config.seed, case, 0, 1])
     shape = (config.slices, config.height, config.width * 9 // 8)
     step = (HIGHEST - LOWEST) / config.slices
     pixel = _FIELD_OF_VIEW / config.height
