@@ -1,8 +1,9 @@
 """Decoded slices on disk, ready to be mapped into memory.
 
 A split is decoded once into a folder of its own: one `.npy` a native shape (uint16, so that
-value/65535 is the scaled intensity) and an index. The folder's name is a hash of what the files
-are; a file that changes makes another folder.
+value/65535 is the scaled intensity) and an index. The folder's name holds a hash of what the files
+are, so that a file that changes makes another folder, and one of where they are, because copies of
+unlike sets can agree in names, sizes and coarse times.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +32,7 @@ from vqvae.errors import InputError
 RULE = 1  # raised whenever the same file would be decoded to other numbers
 INDEX = "index.json"
 _FULL = 65535
+_STALE = 7 * 24 * 3600.0  # seconds
 _BATCH = 512  # slices decoded ahead of what is written
 
 
@@ -52,13 +55,16 @@ def decoded(listing: Listing, split: SplitName, root: Path, folder: Path, *, ski
     Raises:
         InputError: a slice cannot be read and `skip` is false; or `folder` cannot be written.
     """
-    entry = folder / f"{split}-{_key(listing, root, skip=skip)}"
+    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    entry = folder / f"{split}-{place}-{_key(listing, skip=skip)}"
     if (entry / INDEX).is_file():
+        _mark_used(entry)
         return entry
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(entry.with_suffix(".lock")):
             if not (entry / INDEX).is_file():
+                _forget_stale(entry)
                 _build(listing, split, entry, skip=skip)
     except OSError as error:
         raise InputError(
@@ -68,11 +74,28 @@ def decoded(listing: Listing, split: SplitName, root: Path, folder: Path, *, ski
     return entry
 
 
-def _key(listing: Listing, root: Path, *, skip: bool) -> str:
-    # The root is in it because copies of unlike sets can agree in names, sizes and coarse times.
+def _key(listing: Listing, *, skip: bool) -> str:
     files = [(file.relative, file.size, file.mtime_ns) for file in listing.files]
-    text = json.dumps([RULE, str(root.resolve()), skip, files, listing.odd])
+    text = json.dumps([RULE, skip, files, listing.odd])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _mark_used(entry: Path) -> None:
+    with contextlib.suppress(OSError):  # somebody else's cache can be read all the same
+        os.utime(entry / INDEX)
+
+
+def _forget_stale(entry: Path) -> None:
+    """Remove what this split at this place was decoded to before it changed, a week unused.
+
+    Not at once: a worker on another host may still have it mapped.
+    """
+    kind = entry.name.rpartition("-")[0]
+    for pattern, mark in ((f"{kind}-*/", INDEX), (f".{kind}-*/", ".")):
+        for old in entry.parent.glob(pattern):
+            with contextlib.suppress(OSError):
+                if time.time() - (old / mark).stat().st_mtime > _STALE:
+                    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -82,3 +82,21 @@ def test_where_it_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TMPDIR")
     monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/cache")
     assert cache_folder(None) == Path("/home/me/cache/vqvae/slices")
+
+
+def test_what_went_stale_is_removed_after_a_week(tiny: DataConfig) -> None:
+    assert tiny.cache is not None
+    folder = tiny.root / "keras_slices_train"
+    open_split(tiny, "train")
+    open_split(tiny, "test")
+    old, other = (next(tiny.cache.glob(f"{split}-*/")) for split in ("train", "test"))
+    (folder / "case_004_week_0_slice_2.nii.gz").rename(folder / "case_004_week_0_slice_3.nii.gz")
+    open_split(tiny, "train")
+    assert old.exists()
+    for entry in (old, other):
+        os.utime(entry / "index.json", (1, 1))
+    (folder / "case_004_week_0_slice_3.nii.gz").rename(folder / "case_004_week_0_slice_4.nii.gz")
+    open_split(tiny, "train")
+    assert not old.exists()
+    assert other.exists()
+    assert len(list(tiny.cache.glob("train-*/"))) == 2
