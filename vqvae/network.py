@@ -44,7 +44,7 @@ def build_encoder(config: ModelConfig) -> nn.Sequential:
     layers.append(nn.Conv2d(channels[-1], config.width, 3, padding=1))
     layers += _trunk(config)
     layers.append(nn.Conv2d(config.width, config.code_dimension, 1))
-    return nn.Sequential(*layers)
+    return _started(nn.Sequential(*layers))
 
 
 def build_decoder(config: ModelConfig) -> nn.Sequential:
@@ -54,9 +54,30 @@ def build_decoder(config: ModelConfig) -> nn.Sequential:
     layers += _trunk(config)
     for above, below in pairwise(channels):
         layers += [nn.ConvTranspose2d(above, below, 4, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])  # the image itself is not rectified
+    return _started(nn.Sequential(*layers[:-1]))  # the image itself is not rectified
 
 
 def _trunk(config: ModelConfig) -> list[nn.Module]:
     blocks = [Residual(config.width, config.residual_width) for _ in range(config.residual_blocks)]
     return [*blocks, nn.ReLU()]
+
+
+def _started(network: nn.Sequential) -> nn.Sequential:
+    """Draw the weights so that signals keep their size (He et al. 2015, arXiv:1502.01852, eq. 10).
+
+    Torch's own start shrinks them at each layer, and so the encoder's vectors lie so close together
+    that the commitment loss is nothing and a large learning rate leaves one code.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            height, width = module.kernel_size
+            taps = height * width / math.prod(module.stride) if _spreads(module) else height * width
+            nn.init.normal_(module.weight, std=math.sqrt(2 / (module.in_channels * taps)))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network
+
+
+def _spreads(module: nn.Module) -> bool:
+    """Whether each output sees only every stride-th weight of the kernel."""
+    return isinstance(module, nn.ConvTranspose2d)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vqvae.files import write_whole
 
-_SIDE, _GAP, _LINE, _MARGIN = 288, 12, 30, 96
+_SIDE, _GAP, _LINE, _MARGIN, _NARROWEST = 288, 12, 32, 100, 112
 _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 
 
@@ -20,6 +20,7 @@ class Pair:
     """An original and what a model made of it, both [H, W] in [0, 1]."""
 
     title: str
+    """One or two lines."""
     original: NDArray[np.float32]
     made: NDArray[np.float32]
     ssim: float
@@ -31,9 +32,9 @@ def write_comparison(path: Path, pairs: Sequence[Pair], heading: str = "") -> No
     The difference is drawn four times as dark as it is, white where there is none.
     """
     images = [_rows(pair) for pair in pairs]
-    columns = [max(image.width for image in rows) for rows in images]
+    columns = [max(_NARROWEST, *(image.width for image in rows)) for rows in images]
     heights = [max(rows[at].height for rows in images) for at in range(3)]
-    top = _LINE * 2 + _GAP
+    top = _LINE * 2 + 2 * _GAP
     size = (
         _MARGIN + sum(columns) + _GAP * len(columns),
         top + sum(heights) + _GAP * 3 + _LINE,
@@ -44,7 +45,7 @@ def write_comparison(path: Path, pairs: Sequence[Pair], heading: str = "") -> No
     _name_rows(draw, top, heights)
     left = _MARGIN
     for pair, rows, width in zip(pairs, images, columns, strict=True):
-        draw.text((left, _LINE), pair.title, fill=_FAINT, font=_font(13))
+        draw.multiline_text((left, _LINE), pair.title, fill=_FAINT, font=_font(13))
         above = top
         for image, height in zip(rows, heights, strict=True):
             sheet.paste(image, (left, above))
@@ -67,8 +68,9 @@ def _grey(values: NDArray[np.float32]) -> Image.Image:
 
 
 def _name_rows(draw: ImageDraw.ImageDraw, top: int, heights: Sequence[int]) -> None:
-    for name, height in zip(("original", "reconstructed", "difference"), heights, strict=True):
-        draw.text((_GAP, top + height // 2 - 8), name, fill=_FAINT, font=_font(12))
+    names = ("original", "reconstructed", "difference,\n4 times")
+    for name, height in zip(names, heights, strict=True):
+        draw.multiline_text((_GAP, top + height // 2 - 8), name, fill=_FAINT, font=_font(12))
         top += height + _GAP
 
 

@@ -73,8 +73,9 @@ def reconstruct(model: VQVAE, jobs: Sequence[Job]) -> Iterator[Reconstructed]:
         made, codes, similarity = _run(model, scaled)
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_slice(job.target, intensity.restore(made, window), like=scan)
-        pair = Pair(_stem(job.target), scaled, made, similarity)
-        write_comparison(job.target.with_name(f"{pair.title}.png"), [pair])
+        name = _stem(job.target)
+        pair = Pair("", scaled, made, similarity)
+        write_comparison(job.target.with_name(f"{name}.png"), [pair], name)
         yield Reconstructed(
             source=str(job.source),
             target=str(job.target),
@@ -104,7 +105,7 @@ def compare(model: VQVAE, split: Split, number: int) -> list[Pair]:
         original = group.images[at].astype(np.float32) / np.float32(65535)
         made, _, similarity = _run(model, original)
         name = group.names[at]
-        title = f"case {name.case:03d} week {name.week} slice {name.slice}"
+        title = f"case {name.case:03d}\nweek {name.week} slice {name.slice}"
         pairs.append(Pair(title, original, made, similarity))
     return pairs
 
