@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vqvae.config import Config, describe
 from vqvae.errors import InputError
-from vqvae.files import share_whole, write_whole
+from vqvae.files import clear_drafts, share_whole, write_whole
 from vqvae.model import VQVAE
 
 LAST, BEST = "last.pt", "best.pt"
@@ -83,6 +83,7 @@ def resume(folder: Path, continue_from: Path | None) -> Checkpoint | None:
     Raises:
         InputError: there is one, and it is not a checkpoint of this program.
     """
+    clear_drafts(folder)
     if (folder / LAST).exists():
         checkpoint = load(folder / LAST)
         _settle_best(checkpoint, folder)

@@ -43,8 +43,14 @@ def share_whole(source: Path, target: Path) -> None:
     _sync_folder(target.parent)
 
 
+def clear_drafts(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder`; the caller is its only writer now."""
+    for draft in folder.glob(".*.draft-*"):
+        draft.unlink(missing_ok=True)
+
+
 def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    return path.with_name(f".{path.name}.draft-{os.getpid()}")
 
 
 def _sync_folder(folder: Path) -> None:

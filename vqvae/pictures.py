@@ -55,6 +55,20 @@ def write_comparison(path: Path, pairs: Sequence[Pair], heading: str = "") -> No
     _write(path, sheet)
 
 
+def write_pair(path: Path, pair: Pair) -> None:
+    """Write a PNG of one original beside its reconstruction and their difference."""
+    images = _rows(pair)
+    titles = (pair.title, f"reconstructed, SSIM {pair.ssim:.3f}", "difference, 4 times")
+    wide = max(images[0].width, 2 * _NARROWEST)
+    sheet = Image.new("RGB", (3 * (wide + _GAP) + _GAP, images[0].height + _LINE + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for at, (image, title) in enumerate(zip(images, titles, strict=True)):
+        left = _GAP + at * (wide + _GAP)
+        draw.text((left, _GAP // 2), title, fill=_INK, font=_font(13))
+        sheet.paste(image, (left, _LINE))
+    _write(path, sheet)
+
+
 def _rows(pair: Pair) -> list[Image.Image]:
     difference = 1 - np.clip(4 * np.abs(pair.made - pair.original), 0, 1)
     return [_grey(values) for values in (pair.original, pair.made, difference)]

@@ -19,7 +19,7 @@ from vqvae.evaluation import bits_per_pixel
 from vqvae.files import write_whole
 from vqvae.metrics import psnr, ssim
 from vqvae.model import VQVAE
-from vqvae.pictures import Pair, write_comparison
+from vqvae.pictures import Pair, write_pair
 
 TABLE = "scores.csv"
 
@@ -74,8 +74,7 @@ def reconstruct(model: VQVAE, jobs: Sequence[Job]) -> Iterator[Reconstructed]:
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_slice(job.target, intensity.restore(made, window), like=scan)
         name = _stem(job.target)
-        pair = Pair("", scaled, made, similarity)
-        write_comparison(job.target.with_name(f"{name}.png"), [pair], name)
+        write_pair(job.target.with_name(f"{name}.png"), Pair(name, scaled, made, similarity))
         yield Reconstructed(
             source=str(job.source),
             target=str(job.target),

@@ -51,6 +51,14 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
         load(tmp_path / LAST)
 
 
+def test_what_a_killed_writer_left_is_removed(trained: Path, config: Config) -> None:
+    (trained / f".{LAST}.draft-1").write_bytes(b"half")
+
+    list(islice(fit(config, trained, threads=1), 1))
+
+    assert sorted(path.name for path in trained.iterdir()) == [BEST, LAST]
+
+
 def test_best_costs_no_second_copy(trained: Path) -> None:
     assert (trained / BEST).samefile(trained / LAST)
     assert sorted(path.name for path in trained.iterdir()) == [BEST, LAST]
