@@ -36,7 +36,7 @@ class ModelConfig(BaseModel):
     """Batches after which a code nobody chose is moved to where it is needed; 0: never."""
     commitment: float = Field(0.25, ge=0)
     """The paper's beta."""
-    reconstruction_loss: Literal["l1", "mse"] = "l1"
+    reconstruction_loss: Literal["l1", "mse"] = "mse"
 
 
 class TrainingConfig(BaseModel):

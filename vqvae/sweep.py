@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from vqvae.config import Config
 from vqvae.errors import InputError
 
@@ -18,7 +20,7 @@ _LARGEST_LOSS = 1e6
 class Trainer:
     """The VQ-VAE, as something that can be searched over."""
 
-    config = Config
+    config: type[BaseModel] = Config
     bounds: Mapping[str, tuple[float, float]] = {
         "train/loss": (0, _LARGEST_LOSS),
         "train/reconstruction_loss": (0, _LARGEST_LOSS),

@@ -1,3 +1,6 @@
+import inspect
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -7,6 +10,7 @@ from PIL import Image
 
 from sweeps.trainer import Trainer, load_trainer
 from tests.vqvae.conftest import tiny
+from vqvae.checkpoint import load_model
 from vqvae.data.config import DataConfig, PhantomConfig
 from vqvae.errors import InputError
 from vqvae.sweep import trainer
@@ -23,10 +27,16 @@ def trained(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sweep_finds_it_by_its_name() -> None:
-    found: Trainer = load_trainer("vqvae.sweep:trainer")
-    checked: Trainer = trainer  # mypy holds the two to the protocol
+    assert load_trainer("vqvae.sweep:trainer") is trainer
 
-    assert found is checked
+
+@pytest.mark.parametrize("name", [name for name in vars(Trainer) if not name.startswith("_")])
+def test_it_has_what_a_sweep_asks_of_a_trainer(name: str) -> None:
+    asked, found = getattr(Trainer, name), getattr(trainer, name)
+
+    parameters = list(inspect.signature(asked).parameters.values())[1:]
+    ours = list(inspect.signature(found).parameters.values())
+    assert [(p.name, p.kind) for p in ours] == [(p.name, p.kind) for p in parameters]
 
 
 def test_what_can_be_optimized_has_finite_ends() -> None:
@@ -95,8 +105,6 @@ def test_the_test_split_is_scored_patient_by_patient(data: DataConfig, trained: 
 def test_the_exported_program_takes_any_batch_and_size(
     data: DataConfig, trained: Path, tmp_path: Path
 ) -> None:
-    from vqvae.checkpoint import load_model
-
     trainer.export(tiny(data), trained, tmp_path / "model.pt2")
 
     program = torch.export.load(tmp_path / "model.pt2").module()
@@ -109,9 +117,6 @@ def test_the_exported_program_takes_any_batch_and_size(
 
 
 def test_importing_is_light() -> None:
-    import subprocess
-    import sys
-
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-c", "import sys, vqvae.sweep; assert 'torch' not in sys.modules"],
