@@ -5,9 +5,13 @@ what a cluster runs.
 """
 
 import json
+import os
 import subprocess
+import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +75,7 @@ def _submit(sweep: Sweep, count: int) -> list[str]:
         sweep.paths.job(token).folder.mkdir(parents=True)
     tasks = [Task(sweep.paths.folder, token) for token in tokens]
     try:
-        with executor.batch():
+        with _nothing_inherited(), executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
         raise WorldError(
@@ -81,6 +85,27 @@ def _submit(sweep: Sweep, count: int) -> list[str]:
         record = {"id": job.job_id, "scheduler": cluster.scheduler, "process": _process_of(job)}
         files.write(sweep.paths.job(token).submitted, json.dumps(record))
     return [job.job_id for job in jobs]
+
+
+@contextmanager
+def _nothing_inherited() -> Iterator[None]:
+    """Keep this process's terminal and pipes from what it starts meanwhile.
+
+    submitit's local processes would hold them as long as they run: `make sweep | tee log` would
+    not end with the watcher, and closing the terminal would reach the sweep.
+    """
+    sys.stdout.flush()
+    saved = [os.dup(number) for number in (0, 1, 2)]
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        for number in (0, 1, 2):
+            os.dup2(nothing, number)
+        yield
+    finally:
+        for number, original in enumerate(saved):
+            os.dup2(original, number)
+            os.close(original)
+        os.close(nothing)
 
 
 def _executor(paths: SweepPaths, cluster: Cluster) -> submitit.AutoExecutor:

@@ -48,7 +48,9 @@ def check(tables: Mapping[str, Any], model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(tables)
     except ValidationError as error:
-        raise InputError(f"{where}: {_complaint(error.errors()[0], model)}") from error
+        # A misspelt key may show as a missing one too; the misspelling is what can be mended.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise InputError(f"{where}: {_complaint(first, model)}") from error
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

@@ -76,7 +76,8 @@ class Publisher:
         if found is not None:
             return str(found.experiment_id)
         location = self._store.artifacts_of(name)
-        return str(self._client.create_experiment(name, artifact_location=location))
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # which pages MLflow shows
+        return str(self._client.create_experiment(name, artifact_location=location, tags=kind))
 
     def _parent_run(self) -> Published:
         paths, experiment = self._sweep.paths, self._sweep.experiment

@@ -99,9 +99,8 @@ def load_trainer(name: str) -> Trainer:
     """
     module, separator, attribute = name.partition(":")
     if not separator or not module or not attribute:
-        raise InputError(
-            f"trainer {name!r}: write it as 'module:attribute', as in 'vqvae.sweep:trainer'"
-        )
+        mend = "write module:attribute, as in vqvae.sweep:trainer"
+        raise InputError(f"trainer {name!r}: {mend}")
     if str(Path.cwd()) not in sys.path:  # a trainer of one's own may lie beside the experiments
         sys.path.append(str(Path.cwd()))
     try:

@@ -170,10 +170,9 @@ def _run_epochs(worker: Worker, claim: Claim) -> Result | None:
             _carry_on(worker, claim, epoch)
         else:
             append_row(claim.attempt, epoch)
-        if (state := _judge(worker, claim, epoch)) is not None:
+        state = _judge(worker, claim, epoch, is_last=epoch.epoch == trial.epochs)
+        if state is not None:
             return _result(worker, claim, state, epoch)
-        if epoch.epoch == trial.epochs:
-            return _result(worker, claim, State.COMPLETE, epoch)
     return None
 
 
@@ -188,13 +187,15 @@ def _carry_on(worker: Worker, claim: Claim, restored: Epoch) -> None:
         worker.study.report(claim.trial.number, row.epoch, objective(worker.sweep.resolved, row))
 
 
-def _judge(worker: Worker, claim: Claim, epoch: Epoch) -> State | None:
+def _judge(worker: Worker, claim: Claim, epoch: Epoch, *, is_last: bool) -> State | None:
     """Tell the study of an epoch; the trial's end if this is it."""
     claim.check()
     resolved = worker.sweep.resolved
     worker.study.report(claim.trial.number, epoch.epoch, objective(resolved, epoch))
     if epoch.diverged is not None or not math.isfinite(_metric(resolved, epoch)):
         return State.DIVERGED
+    if is_last:
+        return State.COMPLETE
     if worker.study.verdict(claim.trial.number, epoch.epoch):
         return State.PRUNED
     return None
