@@ -45,8 +45,13 @@ class Claim:
 
 def claim_text(job: str) -> str:
     """What a claim says of the process that makes it, and of its job."""
-    owner = this_process().to_json() | {"host": hostname(), "job": job, "time": time.time()}
-    return json.dumps(owner, indent=2)
+    place = {
+        "host": hostname(),
+        "job": job,
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "time": time.time(),
+    }
+    return json.dumps(this_process().to_json() | place, indent=2)
 
 
 def take(trial: TrialPaths, after: int, job: str) -> Claim | None:

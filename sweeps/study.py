@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import cast
 
 import optuna
@@ -155,6 +156,26 @@ class Study:
     def void(self, number: int) -> None:
         """Take back a proposal that came to nothing."""
         self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Draw Optuna's plots of the study as PNG files; return those that there is data for."""
+        from optuna.visualization import matplotlib as plots  # noqa: PLC0415 (a second to import)
+
+        drawn = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental, and about layouts
+            for name, plot in {
+                "history": plots.plot_optimization_history,
+                "curves": plots.plot_intermediate_values,
+                "importances": plots.plot_param_importances,
+            }.items():
+                try:
+                    figure = plot(self._study).figure
+                except (ValueError, RuntimeError):  # too few trials, or all worth the same
+                    continue
+                figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+                drawn.append(folder / f"{name}.png")
+        return drawn
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]

@@ -7,6 +7,7 @@ a curve carries the timestamp it was recorded with, so the same point is the sam
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from sweeps.paths import TrialPaths
 from sweeps.record import State, Trial, attempt_to_continue, read_curve, read_result, read_trial
 from sweeps.settings import dotted
 from sweeps.store import Store, put_right_after_a_move
+from sweeps.study import Study
 from sweeps.sweep import Sweep
 from sweeps.totals import Totals, totals_of
 
@@ -147,7 +149,7 @@ class Publisher:
         last = paths.attempts()[-1]
         owner = files.read_json(last.claim)
         tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
-        tags |= {"sweep.host": owner["host"], "sweep.job": owner["job"]}
+        tags |= {f"sweep.{name}": owner[name] for name in ("host", "job", "slurm_job")}
         rows = read_curve(paths)
         ended = rows[-1].timestamp if rows else int(time.time() * 1000)
         figures = {"objective": result.value, "best_epoch": result.best_epoch}
@@ -192,6 +194,12 @@ class Publisher:
 
     def _end_sweep(self, totals: Totals) -> None:
         run = self._parent.run
+        study = Study(
+            self._sweep.paths, self._sweep.experiment, stale_after=self._sweep.claim_seconds
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            for plot in study.draw(Path(folder)):
+                self._client.log_artifact(run, str(plot), "study")
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
