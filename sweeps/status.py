@@ -79,7 +79,8 @@ def status_of(sweep: Sweep, stopped: str | None) -> SweepStatus:
 
 def _trial_status(paths: TrialPaths, objective: Objective, totals: Totals) -> TrialStatus:
     trial, result, rows = read_trial(paths), read_result(paths), read_curve(paths)
-    curve = {row.epoch: row.metrics[objective.metric] for row in rows}
+    metric = objective.metric
+    curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
     return TrialStatus(
         name=paths.name,
         state=_state(paths, result),

@@ -170,11 +170,12 @@ class Study:
                 "importances": plots.plot_param_importances,
             }.items():
                 try:
-                    figure = plot(self._study).figure
+                    figure = plot(self._study).get_figure(root=True)
                 except (ValueError, RuntimeError):  # too few trials, or all worth the same
                     continue
-                figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
-                drawn.append(folder / f"{name}.png")
+                if figure is not None:
+                    figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+                    drawn.append(folder / f"{name}.png")
         return drawn
 
     def _trial(self, number: int) -> FrozenTrial:

@@ -24,7 +24,7 @@ class Epoch(Protocol):
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Figures by name, `group/name`."""
+        """Figures by name, `group/name`; one that is not a finite number may be left out."""
 
     @property
     def timestamp(self) -> int:

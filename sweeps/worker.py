@@ -208,7 +208,7 @@ def objective(resolved: Resolved, epoch: Epoch) -> float:
 
 
 def _metric(resolved: Resolved, epoch: Epoch) -> float:
-    return epoch.metrics[resolved.experiment.objective.metric]
+    return epoch.metrics.get(resolved.experiment.objective.metric, math.nan)
 
 
 def _result(worker: Worker, claim: Claim, state: State, epoch: Epoch) -> Result:

@@ -7,13 +7,14 @@ scikit-image leaves the edges out). SSIM is that of Wang, Bovik, Sheikh and Simo
 (doi 10.1109/TIP.2003.819861, eq. 13), constants 0.01 and 0.03. The conventions that other reports
 use stand beside it, because the same images score differently under each.
 
-The SSIM map is computed here, not by torchmetrics, since two of the conventions need the map or
-an unbiased covariance, and importing torchmetrics takes seconds; the tests hold the two equal.
+Only the uniform window is computed here: most reports take scikit-image's defaults, an unbiased
+covariance and no edges, which torchmetrics does not offer.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the field gives it
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from vqvae.errors import InputError
 
@@ -45,9 +46,16 @@ def ssim_uniform(originals: Tensor, made: Tensor) -> Tensor:
     """
     low = originals.amin((1, 2, 3), keepdim=True)
     extent = (originals.amax((1, 2, 3), keepdim=True) - low).clamp(min=_FLOOR)
-    window = torch.full((_BOX,), 1 / _BOX)
+    x, y = (originals - low) / extent, (made - low) / extent
+    moments = _box(torch.cat([x, y, x * x, y * y, x * y]).float())
+    mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
     unbiased = _BOX**2 / (_BOX**2 - 1)
-    values = ssim_map((originals - low) / extent, (made - low) / extent, window, unbiased)
+    variances = unbiased * ((square_x - mean_x**2) + (square_y - mean_y**2)).clamp(min=0)
+    covariance = unbiased * (product - mean_x * mean_y)
+    c1, c2 = 0.01**2, 0.03**2
+    values = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (variances + c2)
+    )
     return values.mean((1, 2, 3))
 
 
@@ -84,47 +92,24 @@ def used(counts: Tensor) -> float:
     return float((counts > 0).double().mean())
 
 
-def ssim_map(originals: Tensor, made: Tensor, window: Tensor, correction: float = 1.0) -> Tensor:
-    """SSIM of each window that lies wholly inside, for images of data range 1.
-
-    Args:
-        originals: [N, 1, H, W].
-        made: [N, 1, H, W].
-        window: [k] weights that sum to 1, applied along both sides.
-        correction: by which variances and covariance are multiplied.
-
-    Returns:
-        [N, 1, H - k + 1, W - k + 1].
-    """
-    x, y = originals.float(), made.float()
-    moments = _blur(torch.cat([x, y, x * x, y * y, x * y]), window)
-    mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
-    variance_x = correction * (square_x - mean_x**2).clamp(min=0)
-    variance_y = correction * (square_y - mean_y**2).clamp(min=0)
-    covariance = correction * (product - mean_x * mean_y)
-    c1, c2 = 0.01**2, 0.03**2
-    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
-        (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
-    )
-
-
 def _gaussian_map(originals: Tensor, made: Tensor) -> Tensor:
     """[N, 1, H, W] twice to the SSIM around each pixel, [N, 1, H, W]."""
     if min(originals.shape[-2:]) < _WINDOW:
         size = "x".join(map(str, originals.shape[-2:]))
         raise InputError(f"SSIM needs images of at least {_WINDOW} pixels a side, not {size}")
-    edge = [_WINDOW // 2] * 4
-    x, y = (F.pad(images.float(), edge, mode="reflect") for images in (originals, made))
-    return ssim_map(x, y, _gaussian())
+    values: Tensor
+    _, values = structural_similarity_index_measure(
+        made.float(),
+        originals.float(),
+        sigma=_SIGMA,
+        kernel_size=_WINDOW,
+        data_range=1.0,
+        reduction="none",
+        return_full_image=True,
+    )
+    return values
 
 
-def _gaussian() -> Tensor:
-    distances = torch.arange(_WINDOW, dtype=torch.float32) - _WINDOW // 2
-    weights = torch.exp(-((distances / _SIGMA) ** 2) / 2)
-    return weights / weights.sum()
-
-
-def _blur(images: Tensor, window: Tensor) -> Tensor:
-    # A window of k x k costs k^2 a pixel, its two halves 2 k.
-    kernel = window.to(images)
-    return F.conv2d(F.conv2d(images, kernel[None, None, :, None]), kernel[None, None, None])
+def _box(images: Tensor) -> Tensor:
+    """The mean of each window that lies wholly inside: [N, 1, H, W] to [N, 1, H - 6, W - 6]."""
+    return F.avg_pool2d(images, _BOX, stride=1)
