@@ -89,8 +89,8 @@ class Resolved:
         return self.trainer.config.model_validate(tables)
 
     def ends(self) -> list[BaseModel]:
-        """The base configuration, and one for each choice and bound of the space."""
-        return [self.base, *(self.config(values) for values in self.space.ends())]
+        """Configurations that may arise: one for each choice and bound, and what is enqueued."""
+        return [self.config(values) for values in (*self.space.ends(), *self.enqueued)]
 
     @property
     def worst(self) -> float:

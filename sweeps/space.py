@@ -147,10 +147,14 @@ class Space:
                 yield from self._points(parameters[1:], values | {parameters[0].path: value})
 
     def ends(self) -> Iterator[Values]:
-        """For each choice and each bound, the values that bring it about."""
+        """Points that bring every choice and every bound about: one for each."""
         for parameter in self.parameters:
-            condition = dict([parameter.given]) if parameter.given else {}
-            yield from (condition | {parameter.path: value} for value in parameter.domain.ends())
+            given = dict([parameter.given]) if parameter.given else {}
+            for value in parameter.domain.ends():
+                yield self._point_with(given | {parameter.path: value})
+
+    def _point_with(self, wanted: Values) -> Values:
+        return self.answer(lambda p: wanted.get(p.path, p.domain.ends()[0]))
 
     def refuses(self, values: Mapping[str, Any]) -> str | None:
         """Why `values`, one for each path, is no point of the space; None where it is one."""

@@ -47,9 +47,12 @@ def test_a_finite_space_lists_each_point_once() -> None:
 
 def test_the_ends_bring_every_choice_and_bound_about() -> None:
     ends = list(parse_space(TABLE, "x.toml").ends())
-    assert {"training.optimizer": "sgd", "training.learning_rate": 0.2} in ends
-    assert {"training.optimizer": "adam", "training.learning_rate": 1e-2} in ends
-    assert {"model.depth": 3} in ends
+    assert all(values.keys() == TABLE.keys() for values in ends)
+    brought = {(path, value) for values in ends for path, value in values.items()}
+    assert {("training.optimizer", "adam"), ("training.optimizer", "sgd")} <= brought
+    assert {("model.depth", 1), ("model.depth", 3), ("training.learning_rate", 1e-2)} <= brought
+    for values in ends:
+        assert (values["training.learning_rate"] < 0.1) == (values["training.optimizer"] == "adam")
 
 
 def test_a_whole_range_holds_whole_numbers_only() -> None:

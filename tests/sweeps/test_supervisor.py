@@ -1,0 +1,106 @@
+"""A job's workers: replaced when they die, let go when they are done."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps import files
+from sweeps.jobs import jobs_alive
+from sweeps.machine import Process
+from sweeps.record import read_curve
+from sweeps.supervisor import RESTARTS, Place
+from sweeps.sweep import Sweep
+from tests.sweeps.conftest import MakeSweep
+
+
+def place(tmp_path: Path, script: str) -> Place:
+    return Place(1, [sys.executable, "-c", script], tmp_path / "log", dict(os.environ))
+
+
+def run_out(filled: Place, *, refill: bool = True) -> None:
+    filled.fill()
+    give_up = time.monotonic() + 60
+    while not filled.done:
+        assert time.monotonic() < give_up
+        filled.look(refill=refill)
+        time.sleep(0.01)
+
+
+def test_a_worker_that_found_nothing_left_is_not_replaced(tmp_path: Path) -> None:
+    filled = place(tmp_path, "print('done')")
+    run_out(filled)
+    assert filled.starts == 1
+    assert filled.log.read_text() == "done\n"
+
+
+def test_a_worker_that_died_is_replaced(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    script = (
+        f"import os, pathlib; p = pathlib.Path({str(marker)!r})\n"
+        "first = not p.exists(); p.touch()\n"
+        "os.kill(os.getpid(), 9) if first else None"
+    )
+    filled = place(tmp_path, script)
+    run_out(filled)
+    assert filled.starts == 2
+
+
+def test_a_worker_that_dies_again_and_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.supervisor.time.sleep", lambda _: None)
+    filled = place(tmp_path, "raise SystemExit(3)")
+    run_out(filled)
+    assert filled.starts == RESTARTS + 1
+
+
+def test_nobody_is_replaced_once_the_job_is_leaving(tmp_path: Path) -> None:
+    filled = place(tmp_path, "raise SystemExit(3)")
+    run_out(filled, refill=False)
+    assert filled.starts == 1
+
+
+def test_a_signal_to_the_job_lets_every_worker_keep_its_epoch(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
+) -> None:
+    sweep = make_sweep(trials=4, seconds=0.3, pruner="none")
+    give_store(sweep)
+    job = sweep.paths.job("by-hand")
+    job.folder.mkdir(parents=True)
+    script = (
+        "import sys; from pathlib import Path; from sweeps.launcher import Task\n"
+        "Task(Path(sys.argv[1]), 'by-hand')()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(sweep.paths.folder)])
+    give_up = time.monotonic() + 60
+    while sum(len(read_curve(trial)) for trial in sweep.paths.trials()) < 2:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    assert job.ended.exists()
+    assert not sweep.is_over()
+    for trial in sweep.paths.trials():
+        assert trial.settled.exists() or trial.attempts()[-1].released.exists()
+
+
+def test_a_job_is_alive_while_its_process_is(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep()
+    job = sweep.paths.job("one")
+    job.folder.mkdir(parents=True)
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    record = {"id": "1", "scheduler": "local", "process": Process.of(sleeper.pid).to_json()}
+    files.write(job.submitted, json.dumps(record))
+    assert jobs_alive(sweep.paths, sweep.plan.cluster) == [job]
+    sleeper.kill()
+    threading.Event().wait(0.2)
+    assert jobs_alive(sweep.paths, sweep.plan.cluster) == []  # a zombie is no process any more
+    sleeper.wait()

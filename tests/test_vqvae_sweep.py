@@ -1,0 +1,103 @@
+"""The real trainer under the real search: what neither package's own tests can show."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeps.cluster import Cluster
+from sweeps.experiment import read_experiment
+from sweeps.paths import RunsPaths
+from sweeps.record import read_curve, read_result
+from sweeps.sweep import Sweep, start
+from tests.sweeps.conftest import worker_of
+from tests.sweeps.test_crashes import crash
+
+EXPERIMENT = """
+name = "small"
+trials = 2
+[trial.data]
+root = "{root}"
+cache = "{cache}"
+[trial.data.phantom]
+train_patients = 2
+validate_patients = 1
+test_patients = 1
+volumes = 1
+slices = 4
+height = 64
+width = 32
+[trial.model]
+width = 8
+residual_width = 4
+residual_blocks = 1
+code_dimension = 4
+[trial.training]
+epochs = 3
+[space]
+"training.optimizer" = ["adam", "sgd"]
+"training.learning_rate" = {{ low = 1e-3, high = 1e-2, log = true }}
+"training.batch_size" = [2, 4]
+"model.codebook_size" = [8, 16]
+"""
+
+METRICS = {
+    "train/loss",
+    "train/reconstruction_loss",
+    "train/codebook_loss",
+    "train/commitment_loss",
+    "train/perplexity",
+    "train/images_per_second",
+    "val/loss",
+    "val/reconstruction_loss",
+    "val/ssim",
+    "val/psnr",
+    "val/perplexity",
+    "val/codebook_usage",
+}
+
+
+def make(tmp_path: Path, runs: str) -> Sweep:
+    path = tmp_path / "small.toml"
+    path.write_text(EXPERIMENT.format(root=tmp_path / "data", cache=tmp_path / "cache"))
+    resolved = read_experiment(path)
+    fingerprint = resolved.trainer.prepare(resolved.ends())
+    return start(RunsPaths(tmp_path / runs).sweep("small"), resolved, path, Cluster(), fingerprint)
+
+
+def figures(sweep: Sweep) -> list[list[dict[str, float]]]:
+    """Every trial's curve, without how fast it was."""
+    return [
+        [
+            {name: value for name, value in row.metrics.items() if "per_second" not in name}
+            for row in read_curve(trial)
+        ]
+        for trial in sweep.paths.trials()
+    ]
+
+
+@pytest.mark.parametrize("step", ["between checkpoint and row", "between row and study"])
+def test_a_killed_worker_costs_no_bit(tmp_path: Path, step: str) -> None:
+    uncut, cut = make(tmp_path, "uncut"), make(tmp_path, "cut")
+    worker_of(uncut).work()
+    crash(cut, step, 2)
+    worker_of(cut).work()
+    assert len(cut.paths.trials()[0].attempts()) == 2
+    assert figures(cut) == figures(uncut)
+    for trial in cut.paths.trials():
+        assert read_result(trial).state == "complete"
+        assert all(row.metrics.keys() == METRICS for row in read_curve(trial))
+        assert trial.attempts()[-1].picture.stat().st_size > 1000
+
+
+def test_bad_data_are_refused_before_any_job(tmp_path: Path) -> None:
+    path = tmp_path / "small.toml"
+    text = EXPERIMENT.format(root=tmp_path / "nothing", cache=tmp_path / "cache")
+    head, _, rest = text.partition("[trial.data.phantom]")
+    path.write_text(head + "[trial.model]" + rest.partition("[trial.model]")[2])
+    resolved = read_experiment(path)
+    with pytest.raises(ValueError, match="nothing"):
+        resolved.trainer.prepare(resolved.ends())
+    path.write_text(text.replace("[2, 4]", "[2, 400]"))
+    resolved = read_experiment(path)
+    with pytest.raises(ValueError, match="400"):
+        resolved.trainer.prepare(resolved.ends())
