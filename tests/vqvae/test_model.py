@@ -3,6 +3,7 @@ import torch
 
 from vqvae.config import ModelConfig
 from vqvae.model import VQVAE, crop, pad, spread_of
+from vqvae.network import Residual
 
 
 def make(**changes: object) -> VQVAE:
@@ -82,3 +83,23 @@ def test_every_parameter_learns(kind: str) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+        # Nothing comes past the last layer of a residual block before its first step.
+        if ".body.1." not in name:
+            assert parameter.grad.any(), name
+
+
+def test_the_first_images_are_nearly_plain() -> None:
+    model = make(width=32, residual_blocks=4)
+
+    made = model.losses(torch.rand(4, 1, 32, 32)).images
+
+    assert 0 < made.std() < 0.3
+
+
+def test_a_residual_block_begins_by_adding_nothing() -> None:
+    blocks = [part for part in make(residual_blocks=2).modules() if isinstance(part, Residual)]
+    features = torch.randn(2, 8, 5, 5)
+
+    assert len(blocks) == 4
+    for block in blocks:
+        assert torch.equal(block(features), features)
