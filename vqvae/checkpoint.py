@@ -44,10 +44,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch with the highest validation SSIM so far."""
+    """The best epoch so far, and the metric by which it is."""
 
     epoch: int
-    ssim: float
+    metric: str
+    value: float
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,10 @@ def train(
     settings = read_config(config)
     from vqvae.progress import watch  # noqa: PLC0415 - torch and rich are not light
     from vqvae.sweep import trainer  # noqa: PLC0415
+    from vqvae.training import fit  # noqa: PLC0415
 
     trainer.prepare([settings])
-    rows = trainer.fit(
-        settings, out, continue_from=None, threads=threads, should_stop=lambda: False
-    )
+    rows = fit(settings, out, threads=threads)
     last = watch(rows, settings.training.epochs)
     if last.diverged:
         raise RuntimeError(f"training ended early: {last.diverged}")

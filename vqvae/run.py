@@ -78,6 +78,19 @@ def refuse_another(config: Config, found: Config, folder: Path) -> None:
             )
 
 
+def refuse_another_metric(metric: str, best: Best | None, folder: Path) -> None:
+    """Do not go on from a best epoch that another metric chose: its `metric` may be beaten.
+
+    Raises:
+        InputError: `best` was chosen by another metric.
+    """
+    if best is not None and best.metric != metric:
+        raise InputError(
+            f"{folder}: its best.pt was chosen by {best.metric}, not {metric}; "
+            "give another folder, or the metric it began with"
+        )
+
+
 def _assemble(config: Config, device: torch.device, seed: int) -> Run:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from vqvae.checkpoint import Epoch
 
 _PICTURED = 6
-_LARGEST_LOSS = 1e6
-"""A finite top for what has none: a model that answers with the mean has about 1."""
+_WORST_LOSS = 1e9
+"""A finite end for what has none: a model that answers with the mean has about 1."""
 
 
 class Trainer:
@@ -22,14 +22,12 @@ class Trainer:
 
     config: type[BaseModel] = Config
     bounds: Mapping[str, tuple[float, float]] = {
-        "train/loss": (0, _LARGEST_LOSS),
-        "train/reconstruction_loss": (0, _LARGEST_LOSS),
-        "val/loss": (0, _LARGEST_LOSS),
-        "val/reconstruction_loss": (0, _LARGEST_LOSS),
-        "val/ssim": (-1, 1),
-        "val/psnr": (0, 100),
-        "val/codebook_usage": (0, 1),
+        "val/ssim": (-1.0, 1.0),
+        "val/psnr": (0.0, 100.0),
+        "val/loss": (_WORST_LOSS, 0.0),
+        "val/reconstruction_loss": (_WORST_LOSS, 0.0),
     }
+    """The worst and the best value of each metric that can be optimized, in this order."""
 
     def prepare(self, configs: Sequence[Config]) -> str:
         """Make the data if a configuration asks for that, and see that each can work on it.
@@ -68,12 +66,20 @@ class Trainer:
         continue_from: Path | None,
         threads: int,
         should_stop: Callable[[], bool],
+        metric: str,
+        maximize: bool,
     ) -> "Iterator[Epoch]":
         """Train; see `vqvae.training.fit`."""
         from vqvae.training import fit  # noqa: PLC0415 - torch is not light
 
         return fit(
-            config, folder, continue_from=continue_from, threads=threads, should_stop=should_stop
+            config,
+            folder,
+            continue_from=continue_from,
+            threads=threads,
+            should_stop=should_stop,
+            metric=metric,
+            maximize=maximize,
         )
 
     def illustrate(self, config: Config, folder: Path, picture: Path) -> None:

@@ -17,7 +17,7 @@ from vqvae.device import autocast, choose_device, memory_format, repeatable
 from vqvae.metrics import perplexity, psnr, ssim, used
 from vqvae.model import Losses
 from vqvae.quantizer import usage
-from vqvae.run import Run, begin, refuse_another, restore, snapshot
+from vqvae.run import Run, begin, refuse_another, refuse_another_metric, restore, snapshot
 
 _COLLAPSED = 1.5
 """A codebook whose validation perplexity is below this has in effect one code left."""
@@ -30,6 +30,8 @@ def fit(
     continue_from: Path | None = None,
     threads: int,
     should_stop: Callable[[], bool] = lambda: False,
+    metric: str = "val/ssim",
+    maximize: bool = True,
 ) -> Iterator[Epoch]:
     """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
@@ -44,19 +46,22 @@ def fit(
         continue_from: another attempt's folder; only read.
         threads: how many CPU threads compute.
         should_stop: asked before each epoch begins; True ends the generator.
+        metric: the one of an epoch's metrics that decides which epoch is `best.pt`.
+        maximize: whether the highest `metric` is the best, or the lowest.
 
     Yields:
         One row an epoch.
 
     Raises:
         InputError: the data or the configuration do not fit, or the checkpoint is of another
-            configuration.
+            configuration, or its best epoch was chosen by another metric.
     """
     device = choose_device(config.training.device)
     layout = memory_format(device, config.training.precision)
     previous = checkpoints.resume(folder, continue_from)
     if previous is not None:
         refuse_another(config, previous.config, folder)
+        refuse_another_metric(metric, previous.best, folder)
         yield previous.row
         if previous.row.diverged or previous.row.epoch >= config.training.epochs:
             return
@@ -82,7 +87,7 @@ def fit(
             seconds=time.perf_counter() - started + writing,
             diverged=reason_to_end(metrics, epoch),
         )
-        run.best = better(run.best, row)
+        run.best = better(run.best, row, metric, maximize=maximize)
         started = time.perf_counter()
         checkpoints.save(snapshot(run, row), folder)
         writing = time.perf_counter() - started
@@ -191,9 +196,11 @@ def reason_to_end(metrics: dict[str, float], epoch: int) -> str | None:
     return None
 
 
-def better(best: Best | None, row: Epoch) -> Best | None:
-    """The better of two epochs by validation SSIM; of equals the earlier."""
-    found = row.metrics.get("val/ssim")
-    if found is None or row.diverged or (best is not None and found <= best.ssim):
+def better(best: Best | None, row: Epoch, metric: str, *, maximize: bool) -> Best | None:
+    """The better of two epochs by a metric; of equals the earlier."""
+    found = row.metrics.get(metric)
+    if found is None or row.diverged:
         return best
-    return Best(row.epoch, found)
+    if best is not None and not (found > best.value if maximize else found < best.value):
+        return best
+    return Best(row.epoch, metric, found)

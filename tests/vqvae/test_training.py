@@ -155,7 +155,39 @@ def test_a_collapsed_codebook_ends_the_run_but_not_in_the_first_epoch() -> None:
 def test_a_diverged_epoch_is_never_the_best() -> None:
     row = Epoch(2, {"val/ssim": 0.9}, 0, 0.0, diverged="for a reason")
 
-    assert better(None, row) is None
+    assert better(None, row, "val/ssim", maximize=True) is None
+
+
+@pytest.mark.parametrize(("maximize", "expected"), [(True, 2), (False, 4)])
+def test_of_equal_epochs_the_earlier_is_the_best(maximize: bool, expected: int) -> None:
+    best = None
+
+    for epoch, value in enumerate([0.5, 0.7, 0.7, 0.2, 0.2], 1):
+        best = better(best, Epoch(epoch, {"x": value}, 0, 0.0), "x", maximize=maximize)
+
+    assert best.epoch == expected
+
+
+@pytest.mark.parametrize(("metric", "maximize"), [("val/loss", False), ("val/psnr", True)])
+def test_best_follows_the_metric_that_is_asked_for(
+    data: DataConfig, tmp_path: Path, metric: str, maximize: bool
+) -> None:
+    config, asked = tiny(data, epochs=4), {"metric": metric, "maximize": maximize}
+    rows = train(config, tmp_path / "whole", **asked)
+    train(config, tmp_path / "cut", upto=2, **asked)
+    train(config, tmp_path / "cut", **asked)
+
+    expected = (max if maximize else min)(rows, key=lambda row: row.metrics[metric])
+    assert load(tmp_path / "whole" / BEST).row == expected
+    assert load(tmp_path / "cut" / BEST).row.epoch == expected.epoch
+    assert_same_state(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
+
+
+def test_a_best_epoch_by_another_metric_is_not_gone_on_from(config: Config, tmp_path: Path) -> None:
+    train(config, tmp_path, upto=1)
+
+    with pytest.raises(InputError, match=r"best.pt was chosen by val/ssim, not val/loss"):
+        train(config, tmp_path, metric="val/loss", maximize=False)
 
 
 def test_another_configuration_is_refused(config: Config, data: DataConfig, tmp_path: Path) -> None:
