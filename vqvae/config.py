@@ -14,11 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vqvae.data.config import DataConfig
 from vqvae.errors import InputError
 
+# Strict, so that `true` is no number and "1" neither; a whole number is a float all the same.
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
 
 class ModelConfig(BaseModel):
     """The network, its codebook, and the loss they are trained with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     width: int = Field(128, ge=2, multiple_of=2)
     """Channels at the latent grid; half as many at full size."""
@@ -42,7 +45,7 @@ class ModelConfig(BaseModel):
 class TrainingConfig(BaseModel):
     """How a model is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
@@ -54,7 +57,7 @@ class TrainingConfig(BaseModel):
     """The share of all steps during which the learning rate rises."""
     clip_norm: float = Field(1.0, gt=0)
     """The longest gradient that a step follows; a longer one is shortened to it."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of encoder and decoder; the quantizer computes in float32 always."""

@@ -54,3 +54,39 @@ def test_two_mistakes_are_told_together(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no.toml: No such file"):
         read_config(tmp_path / "no.toml")
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("training", "batch_size = true"),
+        ("training", "epochs = '1'"),
+        ("training", "epochs = 2.0"),
+        ("training", "learning_rate = '1e-3'"),
+        ("training", "learning_rate = true"),
+        ("training", "learning_rate = inf"),
+        ("training", "clip_norm = nan"),
+        ("training", "seed = 4294967296"),
+        ("model", "commitment = inf"),
+        ("model", "width = 8.0"),
+        ("data.phantom", "slices = true"),
+    ],
+)
+def test_what_is_no_such_number_is_refused(tmp_path: Path, section: str, line: str) -> None:
+    name = line.split(" = ", maxsplit=1)[0]
+    text = f'[data]\nroot = "x"\n[{section}]\n{line}\n'
+
+    refuse(tmp_path, text, rf"{section}\.{name} = ")
+
+
+def test_a_whole_number_is_a_float(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[data]\nroot = "x"\n[training]\nlearning_rate = 1\n')
+
+    assert read_config(tmp_path / "c.toml").training.learning_rate == 1.0
+
+
+def test_a_configuration_reads_back_from_its_json(tmp_path: Path) -> None:
+    config = Config.model_validate({"data": {"root": tmp_path}})
+
+    assert Config.model_validate(config.model_dump(mode="json")) == config
+    assert Config.model_validate_json(config.model_dump_json()) == config

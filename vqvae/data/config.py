@@ -12,7 +12,7 @@ Pixels = Annotated[int, Field(ge=32, le=1024, multiple_of=8)]
 class PhantomConfig(BaseModel):
     """A synthetic data set: the same values give the same bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     train_patients: Patients = 8
     validate_patients: Patients = 2
