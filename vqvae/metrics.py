@@ -75,7 +75,9 @@ def psnr(originals: Tensor, made: Tensor) -> Tensor:
 
 def nmse(originals: Tensor, made: Tensor) -> Tensor:
     """|x - y|^2 / |x|^2; NaN for an original that is 0 everywhere."""
-    return (originals - made).square().sum((1, 2, 3)) / originals.square().sum((1, 2, 3))
+    energy = originals.square().sum((1, 2, 3))
+    ratio = (originals - made).square().sum((1, 2, 3)) / energy
+    return torch.where(energy > 0, ratio, torch.nan)
 
 
 def perplexity(counts: Tensor) -> float:
