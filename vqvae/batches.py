@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vqvae.data.splits import Split
+from vqvae.device import send
 
 _LARGEST = 65535
 _SHARE_OF_MEMORY = 0.4
@@ -33,19 +34,22 @@ class Images:
         return sum(len(group) for group in self.host)
 
     def take(self, group: int, positions: Tensor) -> Tensor:
-        """Images of one group: `positions` [B] int64, on the host, to [B, 1, H, W] in [0, 1]."""
+        """Images of one group: `positions` [B] int64 to [B, 1, H, W] in [0, 1].
+
+        `positions` lie where the images do: on the device if they are resident.
+        """
         if self.resident is not None:
-            bits = self.resident[group][positions.to(self.device)]
+            bits = self.resident[group][positions]
             images = (bits.int() & _LARGEST).float() / _LARGEST
         else:
             values = self.host[group][positions.numpy()].astype(np.float32) / np.float32(_LARGEST)
-            images = torch.from_numpy(values).to(self.device)
+            images = send(torch.from_numpy(values), self.device)
         return images[:, None].contiguous(memory_format=self.memory_format)
 
     def in_order(self, size: int) -> Iterator[Tensor]:
         """All images, `size` at most at a time, group after group."""
         for group, images in enumerate(self.host):
-            for positions in torch.split(torch.arange(len(images)), size):
+            for positions in torch.split(self._placed(torch.arange(len(images))), size):
                 yield self.take(group, positions)
 
     def shuffled(self, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
@@ -64,9 +68,13 @@ class Images:
         """Some images of each group, evenly spaced, some hundreds together at most."""
         step = max(1, len(self) // _SAMPLE)
         return [
-            self.take(group, torch.arange(0, len(images), step))
+            self.take(group, self._placed(torch.arange(0, len(images), step)))
             for group, images in enumerate(self.host)
         ]
+
+    def _placed(self, positions: Tensor) -> Tensor:
+        """Positions for many batches, sent at once: a copy each step would be a wait each step."""
+        return positions if self.resident is None else send(positions, self.device)
 
     def _plan(self, size: int, seed: int, epoch: int) -> list[tuple[int, Tensor]]:
         sequence = np.random.SeedSequence([seed, epoch])
@@ -74,7 +82,9 @@ class Images:
         batches = [
             (group, positions)
             for group, images in enumerate(self.host)
-            for positions in torch.split(torch.randperm(len(images), generator=generator), size)
+            for positions in torch.split(
+                self._placed(torch.randperm(len(images), generator=generator)), size
+            )
         ]
         return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
 

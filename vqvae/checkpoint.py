@@ -2,7 +2,8 @@
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ class Checkpoint:
     """Batches so far: the place in the learning rate's schedule."""
     best: Best | None
     row: Epoch
+    threads: int | None
+    """How many CPU threads computed the epoch; None in an old checkpoint."""
+    data: str | None
+    """The data's fingerprint, wherever they lay; None in an old checkpoint."""
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
@@ -75,26 +80,24 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     _settle_best(checkpoint, folder)
 
 
-def resume(folder: Path, continue_from: Path | None) -> Checkpoint | None:
-    """The checkpoint to go on from, `folder`'s own or else the one of `continue_from`.
+def find(folder: Path, continue_from: Path | None) -> Path | None:
+    """The folder whose checkpoint is to be gone on from: `folder`, or else `continue_from`."""
+    places = (folder, continue_from)
+    return next((place for place in places if place and (place / LAST).exists()), None)
 
-    The latter's files are carried over into `folder`, the best first: whoever is killed in
-    between finds no `last.pt` and carries both over again.
 
-    Raises:
-        InputError: there is one, and it is not a checkpoint of this program.
+def settle(checkpoint: Checkpoint, place: Path, folder: Path) -> None:
+    """Put the files of `place` right, whose last checkpoint this is, and have them in `folder`.
+
+    They are carried over the best first: whoever is killed in between finds no `last.pt` and
+    carries both over again.
     """
     clear_drafts(folder)
-    if (folder / LAST).exists():
-        checkpoint = load(folder / LAST)
-        _settle_best(checkpoint, folder)
-        return checkpoint
-    if continue_from is None or not (continue_from / LAST).exists():
-        return None
-    if (continue_from / BEST).exists():
-        share_whole(continue_from / BEST, folder / BEST)
-    share_whole(continue_from / LAST, folder / LAST)
-    return resume(folder, None)
+    if place != folder:
+        if (place / BEST).exists():
+            share_whole(place / BEST, folder / BEST)
+        share_whole(place / LAST, folder / LAST)
+    _settle_best(checkpoint, folder)
 
 
 def load(path: Path) -> Checkpoint:
@@ -106,8 +109,10 @@ def load(path: Path) -> Checkpoint:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         return _checkpoint(found)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValidationError as error:
         raise InputError(f"{path}: a checkpoint of another version: {describe(error)}") from error
     except _NOT_A_CHECKPOINT as error:
@@ -118,12 +123,27 @@ def load_model(place: Path) -> tuple[VQVAE, Checkpoint]:
     """The model of a checkpoint file, or of a folder's `best.pt`, ready to evaluate on the CPU.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its tensors do not fit its configuration.
     """
-    checkpoint = load(place / BEST if place.is_dir() else place)
+    path = place / BEST if place.is_dir() else place
+    checkpoint = load(path)
     model = VQVAE(checkpoint.config.model)
-    model.load_state_dict(checkpoint.model)
+    with fitting(path):
+        model.load_state_dict(checkpoint.model)
     return model.eval(), checkpoint
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """What torch says of tensors that do not fit, in a line that names their file.
+
+    Raises:
+        InputError: they do not.
+    """
+    try:
+        yield
+    except _NOT_A_CHECKPOINT as error:
+        raise InputError(f"{path}: its tensors do not fit its configuration") from error
 
 
 def _settle_best(checkpoint: Checkpoint, folder: Path) -> None:
@@ -142,6 +162,8 @@ def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
         "step": checkpoint.step,
         "best": None if checkpoint.best is None else asdict(checkpoint.best),
         "row": asdict(checkpoint.row),
+        "threads": checkpoint.threads,
+        "data": checkpoint.data,
     }
 
 
@@ -152,6 +174,16 @@ def _checkpoint(found: dict[str, Any]) -> Checkpoint:
         optimizer=found["optimizer"],
         random=found["random"],
         step=found["step"],
-        best=None if found["best"] is None else Best(**found["best"]),
+        best=_best(found["best"]),
         row=Epoch(**found["row"]),
+        threads=found.get("threads"),
+        data=found.get("data"),
     )
+
+
+def _best(found: dict[str, Any] | None) -> Best | None:
+    if found is None:
+        return None
+    if "ssim" in found:  # as long as there was no other metric to choose by
+        return Best(found["epoch"], "val/ssim", found["ssim"])
+    return Best(**found)

@@ -5,6 +5,7 @@ module is light, so that asking for help is quick.
 """
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +21,6 @@ from vqvae.errors import InputError
 ModelOption = Annotated[
     Path, typer.Option("--model", help="a training's folder, or a checkpoint such as best.pt")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
 
 
 class SplitChoice(str, Enum):  # noqa: UP042 - Typer shows a StrEnum's members alike; mypy does not
@@ -29,6 +29,17 @@ class SplitChoice(str, Enum):  # noqa: UP042 - Typer shows a StrEnum's members a
     train = "train"
     validate = "validate"
     test = "test"
+
+
+class DeviceChoice(str, Enum):  # noqa: UP042
+    """Where to compute; `auto` takes a GPU if there is one."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+DeviceOption = Annotated[DeviceChoice, typer.Option("--device", help="where to compute")]
 
 
 def options(
@@ -40,7 +51,9 @@ def options(
 def train(
     config: Annotated[Path, typer.Argument(help="TOML with [data], [model] and [training]")],
     out: Annotated[Path, typer.Option("--out", help="the folder for last.pt and best.pt")],
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads")] = 1,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads; all cores if left out")
+    ] = None,
 ) -> None:
     """Train a model, or go on with a training that was interrupted."""
     settings = read_config(config)
@@ -49,6 +62,9 @@ def train(
     from vqvae.training import fit  # noqa: PLC0415
 
     trainer.prepare([settings])
+    threads = threads or len(os.sched_getaffinity(0))
+    # Said because it is needed to get the same bits again.
+    typer.echo(f"CPU threads: {threads}")
     rows = fit(settings, out, threads=threads)
     last = watch(rows, settings.training.epochs)
     if last.diverged:
@@ -62,7 +78,7 @@ def evaluate(
     config: Annotated[
         Path | None, typer.Option(help="TOML whose [data] to use, not the model's own")
     ] = None,
-    device: DeviceOption = "auto",
+    device: DeviceOption = DeviceChoice.auto,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Score a model on a split by the main protocol, with other conventions beside it."""
@@ -72,7 +88,7 @@ def evaluate(
 
     network, checkpoint = load_model(model)
     data = checkpoint.config if config is None else read_config(config)
-    found = score(network, data, split.value, device)
+    found = score(network, data, split.value, device.value)
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=2))
     else:

@@ -15,7 +15,7 @@ from vqvae.batches import open_images
 from vqvae.config import Config
 from vqvae.data.layout import SplitName
 from vqvae.data.splits import open_split
-from vqvae.device import choose_device, memory_format
+from vqvae.device import choose_device, exact, memory_format
 from vqvae.metrics import (
     nmse,
     perplexity,
@@ -62,6 +62,7 @@ class Evaluation:
         return asdict(self) | {"scores": scores}
 
 
+@exact()
 @torch.inference_mode()
 def evaluate(model: VQVAE, config: Config, split: SplitName, device: str = "auto") -> Evaluation:
     """Score `model` on every slice of a split, at its native size, in float32.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name the field gives it
 
 from vqvae.config import ModelConfig
+from vqvae.device import send
 
 _DISTANCES_AT_ONCE = 2**22
 """16 MiB: large enough to keep a device busy, and nothing beside a batch's activations."""
@@ -82,7 +83,7 @@ def draw_by_error(errors: Tensor, number: int, generator: torch.Generator) -> Te
         [number] int64. All errors 0, or not numbers: positions that exist all the same.
     """
     reached = errors.double().cumsum(0)
-    wanted = torch.rand(number, generator=generator, dtype=torch.float64).to(errors.device)
+    wanted = send(torch.rand(number, generator=generator, dtype=torch.float64), errors.device)
     return torch.searchsorted(reached, wanted * reached[-1]).clamp(max=len(errors) - 1)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from vqvae.batches import Images
-from vqvae.checkpoint import Best, Checkpoint, Epoch
+from vqvae.checkpoint import Best, Checkpoint, Epoch, fitting
 from vqvae.config import Config, TrainingConfig
 from vqvae.device import autocast, memory_format
 from vqvae.errors import InputError
@@ -40,18 +40,23 @@ def begin(config: Config, device: torch.device, train: Images) -> Run:
     return run
 
 
-def restore(previous: Checkpoint, config: Config, device: torch.device) -> Run:
-    """The run as it was after `previous`."""
+def restore(previous: Checkpoint, path: Path, config: Config, device: torch.device) -> Run:
+    """The run as it was after `previous`, read from `path`.
+
+    Raises:
+        InputError: its tensors do not fit its configuration.
+    """
     run = _assemble(config, device, seed=0)
-    run.model.load_state_dict(previous.model)
-    run.optimizer.load_state_dict(dict(previous.optimizer))
-    run.generator.set_state(previous.random)
+    with fitting(path):
+        run.model.load_state_dict(previous.model)
+        run.optimizer.load_state_dict(dict(previous.optimizer))
+        run.generator.set_state(previous.random)
     run.step, run.best = previous.step, previous.best
     return run
 
 
-def snapshot(run: Run, row: Epoch) -> Checkpoint:
-    """The run as it is after `row`."""
+def snapshot(run: Run, row: Epoch, threads: int, data: str) -> Checkpoint:
+    """The run as it is after `row`, computed with `threads` on the data of that fingerprint."""
     return Checkpoint(
         config=run.config,
         model=run.model.state_dict(),
@@ -60,6 +65,8 @@ def snapshot(run: Run, row: Epoch) -> Checkpoint:
         step=run.step,
         best=run.best,
         row=row,
+        threads=threads,
+        data=data,
     )
 
 
@@ -88,6 +95,19 @@ def refuse_another_metric(metric: str, best: Best | None, folder: Path) -> None:
         raise InputError(
             f"{folder}: its best.pt was chosen by {best.metric}, not {metric}; "
             "give another folder, or the metric it began with"
+        )
+
+
+def refuse_other_data(fingerprint: str, previous: Checkpoint, folder: Path, root: Path) -> None:
+    """Let the data move, but not become other data.
+
+    Raises:
+        InputError: names or sizes of the slices differ.
+    """
+    if previous.data is not None and previous.data != fingerprint:
+        raise InputError(
+            f"{folder}: holds a run on other data than {root} has now (slices came, went or "
+            "changed); give another folder, or the data it began with"
         )
 
 

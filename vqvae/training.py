@@ -1,5 +1,6 @@
 """Training: a generator of epochs, each on disk before it is handed out."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,17 +11,26 @@ from torch import Tensor, nn
 
 from vqvae import checkpoint as checkpoints
 from vqvae.batches import Images, open_images
-from vqvae.checkpoint import Best, Epoch
+from vqvae.checkpoint import LAST, Best, Epoch
 from vqvae.config import Config, TrainingConfig
-from vqvae.data.splits import open_split
+from vqvae.data.layout import list_splits
+from vqvae.data.splits import fingerprint_of, open_split
 from vqvae.device import autocast, choose_device, memory_format, repeatable
+from vqvae.files import clear_drafts
 from vqvae.metrics import perplexity, psnr, ssim, used
 from vqvae.model import Losses
 from vqvae.quantizer import usage
-from vqvae.run import Run, begin, refuse_another, refuse_another_metric, restore, snapshot
+from vqvae.run import (
+    Run,
+    begin,
+    refuse_another,
+    refuse_another_metric,
+    refuse_other_data,
+    restore,
+    snapshot,
+)
 
-_COLLAPSED = 1.5
-"""A codebook whose validation perplexity is below this has in effect one code left."""
+log = logging.getLogger(__name__)
 
 
 def fit(
@@ -54,22 +64,37 @@ def fit(
 
     Raises:
         InputError: the data or the configuration do not fit, or the checkpoint is of another
-            configuration, or its best epoch was chosen by another metric.
+            configuration or on other data, or its best epoch was chosen by another metric.
     """
     device = choose_device(config.training.device)
     layout = memory_format(device, config.training.precision)
-    previous = checkpoints.resume(folder, continue_from)
-    if previous is not None:
-        refuse_another(config, previous.config, folder)
-        refuse_another_metric(metric, previous.best, folder)
-        yield previous.row
+    place = checkpoints.find(folder, continue_from)
+    previous = None if place is None else checkpoints.load(place / LAST)
+    if place is not None and previous is not None:
+        refuse_another(config, previous.config, place)
+        refuse_another_metric(metric, previous.best, place)
         if previous.row.diverged or previous.row.epoch >= config.training.epochs:
+            # Before the data are looked for: they need not be there any more.
+            checkpoints.settle(previous, place, folder)
+            yield previous.row
             return
+    listings = list_splits(config.data.root)
+    fingerprint = fingerprint_of(listings)
+    if place is not None and previous is not None:
+        refuse_other_data(fingerprint, previous, place, config.data.root)
+        checkpoints.settle(previous, place, folder)
+        yield previous.row
+    else:
+        clear_drafts(folder)
 
-    train = open_images(open_split(config.data, "train"), device, layout)
-    validate = open_images(open_split(config.data, "validate"), device, layout)
+    train = open_images(open_split(config.data, "train", listings), device, layout)
+    validate = open_images(open_split(config.data, "validate", listings), device, layout)
     with repeatable(threads):
-        run = restore(previous, config, device) if previous else begin(config, device, train)
+        if previous is None:
+            run = begin(config, device, train)
+        else:
+            _say_if_not_repeatable(previous.threads, threads, device)
+            run = restore(previous, folder / LAST, config, device)
 
     writing = 0.0
     for epoch in range(
@@ -85,11 +110,11 @@ def fit(
             metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
             timestamp=time.time_ns() // 1_000_000,
             seconds=time.perf_counter() - started + writing,
-            diverged=reason_to_end(metrics, epoch),
+            diverged=reason_to_end(metrics, epoch, config.model.codebook_size),
         )
         run.best = better(run.best, row, metric, maximize=maximize)
         started = time.perf_counter()
-        checkpoints.save(snapshot(run, row), folder)
+        checkpoints.save(snapshot(run, row, threads, fingerprint), folder)
         writing = time.perf_counter() - started
         yield row
         if row.diverged:
@@ -104,32 +129,40 @@ def train_epoch(run: Run, train: Images, epoch: int) -> dict[str, float]:
     tally = Tally(run)
     started = time.perf_counter()
     for images in train.shuffled(settings.batch_size, settings.seed, epoch):
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, run.step, total)
-        with autocast(run.device, settings):
-            losses = run.model.losses(images)
-        run.optimizer.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_norm)
-        run.optimizer.step()
-        run.model.quantizer.learn_(losses.encoded, losses.indices, run.generator)
-        run.step += 1
-        tally.add(images, losses)
+        tally.add(images, train_step(run, images, learning_rate(settings, run.step, total)))
     metrics = tally.means() | {"perplexity": perplexity(tally.counts)}
     # Asked last: reading the figures above waited for the device to finish.
     metrics["images_per_second"] = tally.images / (time.perf_counter() - started)
     return {f"train/{name}": value for name, value in metrics.items()}
 
 
+def train_step(run: Run, images: Tensor, rate: float) -> Losses:
+    """Follow one batch [B, 1, H, W]. Nothing here makes the host wait for the device."""
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    with autocast(run.device, run.config.training):
+        losses = run.model.losses(images)
+    run.optimizer.zero_grad()
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(run.model.parameters(), run.config.training.clip_norm)
+    run.optimizer.step()
+    run.model.quantizer.learn_(losses.encoded, losses.indices, run.generator)
+    run.step += 1
+    return losses
+
+
 @torch.no_grad()
 def validate_epoch(run: Run, validate: Images) -> dict[str, float]:
-    """Every validation image at its native size, scored by the main protocol."""
+    """Every validation image at its native size, scored by the main protocol.
+
+    In float32 whatever the training's precision: `val/ssim` is the figure that scoring the
+    checkpoint gives.
+    """
     run.model.eval()
     tally = Tally(run)
     scores: list[Tensor] = []
     for images in validate.in_order(run.config.training.batch_size):
-        with autocast(run.device, run.config.training):
-            losses = run.model.losses(images)
+        losses = run.model.losses(images)
         made = losses.images.clamp(0, 1)
         scores.append(torch.stack([ssim(images, made), psnr(images, made)]))
         tally.add(images, losses)
@@ -181,7 +214,7 @@ def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
             return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * passed)) / 2)
 
 
-def reason_to_end(metrics: dict[str, float], epoch: int) -> str | None:
+def reason_to_end(metrics: dict[str, float], epoch: int, codes: int) -> str | None:
     """Why going on is pointless: a loss that is not a number, or one code doing all the work.
 
     The first epoch may end with few codes in use: the codes start before the encoder has learnt
@@ -190,10 +223,21 @@ def reason_to_end(metrics: dict[str, float], epoch: int) -> str | None:
     for name in ("train/loss", "val/loss"):
         if not math.isfinite(metrics[name]):
             return f"{name} is {metrics[name]} in epoch {epoch}"
-    if epoch > 1 and metrics["val/perplexity"] < _COLLAPSED:
+    # One code alone has perplexity 1; how much more is more than one depends on how few there are.
+    if epoch > 1 and metrics["val/perplexity"] < 1 + min(0.5, 0.1 * (codes - 1)):
         found = metrics["val/perplexity"]
         return f"codebook collapsed: val/perplexity {found:.2f} in epoch {epoch}"
     return None
+
+
+def _say_if_not_repeatable(before: int | None, threads: int, device: torch.device) -> None:
+    if device.type == "cpu" and before not in (None, threads):
+        log.warning(
+            "going on with %d CPU threads after %d: near to, but not bit for bit what it would "
+            "have been",
+            threads,
+            before,
+        )
 
 
 def better(best: Best | None, row: Epoch, metric: str, *, maximize: bool) -> Best | None:

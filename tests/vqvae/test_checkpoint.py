@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqvae.checkpoint import BEST, LAST, load, load_model
+from vqvae.checkpoint import BEST, LAST, Best, load, load_model
 from vqvae.config import Config
 from vqvae.errors import InputError
 from vqvae.files import share_whole, write_whole
@@ -23,7 +23,8 @@ def trained(config: Config, tmp_path: Path) -> Path:
 def test_a_checkpoint_holds_nothing_that_must_be_unpickled(trained: Path) -> None:
     found = torch.load(trained / LAST, weights_only=True)
 
-    assert {"model", "optimizer", "random", "step", "best", "row", "config"} == set(found)
+    whole = {"model", "optimizer", "random", "step", "best", "row", "config", "threads", "data"}
+    assert whole == set(found)
 
 
 def test_a_model_loads_from_its_folder_or_its_file(trained: Path, config: Config) -> None:
@@ -49,6 +50,42 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="not a checkpoint"):
         load(tmp_path / LAST)
+
+
+def test_a_path_through_a_file_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+
+    with pytest.raises(InputError, match=r"file/last.pt: no such checkpoint"):
+        load_model(tmp_path / "file" / LAST)
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "random"])
+def test_tensors_that_do_not_fit_are_refused(trained: Path, config: Config, part: str) -> None:
+    found = torch.load(trained / LAST, weights_only=True)
+    found[part] = torch.zeros(3) if part == "random" else {"surprise": torch.zeros(3)}
+    (trained / BEST).unlink()
+    torch.save(found, trained / LAST)
+
+    with pytest.raises(InputError, match=r"last.pt: its tensors do not fit its configuration"):
+        list(fit(config, trained, threads=1))
+    if part == "model":
+        with pytest.raises(InputError, match=r"best.pt: its tensors do not fit"):
+            load_model(trained)
+
+
+def test_a_checkpoint_from_before_metrics_could_be_chosen_loads(
+    trained: Path, config: Config
+) -> None:
+    found = torch.load(trained / LAST, weights_only=True)
+    best = found["best"]
+    found["best"] = {"epoch": best["epoch"], "ssim": best["value"]}
+    del found["threads"], found["data"]
+    torch.save(found, trained / LAST)
+
+    assert load(trained / LAST).best == Best(1, "val/ssim", best["value"])
+    assert [row.epoch for row in fit(config, trained, threads=1)] == [1, 2, 3]
 
 
 def test_what_a_killed_writer_left_is_removed(trained: Path, config: Config) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vqvae.data.cache import INDEX, cache_folder, decoded
 from vqvae.data.config import DataConfig, PhantomConfig
 from vqvae.data.folder import holds_something
-from vqvae.data.layout import SliceName, SplitName, list_splits
+from vqvae.data.layout import Listing, SliceName, SplitName, list_splits
 from vqvae.data.phantom import read_record, record_of, write_phantom
 from vqvae.errors import InputError
 
@@ -58,7 +58,7 @@ class Inventory:
     Attributes:
         slices: how many, by split.
         patients: case numbers in ascending order, by split.
-        fingerprint: hex SHA-256 of relative names and sizes: the same for a copy elsewhere.
+        fingerprint: of names and sizes; see `fingerprint_of`.
     """
 
     slices: Mapping[SplitName, int]
@@ -66,14 +66,22 @@ class Inventory:
     fingerprint: str
 
 
-def open_split(config: DataConfig, name: SplitName) -> Split:
+def open_split(
+    config: DataConfig, name: SplitName, listings: Mapping[SplitName, Listing] | None = None
+) -> Split:
     """Open a split, decoding it into the cache if it is not there yet.
+
+    Args:
+        config: where the data are.
+        name: which split.
+        listings: what `list_splits` gave, for whoever opens several: a folder of many files on a
+            network is slow to list.
 
     Raises:
         InputError: folders are missing or empty, a patient is in two splits, a slice cannot be read
             (unless such are to be skipped), none can, or the cache cannot be written.
     """
-    listing = list_splits(config.root)[name]
+    listing = (listings or list_splits(config.root))[name]
     folder = cache_folder(config.cache)
     entry = decoded(listing, name, config.root, folder, skip=config.on_bad_slice == "skip")
     split = _load(entry, name)
@@ -93,14 +101,19 @@ def inspect(config: DataConfig) -> Inventory:
         InputError: folders are missing or empty, or a patient is in two splits.
     """
     listings = list_splits(config.root)
-    lines = sorted(
-        f"{file.relative}\t{file.size}\n" for listing in listings.values() for file in listing.files
-    )
     return Inventory(
         slices={split: len(listing.files) for split, listing in listings.items()},
         patients={split: listing.patients for split, listing in listings.items()},
-        fingerprint=hashlib.sha256("".join(lines).encode()).hexdigest(),
+        fingerprint=fingerprint_of(listings),
     )
+
+
+def fingerprint_of(listings: Mapping[SplitName, Listing]) -> str:
+    """Hex SHA-256 of relative names and sizes: the same for a copy elsewhere."""
+    lines = sorted(
+        f"{file.relative}\t{file.size}\n" for listing in listings.values() for file in listing.files
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _load(entry: Path, name: SplitName) -> Split:
