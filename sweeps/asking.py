@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from sweeps import files
 from sweeps.claims import Claim, claim_text
 from sweeps.experiment import signature
 from sweeps.lock import Turn
-from sweeps.paths import SweepPaths, TrialPaths
+from sweeps.paths import SweepPaths
 from sweeps.record import State, Trial, state_of, write_trial
 from sweeps.space import Values
 from sweeps.study import Member, Study, Told
@@ -47,8 +47,8 @@ class Asker:
         for values in self._untried():
             if (claim := self._propose(values, turn)) is not None:
                 return claim
-        tried = len(self.sweep.paths.trials())
-        files.write(self.sweep.paths.exhausted, json.dumps({"trials": tried}))
+        listed = self.sweep.resolved.space.points() is not None
+        files.write(self.sweep.paths.exhausted, json.dumps({"every point tried": listed}))
         return None
 
     def _propose(self, wanted: Values | None, turn: Turn) -> Claim | None:
@@ -95,33 +95,29 @@ class Asker:
 
     def _wanted(self) -> Iterator[Values]:
         """What is to be tried before the sampler is asked: enqueued values, forgiven failures."""
-        tried = _tried(self.sweep.paths.trials())
+        last = {trial.signature: trial for trial in self.sweep.paths.trials()}
         resolved = self.sweep.resolved
         for values in resolved.enqueued:
-            if signature(resolved.config(values).model_dump(mode="json")) not in tried:
+            if resolved.signature_of(values) not in last:
                 yield values
         until = forgiven(self.sweep.paths)
         for member in self.study.members():
             if member.told is Told.FAILED and member.number <= until and member.values:
-                repeated = signature(resolved.config(member.values).model_dump(mode="json"))
-                if repeated in tried and tried[repeated] <= until:
+                latest = last.get(resolved.signature_of(member.values))
+                if latest is None or latest.number > until:
+                    continue
+                if state_of(latest) is State.FAILED:
                     yield dict(member.values)
 
     def _untried(self) -> Iterator[Values]:
-        tried = _tried(self.sweep.paths.trials())
+        tried = {trial.signature for trial in self.sweep.paths.trials()}
         resolved = self.sweep.resolved
         for values in resolved.space.points() or ():
             try:
-                content = resolved.config(values).model_dump(mode="json")
-            except ValidationError:
+                if resolved.signature_of(values) not in tried:
+                    yield values
+            except ValidationError:  # a combination that the trainer refuses
                 continue
-            if signature(content) not in tried:
-                yield values
-
-
-def _tried(trials: Sequence[TrialPaths]) -> dict[str, int]:
-    """The last trial of each signature."""
-    return {trial.signature: trial.number for trial in trials}
 
 
 def _counted(paths: SweepPaths) -> int:

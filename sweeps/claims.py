@@ -17,6 +17,11 @@ from sweeps import files
 from sweeps.machine import Process, hostname, this_process
 from sweeps.paths import AttemptPaths, TrialPaths
 
+BEATS = 6
+"""How often a heart beats in the time that a claim outlives its owner's silence."""
+BEATS_MISSED = 3
+"""After so many beats that were missed an owner no longer passes for alive."""
+
 
 class ClaimLostError(Exception):
     """Another worker took the trial; nothing that happens to it here counts any more."""
@@ -98,7 +103,7 @@ class Lookout:
         """Watch for owners that are silent for `claim_seconds`."""
         self._claim_seconds = claim_seconds
         self._seen: dict[str, tuple[str, float]] = {}
-        self._changed: set[str] = set()
+        self._changed: dict[str, float] = {}
 
     def is_orphan(self, attempt: AttemptPaths) -> bool:
         """Whether the attempt's owner gave the trial back, is gone, or fell silent."""
@@ -109,7 +114,9 @@ class Lookout:
     def is_alive(self, attempt: AttemptPaths) -> bool:
         """Whether the owner was seen to live; False may also mean: not watched for long enough."""
         self._silence(attempt)
-        return str(attempt.folder) in self._changed or owner_of(attempt).is_here()
+        changed = self._changed.get(str(attempt.folder), float("-inf"))
+        recent = time.monotonic() - changed < BEATS_MISSED * self._claim_seconds / BEATS
+        return recent or owner_of(attempt).is_here()
 
     def _silence(self, attempt: AttemptPaths) -> float:
         """Seconds since the heartbeat was seen to change."""
@@ -119,7 +126,7 @@ class Lookout:
         except FileNotFoundError:
             beat = ""
         if key in self._seen and self._seen[key][0] != beat:
-            self._changed.add(key)
+            self._changed[key] = now
         if key not in self._seen or self._seen[key][0] != beat:
             self._seen[key] = (beat, now)
         return now - self._seen[key][1]

@@ -4,11 +4,13 @@ Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong
 command needs is imported at the top: `sweeps status` must answer at once on a busy login node.
 """
 
+import shlex
 import shutil
 import signal
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -57,22 +59,31 @@ def run(
     ] = True,
 ) -> None:
     """Start a sweep, or go on with it; then watch. Running it again never doubles anything."""
-    from sweeps.run import launch  # noqa: PLC0415 (a scheduler's client is not light)
+    from sweeps.run import Request, TopUp, prepare  # noqa: PLC0415 (submitit is not light)
 
     path, cluster = _defaults(experiment, cluster)
-    sweep, sent = launch(path, cluster, runs_folder(runs), trials)
-    for number in sent:
-        typer.echo(f"job {number} sent to {cluster}")
-    if watching:
-        _watch(sweep)
-    else:
-        typer.echo(f"watch it with: {program('sweeps')} watch {sweep.paths.name}")
+    sweep = prepare(Request(path, cluster, runs_folder(runs), trials))
+    top_up = TopUp(sweep)
+    sent = top_up.send()
+    while True:
+        for number in sent:
+            typer.echo(f"job {number} sent to {cluster}")
+        if not watching:
+            typer.echo(f"watch it with: {_command('watch', sweep)}")
+            return
+        if not _watch(sweep):
+            return
+        if not (sent := top_up.send()):
+            break
+    _conclude(sweep)
 
 
 @app.command()
 def watch(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep until it ends. Closing this changes nothing."""
-    _watch(open_sweep(_named(name, runs)))
+    sweep = open_sweep(_named(name, runs))
+    if _watch(sweep):
+        _conclude(sweep)
 
 
 @app.command()
@@ -97,7 +108,7 @@ def stop_command(name: Name = None, runs: Runs = None) -> None:
     sweep = open_sweep(_named(name, runs))
     stop(sweep.paths, "by hand (sweeps stop)")
     typer.echo("workers leave after the epoch they are in", nl=False)
-    while sweep.plan.cluster.scheduler == "local" and jobs_alive(sweep.paths, sweep.plan.cluster):
+    while sweep.plan.cluster.scheduler == "local" and jobs_alive(sweep.paths):
         time.sleep(0.5)
         typer.echo(".", nl=False)
     typer.echo(f"\nnothing is lost; go on with: {_come_back(sweep)}")
@@ -123,7 +134,9 @@ def sync(
 @app.command()
 def ui(
     runs: Runs = None,
-    port: Annotated[int, typer.Option(help="the port, or the next free one")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="the port, or the next free one")
+    ] = 5000,
 ) -> None:
     """Bring MLflow up to date and serve it to this machine's browser."""
     from sweeps.serve import serve  # noqa: PLC0415
@@ -135,11 +148,19 @@ def ui(
 
 
 @app.command(hidden=True)
+def submit(folder: Path, tokens: list[str]) -> None:
+    """Send jobs to this machine: what a launcher starts in a session of its own."""
+    from sweeps.launcher import submit as send  # noqa: PLC0415
+
+    send(open_sweep(SweepPaths(folder)), tokens)
+
+
+@app.command(hidden=True)
 def work(
     folder: Path,
     job: Annotated[str, typer.Option()],
     threads: Annotated[int, typer.Option(min=1)] = 1,
-    seconds: Annotated[float, typer.Option()] = float("inf"),
+    until: Annotated[float, typer.Option(help="seconds since 1970")] = float("inf"),
     trials: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Run trials until nothing is left to do: what a supervisor starts."""
@@ -148,7 +169,8 @@ def work(
 
     sweep = open_sweep(SweepPaths(folder))
     study = Study(sweep.paths, sweep.experiment, stale_after=sweep.claim_seconds)
-    worker = Worker(sweep, study, job, threads, time.monotonic() + seconds, trials)
+    deadline = time.monotonic() + until - time.time()
+    worker = Worker(sweep, study, job, threads, deadline, trials)
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: worker.leaving.set())
     worker.work()
@@ -180,22 +202,31 @@ def _one_line(error: Exception) -> str:
     return text if isinstance(error, InputError | WorldError) else f"{type(error).__name__}: {text}"
 
 
-def _watch(sweep: Sweep) -> None:
-    from sweeps.watch import status_now, watch  # noqa: PLC0415
+def _watch(sweep: Sweep) -> bool:
+    """Watch to the end of the sweep's jobs; False where a person closed the watcher before."""
+    from sweeps.publish import publishing  # noqa: PLC0415
+    from sweeps.watch import watch  # noqa: PLC0415
 
-    console = Console()
+    elsewhere = sweep.plan.cluster.scheduler != "local"
     try:
-        watch(sweep, console)
+        with publishing(sweep) if elsewhere else nullcontext():
+            watch(sweep, Console())
     except KeyboardInterrupt:
-        sweeps, name = program("sweeps"), sweep.paths.name
         typer.echo("\nthe sweep goes on without this watcher")
-        typer.echo(f"  watch it again: {sweeps} watch {name}\n  end it: {sweeps} stop {name}")
-        return
+        typer.echo(f"  watch it again: {_command('watch', sweep)}")
+        typer.echo(f"  end it: {_command('stop', sweep)}")
+        return False
+    return True
+
+
+def _conclude(sweep: Sweep) -> None:
+    """Say how the sweep ended, and end with status 1 where it did not end well."""
     from sweeps.summary import summary  # noqa: PLC0415
+    from sweeps.watch import status_now  # noqa: PLC0415
 
     lines, ended_well = summary(status_now(sweep), sweep, _come_back(sweep))
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        Console().print(line, soft_wrap=True, highlight=False, markup=False)
     if not ended_well:
         raise typer.Exit(1)
 
@@ -210,7 +241,14 @@ def _defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
 
 
 def _come_back(sweep: Sweep) -> str:
-    return f"{program('sweeps')} run {sweep.plan.source}"
+    """The command that goes on with the sweep, to be typed as it stands."""
+    return shlex.join([program("sweeps"), "run", *sweep.plan.arguments])
+
+
+def _command(name: str, sweep: Sweep) -> str:
+    """A command on this sweep, to be typed as it stands."""
+    place = [] if runs_folder().folder == sweep.paths.runs else ["--runs", str(sweep.paths.runs)]
+    return shlex.join([program("sweeps"), name, sweep.paths.name, *place])
 
 
 def _named(name: str | None, runs: Path | None) -> SweepPaths:

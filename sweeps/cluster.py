@@ -10,6 +10,9 @@ from pydantic import Field, field_validator
 from sweeps.errors import InputError
 from sweeps.settings import Settings, check, nearest, read_toml
 
+SHORTEST_MINUTES = 2
+MARGIN_SECONDS = 120.0
+"""What is left of a job's time for its workers to finish an epoch and leave."""
 FOLDER = Path("experiments/clusters")
 
 
@@ -40,7 +43,8 @@ class Cluster(Settings):
     @field_validator("time_limit")
     @classmethod
     def _a_time(cls, text: str) -> str:
-        minutes(text)
+        if minutes(text) < SHORTEST_MINUTES:
+            raise ValueError(f"{text!r} is too short for a job to do anything in; give two minutes")
         return text
 
 
@@ -58,19 +62,30 @@ def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
 
 
 def minutes(text: str) -> int:
-    """A time as SLURM writes it, in whole minutes.
+    """A time limit as SLURM writes it, in minutes, begun ones counted.
+
+    SLURM's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours,
+    days-hours:minutes, days-hours:minutes:seconds (sbatch(1), --time).
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none of them.
     """
-    form = re.fullmatch(
-        r"(?:(?:(?P<d>\d+)-)?(?P<h>\d+):(?P<m>\d\d)(?::(?P<s>\d\d))?|(?P<only>\d+))", text
-    )
-    if form is None:
+    if not re.fullmatch(r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}", text):
         raise ValueError(f"{text!r} is no time: write minutes, HH:MM:SS or D-HH:MM:SS")
-    part: dict[str, int] = {key: int(value) for key, value in form.groupdict().items() if value}
-    total = part.get("only", 0) + part.get("d", 0) * 1440 + part.get("h", 0) * 60 + part.get("m", 0)
-    return max(1, total)
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if days or len(parts) == 3:
+        hours, whole, seconds = (*parts, 0, 0)[:3]
+    else:
+        hours, whole, seconds = 0, parts[0], parts[1] if len(parts) == 2 else 0
+    total = int(days or 0) * 86400 + hours * 3600 + whole * 60 + seconds
+    return -(-total // 60)
+
+
+def work_seconds(cluster: Cluster) -> float:
+    """How long a job's workers may begin epochs: its time less what they need to leave."""
+    total = minutes(cluster.time_limit) * 60
+    return total - min(MARGIN_SECONDS, total / 4)
 
 
 def crew(cluster: Cluster) -> tuple[int, int]:

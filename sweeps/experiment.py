@@ -15,6 +15,7 @@ from sweeps.settings import Settings, check, dotted, nearest, read_toml, with_va
 from sweeps.space import Space, Values, parse_space
 from sweeps.trainer import Trainer, load_trainer
 
+RESERVED = {"artifacts", "store"}
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -23,6 +24,12 @@ class Objective(Settings):
 
     metric: str = "val/ssim"
     direction: Literal["maximize", "minimize"] = "maximize"
+    """Not needed in a file: the trainer knows which way its metrics are better."""
+
+    @property
+    def sign(self) -> int:
+        """By which a value is multiplied so that more is better."""
+        return 1 if self.direction == "maximize" else -1
 
 
 class Sampler(Settings):
@@ -63,9 +70,9 @@ class Experiment(Settings):
     @classmethod
     def _safe(cls, name: str) -> str:
         if not SAFE_NAME.fullmatch(name):
-            raise ValueError(
-                f"{name!r} becomes a folder's name: up to 64 letters, digits, - and _, no more"
-            )
+            raise ValueError(f"{name!r} becomes a folder's name: 1 to 64 letters, digits, - and _")
+        if name in RESERVED:
+            raise ValueError(f"{name!r} is the name of another folder among the runs; take another")
         return name
 
 
@@ -95,8 +102,11 @@ class Resolved:
     @property
     def worst(self) -> float:
         """What a trial that went wrong is told to be worth."""
-        low, high = self.trainer.bounds[self.experiment.objective.metric]
-        return low if self.experiment.objective.direction == "maximize" else high
+        return self.trainer.bounds[self.experiment.objective.metric][0]
+
+    def signature_of(self, values: Mapping[str, Any]) -> str:
+        """The signature of the trial with these values."""
+        return signature(self.config(values).model_dump(mode="json"))
 
 
 def signature(config: Mapping[str, Any]) -> str:
@@ -127,6 +137,8 @@ def resolve(experiment: Experiment, where: str) -> Resolved:
         InputError: something does not fit; `where` is the file that the message names.
     """
     trainer = _trainer(experiment, where)
+    objective = _objective(experiment.objective, trainer, where)
+    experiment = experiment.model_copy(update={"objective": objective})
     base = check(experiment.trial, trainer.config, f"{where}: [trial]")
     space = parse_space(experiment.space, where)
     tables = base.model_dump(mode="json")
@@ -145,14 +157,22 @@ def resolve(experiment: Experiment, where: str) -> Resolved:
 
 def _trainer(experiment: Experiment, where: str) -> Trainer:
     try:
-        trainer = load_trainer(experiment.trainer)
+        return load_trainer(experiment.trainer)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    metric = experiment.objective.metric
+
+
+def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:
+    """The objective with the direction that its metric has."""
+    metric = objective.metric
     if metric not in trainer.bounds:
         near = nearest(metric, trainer.bounds)
         raise InputError(f"{where}: [objective] metric = {metric!r} is none to optimize{near}")
-    return trainer
+    worst, best = trainer.bounds[metric]
+    direction: Literal["maximize", "minimize"] = "maximize" if worst < best else "minimize"
+    if "direction" in objective.model_fields_set and objective.direction != direction:
+        raise InputError(f"{where}: [objective] {metric} is one to {direction}")
+    return Objective(metric=metric, direction=direction)
 
 
 def _enqueued(

@@ -65,16 +65,19 @@ def cut_torn_tail(handle: int) -> int:
 
 
 def write_whole(handle: int, content: bytes, offset: int, *, sync: bool = True) -> None:
-    """Write all of `content` at `offset` and sync; where that fails, leave nothing of it behind."""
+    """Write all of `content` at `offset` and sync; a write that fails leaves nothing behind.
+
+    A sync that fails leaves the content: others may have read it by then.
+    """
     try:
         written = 0
         while written < len(content):
             written += os.pwrite(handle, content[written:], offset + written)
-        if sync:
-            os.fsync(handle)
     except OSError:
         os.ftruncate(handle, offset)
         raise
+    if sync:
+        os.fsync(handle)
 
 
 def read_json(path: Path) -> Any:

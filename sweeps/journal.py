@@ -39,13 +39,15 @@ class Journal:
         self._known = (number, offset)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add entries behind all others: all of them are on disk afterwards, or none."""
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        """Add entries behind all others, each a whole line on disk or not there at all."""
         with self._lock.hold() as turn:
             handle = os.open(self._path, os.O_RDWR)
             try:
                 end = files.cut_torn_tail(handle)
-                turn.check()
-                files.write_whole(handle, lines, end)
+                for log in logs:
+                    line = (json.dumps(log, separators=(",", ":")) + "\n").encode()
+                    turn.check()
+                    files.write_whole(handle, line, end)
+                    end += len(line)
             finally:
                 os.close(handle)

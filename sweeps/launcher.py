@@ -10,14 +10,12 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.helpers import DelayedSubmission
 
 from sweeps import files
 from sweeps.cluster import Cluster, minutes
@@ -29,25 +27,36 @@ from sweeps.paths import SweepPaths
 from sweeps.supervisor import Supervisor
 from sweeps.sweep import Sweep, open_sweep
 
+EVERY_DEVICE = "all"
+LAUNCH_SECONDS = 300.0
+"""Silence after which a launcher on another machine is believed dead: sbatch can be slow."""
 SIGNAL_SECONDS = 90
 """How long before its end SLURM warns a job."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What submitit pickles and runs: a supervisor on a sweep's folder."""
+    """What submitit pickles and runs: a supervisor on a sweep's folder.
+
+    Attributes:
+        folder: the sweep's.
+        token: the job's.
+        devices: `CUDA_VISIBLE_DEVICES` as it was at submission, for a local job, which submitit
+            would let see no GPU; None leaves it to the scheduler.
+    """
 
     folder: Path
     token: str
+    devices: str | None
 
     def __call__(self) -> None:
         """Run the job."""
+        if self.devices is not None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            if self.devices != EVERY_DEVICE:
+                os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
         paths = SweepPaths(self.folder)
         Supervisor(open_sweep(paths), paths.job(self.token)).run()
-
-    def checkpoint(self) -> Any:
-        """What submitit requeues after a signal: the same again, for every trial continues."""
-        return DelayedSubmission(self)
 
 
 def submit_missing(sweep: Sweep) -> list[str]:
@@ -62,50 +71,63 @@ def submit_missing(sweep: Sweep) -> list[str]:
         WorldError: the scheduler refused.
     """
     cluster = sweep.plan.cluster
-    with Lock(sweep.paths.lock("launch"), stale_after=sweep.claim_seconds).hold():
-        missing = cluster.jobs - len(jobs_alive(sweep.paths, cluster))
-        return _submit(sweep, missing) if missing > 0 else []
+    with Lock(sweep.paths.lock("launch"), stale_after=LAUNCH_SECONDS).hold() as turn:
+        missing = cluster.jobs - len(jobs_alive(sweep.paths))
+        if missing <= 0:
+            return []
+        tokens = [
+            f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}" for _ in range(missing)
+        ]
+        for token in tokens:
+            sweep.paths.job(token).folder.mkdir(parents=True)
+        turn.check()
+        if cluster.scheduler == "local":
+            _submit_from_a_session_of_its_own(sweep, tokens)
+        else:
+            submit(sweep, tokens)
+        return [files.read_json(sweep.paths.job(token).submitted)["id"] for token in tokens]
 
 
-def _submit(sweep: Sweep, count: int) -> list[str]:
+def submit(sweep: Sweep, tokens: Sequence[str]) -> None:
+    """Send jobs, and write down the numbers that the scheduler gave them.
+
+    Raises:
+        WorldError: the scheduler refused.
+    """
     cluster = sweep.plan.cluster
-    executor = _executor(sweep.paths, cluster)
-    tokens = [f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}" for _ in range(count)]
-    for token in tokens:
-        sweep.paths.job(token).folder.mkdir(parents=True)
-    tasks = [Task(sweep.paths.folder, token) for token in tokens]
+    local = cluster.scheduler == "local"
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES", EVERY_DEVICE) if local else None
+    tasks = [Task(sweep.paths.folder, token, devices) for token in tokens]
     try:
-        with _nothing_inherited(), executor.batch():
+        executor = _executor(sweep.paths, cluster)
+        with executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
-        raise WorldError(
-            f"the scheduler refused the job: {' '.join(str(error).split())}"
-        ) from error
+        raise WorldError(f"the scheduler refused the job: {error}") from error
     for token, job in zip(tokens, jobs, strict=True):
         record = {"id": job.job_id, "scheduler": cluster.scheduler, "process": _process_of(job)}
         files.write(sweep.paths.job(token).submitted, json.dumps(record))
-    return [job.job_id for job in jobs]
 
 
-@contextmanager
-def _nothing_inherited() -> Iterator[None]:
-    """Keep this process's terminal and pipes from what it starts meanwhile.
+def _submit_from_a_session_of_its_own(sweep: Sweep, tokens: Sequence[str]) -> None:
+    """Submit through a process that shares neither terminal nor pipes with this one.
 
-    submitit's local processes would hold them as long as they run: `make sweep | tee log` would
-    not end with the watcher, and closing the terminal would reach the sweep.
+    What submitit starts on this machine inherits the session of whoever submits: Ctrl-C or a
+    closed terminal would end the sweep with its watcher, and `make sweep | tee log` would hang.
     """
-    sys.stdout.flush()
-    saved = [os.dup(number) for number in (0, 1, 2)]
-    nothing = os.open(os.devnull, os.O_RDWR)
-    try:
-        for number in (0, 1, 2):
-            os.dup2(nothing, number)
-        yield
-    finally:
-        for number, original in enumerate(saved):
-            os.dup2(original, number)
-            os.close(original)
-        os.close(nothing)
+    log = sweep.paths.job(tokens[0]).submission_log
+    command = [sys.executable, "-m", "sweeps", "submit", str(sweep.paths.folder), *tokens]
+    with log.open("ab") as output:
+        ended = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            check=False,
+        )
+    if ended.returncode:
+        raise WorldError(f"no job could be started here; {log} says why")
 
 
 def _executor(paths: SweepPaths, cluster: Cluster) -> submitit.AutoExecutor:

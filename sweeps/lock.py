@@ -7,6 +7,7 @@ latecomer with an old listing finds out that its turn has passed.
 """
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -39,6 +40,11 @@ class Turn:
         if _highest(entry.name for entry in self.folder.iterdir()) != self.number:
             raise LockLostError(f"{self.folder}: turn {self.number} was passed over")
 
+    def renew(self) -> None:
+        """Show waiters on other machines that a long holder lives; raise if passed over."""
+        self.check()
+        os.utime(self.folder / f"{self.number}")
+
     def release(self) -> None:
         """End the turn; where it was passed over already, nothing happens."""
         (self.folder / f"{self.number}.done").touch()
@@ -53,7 +59,8 @@ class Lock:
         Args:
             folder: where the turns are kept; made where it is not there.
             stale_after: seconds, by the waiter's own clock, without change, after which a holder
-                on another machine is believed dead. One on this machine is looked up instead.
+                on another machine is believed dead, and one that was stopped on this machine is
+                passed over. A holder that runs on this machine never is.
             patience: seconds to wait for a turn before giving up.
         """
         self._folder = folder
@@ -77,19 +84,20 @@ class Lock:
     def try_hold(self) -> Turn | None:
         """A turn if it can be had at once, to be released by the caller; else None."""
         number, free = self._look()
-        if not (free or self._holder_is_gone(number)):
+        if not (free or self._is_dead(number, 0.0)):
             return None
         return self._take(number + 1)
 
     def _wait(self) -> Turn:
         give_up = time.monotonic() + self._patience
-        watched, since, pause = -1, time.monotonic(), 0.001
+        watched, since, pause = (-1, 0), time.monotonic(), 0.001
         while True:
             number, free = self._look()
-            if number != watched:
-                watched, since = number, time.monotonic()
-            stale = time.monotonic() - since > self._stale_after
-            if (free or stale or self._holder_is_gone(number)) and (turn := self._take(number + 1)):
+            seen = (number, self._renewed(number))
+            if seen != watched:
+                watched, since = seen, time.monotonic()
+            silence = time.monotonic() - since
+            if (free or self._is_dead(number, silence)) and (turn := self._take(number + 1)):
                 return turn
             if time.monotonic() > give_up:
                 raise LockBusyError(f"{self._folder}: waited {self._patience:.0f} s for a turn")
@@ -117,14 +125,22 @@ class Lock:
             if stem.isdigit() and int(stem) < number - 1:
                 entry.unlink(missing_ok=True)
 
-    def _holder_is_gone(self, number: int) -> bool:
+    def _is_dead(self, number: int, silence: float) -> bool:
+        """Whether a holder that was seen unchanged for `silence` seconds may be passed over."""
+        content = files.read_json(self._folder / f"{number}")
+        if content is None:  # swept away: there is a higher number
+            return False
+        holder = Process.from_json(content)
+        if holder.is_here() and not holder.is_stopped():
+            return False
+        return holder.is_gone() or silence > self._stale_after
+
+    def _renewed(self, number: int) -> int:
+        """A figure that changes whenever the holder renews its turn."""
         try:
-            holder = files.read_json(self._folder / f"{number}")
-        except (OSError, ValueError):
-            return False
-        if holder is None:
-            return False
-        return Process.from_json(holder).is_gone()
+            return (self._folder / f"{number}").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
 
 def _highest(names: Iterable[str]) -> int:

@@ -43,6 +43,10 @@ class Process:
         """Whether it certainly runs: on this machine, and not ended."""
         return self.machine == machine() and not self.is_gone()
 
+    def is_stopped(self) -> bool:
+        """Whether it runs on this machine but stands still (SIGSTOP, a debugger)."""
+        return self.is_here() and _state_of(self.pid) in {"T", "t"}
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
         return asdict(self)
@@ -71,11 +75,24 @@ def this_process() -> Process:
 
 def _start_of(pid: int) -> str | None:
     """When `pid` started; None where no such process runs (a zombie no longer does)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    fields = _stat_of(pid)
+    if fields is None:
         return _start_without_proc(pid)
     return None if fields[0] in {"Z", "X"} else fields[19]
+
+
+def _state_of(pid: int) -> str | None:
+    """The letter of what `pid` is doing; None where that is not known."""
+    fields = _stat_of(pid)
+    return None if fields is None else fields[0]
+
+
+def _stat_of(pid: int) -> list[str] | None:
+    """Linux's figures on a process, from its state on (proc(5)); None where there are none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
 
 
 def _start_without_proc(pid: int) -> str | None:

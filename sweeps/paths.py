@@ -4,14 +4,15 @@ runs/
   mlflow.db  artifacts/  store/          what MLflow is shown
   <sweep>/
     sweep.json  experiment.toml          what the sweep is; the experiment as last given
+    plan.json  mlflow.json               what workers go by; what MLflow was given
     study.jsonl  locks/                  the study and the locks on it
     stop.json  exhausted.json  retry.json
     jobs/<token>/                        one folder a job
     trials/0007-1a2b3c4d/                one folder a trial
-      config.json  result.json  settled  failure.txt  mlflow.json
+      config.json  result.json  settled  mlflow.json
       attempts/<n>/                      one folder a claim on it
-        claim.json  continued.json  released  heartbeat  metrics.jsonl  log
-        checkpoints/  picture.png
+        claim.json  continued.json  released  heartbeat  metrics.jsonl
+        checkpoints/  picture.png  failure.txt
 """
 
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ class AttemptPaths:
         return self.checkpoints / "best.pt"
 
     @property
+    def failure(self) -> Path:
+        """The traceback, where the attempt ended by a bug."""
+        return self.folder / "failure.txt"
+
+    @property
     def picture(self) -> Path:
         """What the best model does, to look at."""
         return self.folder / "picture.png"
@@ -110,11 +116,6 @@ class TrialPaths:
     def settled(self) -> Path:
         """There once the study was told of the result."""
         return self.folder / "settled"
-
-    @property
-    def failure(self) -> Path:
-        """The traceback of a trial that failed."""
-        return self.folder / "failure.txt"
 
     @property
     def mlflow(self) -> Path:
@@ -158,6 +159,11 @@ class JobPaths:
     def ended(self) -> Path:
         """There once its work was done."""
         return self.folder / "ended.json"
+
+    @property
+    def submission_log(self) -> Path:
+        """What the submission printed."""
+        return self.folder / "submission.log"
 
     def worker_log(self, number: int) -> Path:
         """What worker `number` of the job printed."""
@@ -239,8 +245,10 @@ class SweepPaths:
         return JobPaths(self.folder / "jobs" / token)
 
     def jobs(self) -> list[JobPaths]:
-        """Every job that was asked for, oldest first."""
-        return [JobPaths(file.parent) for file in sorted(self.folder.glob("jobs/*/submitted.json"))]
+        """Every job that was sent or that started, oldest first."""
+        found = {file.parent for file in self.folder.glob("jobs/*/submitted.json")}
+        found |= {file.parent for file in self.folder.glob("jobs/*/started.json")}
+        return [JobPaths(folder) for folder in sorted(found)]
 
     @property
     def trials_folder(self) -> Path:
@@ -292,10 +300,18 @@ class RunsPaths:
         """The folder of the publishers' lock."""
         return self.folder / "store" / "lock"
 
+    def probe(self, name: str) -> Path:
+        """A file that is made to see whether files can be made here."""
+        return self.folder / f".probe-{name}"
+
+    def artifacts_of(self, sweep: str) -> Path:
+        """Where a sweep's artifacts go."""
+        return self.artifacts / sweep
+
     def sweep(self, name: str) -> SweepPaths:
         """The folder of the sweep called `name`, there or not."""
         return SweepPaths(self.folder / name)
 
     def sweeps(self) -> list[SweepPaths]:
         """Every sweep, by name."""
-        return [SweepPaths(file.parent) for file in sorted(self.folder.glob("*/sweep.json"))]
+        return [SweepPaths(file.parent) for file in sorted(self.folder.glob("*/plan.json"))]

@@ -34,9 +34,8 @@ def best(curve: Curve, objective: Objective, until: int | None = None) -> tuple[
         objective: which way is better.
         until: the last epoch to look at; all where None.
     """
-    sign = 1 if objective.direction == "maximize" else -1
     epochs = [epoch for epoch in sorted(curve) if until is None or epoch <= until]
-    winner = max(epochs, key=lambda epoch: sign * curve[epoch])
+    winner = max(epochs, key=lambda epoch: objective.sign * curve[epoch])
     return winner, curve[winner]
 
 
@@ -55,7 +54,7 @@ def falls_behind(
     arrived = [rival for rival in rivals if epoch in rival]
     if len(arrived) < pruner.rivals:
         return False
-    sign = 1 if objective.direction == "maximize" else -1
+    sign = objective.sign
     own = sign * best(curve, objective, epoch)[1]
     better = sum(sign * best(rival, objective, epoch)[1] > own for rival in arrived)
     places = max(1, (len(arrived) + 1) // pruner.reduction)

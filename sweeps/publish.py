@@ -1,10 +1,15 @@
 """Keeping MLflow up with the folders, from a process that trains nothing."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sweeps.lock import LockBusyError
+from sweeps.lock import LockBusyError, LockLostError
 from sweeps.paths import RunsPaths, SweepPaths
 from sweeps.store import Store, holder, is_ours, store_of
 from sweeps.sweep import Sweep, open_sweep
@@ -18,8 +23,12 @@ def store_for(sweep: Sweep) -> Store:
 
 
 def publish_once(sweep: Sweep) -> str | None:
-    """Bring MLflow up to what the folders say; where that is not possible now, say why."""
-    from sweeps.tracking import Publisher, publish_quietly  # noqa: PLC0415 (seconds to import)
+    """Bring MLflow up to what the folders say; where that is not possible now, say why.
+
+    Whatever is wrong with a store, its driver or the way to it: what is not sent stays in the
+    folders, and the next time sends it.
+    """
+    from sweeps.tracking import Publisher  # noqa: PLC0415 (seconds to import)
 
     store = store_for(sweep)
     if not is_ours(store):
@@ -27,18 +36,26 @@ def publish_once(sweep: Sweep) -> str | None:
             f"{store.runs.database} is written to from {holder(store)}; --take-over moves it here"
         )
     try:
-        with store.lock().hold():
-            return publish_quietly(lambda: Publisher(sweep, store))
-    except LockBusyError as error:
+        with store.lock().hold() as turn:
+            problems = Publisher(sweep, store).publish(turn)
+    except (LockBusyError, LockLostError) as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 (MLflow lets its drivers' many kinds of error through)
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return "; ".join(problems) or None
 
 
 def publish_until_told(folder: Path) -> None:
-    """Publish a sweep every few seconds; at SIGTERM once more, and end."""
+    """Publish a sweep every few seconds; at SIGTERM, or once the parent is gone, end.
+
+    At SIGTERM everything is published once more first.
+    """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    said = None
-    while True:
+    for number in (signal.SIGUSR2, signal.SIGINT):  # meant for others of the same job or terminal
+        signal.signal(number, signal.SIG_IGN)
+    parent, said = os.getppid(), None
+    while os.getppid() == parent:
         last = ended.is_set()
         problem = publish_once(open_sweep(SweepPaths(folder)))
         if problem is not None and problem != said:
@@ -47,6 +64,21 @@ def publish_until_told(folder: Path) -> None:
         if last:
             return
         ended.wait(EVERY_SECONDS)
+
+
+@contextmanager
+def publishing(sweep: Sweep) -> Iterator[None]:
+    """Publish from a process beside this one while the block runs, and once more at its end.
+
+    For a watcher on the host that writes to the store, where the jobs run on others.
+    """
+    command = [sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def forget_published(sweep: Sweep) -> None:

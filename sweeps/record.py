@@ -53,6 +53,7 @@ class Result:
         best_epoch: the epoch whose checkpoint was kept; None where there is none.
         epochs: how many it was trained.
         reason: why it diverged or failed; empty otherwise.
+        alike: what it has in common with failures of the same cause; empty otherwise.
     """
 
     state: State
@@ -60,6 +61,7 @@ class Result:
     best_epoch: int | None
     epochs: int
     reason: str = ""
+    alike: str = ""
 
 
 @dataclass(frozen=True)
@@ -149,3 +151,19 @@ def attempt_to_continue(paths: TrialPaths) -> AttemptPaths | None:
     """
     counted = [a for a in paths.attempts() if continued_epoch(a) is not None]
     return next((a for a in reversed(counted) if a.last_checkpoint.exists()), None)
+
+
+@dataclass(frozen=True)
+class Look:
+    """All that a trial's folder said at one moment."""
+
+    paths: TrialPaths
+    trial: Trial
+    result: Result | None
+    rows: list[Row]
+
+
+def look(paths: TrialPaths) -> Look:
+    """Read a trial's folder. The result first: whatever it stands for is in the curve by then."""
+    result = read_result(paths)
+    return Look(paths, read_trial(paths), result, read_curve(paths))

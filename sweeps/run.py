@@ -1,5 +1,7 @@
 """Starting a sweep: every check first, then the folder, then the jobs."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.cluster import read_cluster
@@ -7,41 +9,83 @@ from sweeps.errors import InputError
 from sweeps.experiment import Resolved, read_experiment
 from sweeps.launcher import submit_missing
 from sweeps.paths import RunsPaths
+from sweeps.record import read_curve
 from sweeps.store import check_writable, is_ours, store_of
-from sweeps.sweep import Sweep, resume, start
+from sweeps.sweep import Given, Sweep, resume, runs_folder, start
 
 
-def launch(
-    experiment: Path, cluster_name: str, runs: RunsPaths, trials: int | None
-) -> tuple[Sweep, list[str]]:
-    """Start a sweep or go on with it.
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants run.
 
-    Args:
+    Attributes:
         experiment: its file.
-        cluster_name: where its jobs run.
+        cluster: the name of where its jobs run.
         runs: the folder of all sweeps.
         trials: how many trials in all, instead of what the file says.
+    """
 
-    Returns:
-        The sweep, and the scheduler's numbers of the jobs sent now.
+    experiment: Path
+    cluster: str
+    runs: RunsPaths
+    trials: int | None = None
+
+    def options(self) -> tuple[str, ...]:
+        """The options that say the same again."""
+        options = ["--cluster", self.cluster]
+        if self.runs != runs_folder():
+            options += ["--runs", str(self.runs.folder)]
+        if self.trials is not None:
+            options += ["--trials", str(self.trials)]
+        return tuple(options)
+
+
+def prepare(request: Request) -> Sweep:
+    """Check all that was given, and make the sweep's folder or go on with the one that is there.
 
     Raises:
         InputError: anything given is wrong; nothing was sent.
-        WorldError: the scheduler refused.
     """
-    resolved = read_experiment(experiment, trials)
-    cluster = read_cluster(cluster_name)
-    store = store_of(runs, cluster.tracking)
+    resolved = read_experiment(request.experiment, request.trials)
+    cluster = read_cluster(request.cluster)
+    if cluster.scheduler == "slurm" and shutil.which("sbatch") is None:
+        mend = "there is no sbatch here; log in to the cluster, or take --cluster local"
+        raise InputError(f"cluster {request.cluster}: {mend}")
+    store = store_of(request.runs, cluster.tracking)
     check_writable(store)
-    fingerprint = _prepare(resolved)
-    sweep = start(runs.sweep(resolved.experiment.name), resolved, experiment, cluster, fingerprint)
+    given = Given(cluster, _fingerprint(resolved), request.options())
+    paths = request.runs.sweep(resolved.experiment.name)
+    sweep = start(paths, resolved, request.experiment, given)
     is_ours(store)  # the host that launches is the one that publishes, if it is the first
     resume(sweep.paths)
-    return sweep, [] if sweep.is_over() else submit_missing(sweep)
+    return sweep
 
 
-def _prepare(resolved: Resolved) -> str:
+def _fingerprint(resolved: Resolved) -> str:
     try:
         return resolved.trainer.prepare(resolved.ends())
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+class TopUp:
+    """Sending what jobs are missing, as long as jobs get anywhere."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        """For a sweep to which nothing was sent yet by this process."""
+        self._sweep = sweep
+        self._seen: int | None = None
+
+    def send(self) -> list[str]:
+        """Send the missing jobs; nothing if the sweep needs none, or the last ones did nothing.
+
+        Raises:
+            WorldError: the scheduler refused.
+        """
+        if self._sweep.is_over() or self._sweep.is_stopped():
+            return []
+        epochs = sum(len(read_curve(trial)) for trial in self._sweep.paths.trials())
+        if epochs == self._seen:
+            return []
+        self._seen = epochs
+        return submit_missing(self._sweep)

@@ -28,7 +28,8 @@ def serve(runs: RunsPaths, port: int) -> None:
 
 
 def _free_port(first: int) -> int:
-    for port in range(first, first + 50):
+    last = min(first + 49, 65535)
+    for port in range(first, last + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -36,4 +37,4 @@ def _free_port(first: int) -> int:
             except OSError:
                 continue
             return port
-    raise InputError(f"no free port between {first} and {first + 49}; give another with --port")
+    raise InputError(f"no free port between {first} and {last}; give another with --port")

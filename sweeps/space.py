@@ -6,7 +6,7 @@ dimension (a learning rate that depends on the optimizer, say).
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,11 @@ class Range(Settings):
         return self.low <= value <= self.high and (not self.is_whole or isinstance(value, int))
 
     def ends(self) -> list[Scalar]:
-        """The bounds: if the configuration takes them, it takes what lies between."""
-        return [self.low, self.high]
+        """The bounds, and a point between them that is no whole number unless all are."""
+        return [self.low, self.high] if self.is_whole else [self.low, self.high, self._between()]
+
+    def _between(self) -> float:
+        return self.low + (self.high - self.low) * 0.38196601125  # golden section: nothing round
 
     def points(self) -> list[Scalar] | None:
         """Every value; None where they cannot be listed."""
@@ -166,6 +169,13 @@ class Space:
         return None
 
 
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """The last word of each searched path, where no other one ends on it too."""
+    all_paths = list(paths)
+    last = {path: path.rpartition(".")[2] for path in all_paths}
+    return {path: word for path, word in last.items() if list(last.values()).count(word) == 1}
+
+
 def parse_space(table: Mapping[str, Any], where: str) -> Space:
     """The space that the table `[space]` of an experiment says.
 
@@ -183,7 +193,7 @@ def _parameters(path: str, raw: Any, table: Mapping[str, Any], where: str) -> li
     if not (isinstance(raw, Mapping) and "given" in raw):
         return [Parameter(path, _domain(raw, f"{where}: [space] {path!r}"))]
     other = raw["given"]
-    if not isinstance(table.get(other), list):
+    if not isinstance(other, str) or not isinstance(table.get(other), list):
         raise InputError(
             f"{where}: [space] {path!r}: given = {other!r} is no list of choices of this space"
         )

@@ -8,8 +8,8 @@ from sweeps.claims import owner_of
 from sweeps.experiment import Objective
 from sweeps.paths import TrialPaths
 from sweeps.pruning import best
-from sweeps.record import Result, Row, State, read_curve, read_result, read_trial
-from sweeps.space import Scalar
+from sweeps.record import Look, Result, Row, State, look
+from sweeps.space import Scalar, short_names
 from sweeps.sweep import Sweep
 from sweeps.totals import Totals, totals_of
 
@@ -64,34 +64,37 @@ class SweepStatus:
 
 def status_of(sweep: Sweep, stopped: str | None) -> SweepStatus:
     """Look at every folder of the sweep once."""
-    totals = totals_of(sweep)
+    looks = [look(paths) for paths in sweep.paths.trials()]
     objective = sweep.experiment.objective
+    totals = totals_of(looks, objective)
+    short = short_names(sweep.experiment.space)
     return SweepStatus(
         name=sweep.paths.name,
         objective=objective,
         asked=sweep.experiment.trials,
-        trials=[_trial_status(paths, objective, totals) for paths in sweep.paths.trials()],
+        trials=[_trial_status(seen, objective, totals, short) for seen in looks],
         totals=totals,
         is_over=sweep.is_over(),
         stopped=stopped,
     )
 
 
-def _trial_status(paths: TrialPaths, objective: Objective, totals: Totals) -> TrialStatus:
-    trial, result, rows = read_trial(paths), read_result(paths), read_curve(paths)
-    metric = objective.metric
+def _trial_status(
+    seen: Look, objective: Objective, totals: Totals, short: Mapping[str, str]
+) -> TrialStatus:
+    rows, metric = seen.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
     return TrialStatus(
-        name=paths.name,
-        state=_state(paths, result),
+        name=seen.paths.name,
+        state=_state(seen.paths, seen.result),
         epoch=rows[-1].epoch if rows else 0,
-        epochs=trial.epochs,
-        best=_best(result, curve, objective),
-        values={path.rpartition(".")[2]: value for path, value in trial.values.items()},
+        epochs=seen.trial.epochs,
+        best=_best(seen.result, curve, objective),
+        values={short.get(path, path): value for path, value in seen.trial.values.items()},
         pace=_pace(rows),
-        seconds_left=_seconds_left(rows, trial.epochs) if result is None else None,
-        reason=result.reason if result else "",
-        is_best=paths == totals.best,
+        seconds_left=_seconds_left(rows, seen.trial.epochs) if seen.result is None else None,
+        reason=seen.result.reason if seen.result else "",
+        is_best=seen.paths == totals.best,
     )
 
 

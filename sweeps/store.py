@@ -45,7 +45,7 @@ class Store:
 
     def artifacts_of(self, sweep: str) -> str | None:
         """Where a sweep's artifacts go; None where the store's server decides."""
-        return str(self.runs.artifacts / sweep) if self.is_database_here else None
+        return str(self.runs.artifacts_of(sweep)) if self.is_database_here else None
 
     def lock(self) -> Lock:
         """The lock that publishers on this file system take turns by."""
@@ -82,11 +82,13 @@ def check_writable(store: Store) -> None:
     """Refuse a store that cannot be written.
 
     Raises:
-        InputError: the database or its folder cannot be written.
+        InputError: the database or its folder cannot be written, or MLflow cannot name it.
     """
     if not store.is_database_here:
         return
     database = store.runs.database
+    if set("?%") & set(str(database)):
+        raise InputError(f"{database}: MLflow cannot have ? or % there; give another --runs")
     try:
         store.runs.folder.mkdir(parents=True, exist_ok=True)
         if database.exists():
@@ -94,7 +96,7 @@ def check_writable(store: Store) -> None:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.rollback()
             connection.close()
-        probe = store.runs.folder / f".probe-{os.getpid()}"
+        probe = store.runs.probe(str(os.getpid()))
         probe.touch()
         probe.unlink()
     except (OSError, sqlite3.Error) as error:

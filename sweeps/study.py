@@ -50,7 +50,7 @@ class Member:
         told: what the study was told of it.
         values: the searched values by path; empty where its asking was cut short.
         curve: the objective by epoch.
-        value: what it is worth; None while unknown.
+        value: what it was told to be worth; None for a pruned one, whose curve says it.
         duplicate_of: the trial whose proposal it repeated, if it did.
     """
 
@@ -63,11 +63,15 @@ class Member:
 
 
 class Study:
-    """A sweep's study, shared with every other process that opens it."""
+    """A sweep's study, shared with every other process that opens it.
+
+    Attributes:
+        experiment: whose sampler and pruner are asked; may be given anew as the sweep goes on.
+    """
 
     def __init__(self, paths: SweepPaths, experiment: Experiment, *, stale_after: float) -> None:
         """Open the study, made where it is not there yet."""
-        self._experiment = experiment
+        self.experiment = experiment
         journal = Journal(paths.study, Lock(paths.lock("study"), stale_after=stale_after))
         self._storage = JournalStorage(cast(BaseJournalBackend, journal))
         self._study = optuna.create_study(
@@ -99,26 +103,27 @@ class Study:
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         if wanted is not None and not waiting:  # one that waits was enqueued by an ask cut short
             self._study.enqueue_trial(space.named(wanted))
-        sampler = _sampler(self._experiment.sampler, len(trials))
+        sampler = _sampler(self.experiment.sampler, len(trials))
         asking = optuna.load_study(
-            study_name=self._experiment.name, storage=self._storage, sampler=sampler
+            study_name=self.experiment.name, storage=self._storage, sampler=sampler
         )
         trial = asking.ask()
         return trial.number, space.answer(lambda parameter: _suggest(trial, parameter))
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Record the objective after an epoch; reported already, nothing changes."""
-        if epoch not in self._trial(number).intermediate_values:
+        trial = self._trial(number)
+        if epoch not in trial.intermediate_values and not trial.state.is_finished():
             self._handle(number).report(value, epoch)
 
     def verdict(self, number: int, epoch: int) -> bool:
         """Whether the trial is to be given up after `epoch`; asked again, the same answer."""
-        pruner, objective = self._experiment.pruner, self._experiment.objective
+        pruner, objective = self.experiment.pruner, self.experiment.objective
         if not pruning.is_rung(pruner, epoch):
             return False
         own = self._trial(number)
         key = f"{_VERDICT}{epoch}"
-        if key not in own.user_attrs:
+        if key not in own.user_attrs and not own.state.is_finished():
             rivals = [
                 trial.intermediate_values
                 for trial in self._study.get_trials(deepcopy=False)
@@ -129,7 +134,7 @@ class Study:
             )
             self._handle(number).set_user_attr(key, verdict)
             return verdict
-        return bool(own.user_attrs[key])
+        return bool(own.user_attrs.get(key, False))
 
     def tell(self, number: int, result: Result) -> None:
         """Tell how a trial ended; told already, nothing changes."""
@@ -196,7 +201,7 @@ def _member(trial: FrozenTrial) -> Member:
         told=told,
         values={name.partition(" | ")[0]: value for name, value in trial.params.items()},
         curve=trial.intermediate_values,
-        value=trial.value if told in {Told.VALUE, Told.PRUNED} else None,
+        value=trial.value if told is Told.VALUE else None,
         duplicate_of=trial.user_attrs.get(_DUPLICATE),
     )
 

@@ -1,5 +1,6 @@
 """What is said when a sweep's jobs are gone: how it ended, and the command to type next."""
 
+from sweeps import files
 from sweeps.status import SweepStatus
 from sweeps.sweep import Sweep
 from sweeps.view import number, totals_line
@@ -22,19 +23,25 @@ def summary(status: SweepStatus, sweep: Sweep, come_back: str) -> tuple[list[str
         )
     if status.stopped is not None:
         lines.append(f"stopped: {status.stopped}")
-        failed = [trial for trial in status.trials if trial.reason and trial.state == "failed"]
-        if failed:
-            lines.append(
-                f"traceback: {sweep.paths.trials_folder / failed[-1].name / 'failure.txt'}"
-            )
+        traces = [
+            a.failure for t in sweep.paths.trials() for a in t.attempts() if a.failure.exists()
+        ]
+        lines += [f"traceback: {traces[-1]}"] if traces else []
         lines.append(f"go on with: {come_back}")
     elif not status.is_over:
-        lines.append(
-            f"no job runs any more; the logs are below {sweep.paths.scheduler_logs.parent}"
-        )
+        logs = sweep.paths.scheduler_logs.parent
+        lines.append(f"no job runs any more; the logs are below {logs}")
         lines.append(f"go on with: {come_back}")
-    elif sweep.paths.exhausted.exists() and status.counted < status.asked:
-        lines.append("every configuration of the space has been tried")
+    elif status.counted < status.asked:
+        lines.append(_why_it_ended_short(sweep))
     if best is not None:
         lines.append("compare the runs with: make ui")
     return lines, status.is_over and best is not None
+
+
+def _why_it_ended_short(sweep: Sweep) -> str:
+    if (files.read_json(sweep.paths.exhausted) or {}).get("every point tried"):
+        return "every configuration of the space has been tried"
+    return (
+        "nothing new was proposed: every proposal had been tried before, or the trainer refused it"
+    )

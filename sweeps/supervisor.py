@@ -17,16 +17,17 @@ from types import FrameType
 from typing import IO
 
 from sweeps import files
-from sweeps.cluster import crew, minutes
-from sweeps.machine import this_process
+from sweeps.cluster import crew, work_seconds
+from sweeps.errors import WorldError
+from sweeps.machine import hostname, this_process
 from sweeps.paths import JobPaths
 from sweeps.sweep import Sweep
 
 POLL_SECONDS = 0.2
 RESTARTS = 5
 """How often a worker's place is filled again before it is given up."""
-MARGIN_SECONDS = 60.0
-"""What is left of a job's time for its workers to write what they have and leave."""
+PUBLISHER_SECONDS = 300.0
+"""How long a job waits at its end for the last publication."""
 
 
 @dataclass
@@ -39,24 +40,28 @@ class Place:
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    not_before: float = 0.0
+    """When the place may be filled, by the monotonic clock: later after each death."""
     done: bool = False
 
-    def fill(self) -> None:
-        """Start a worker here."""
+    def look(self, *, leaving: bool) -> None:
+        """Fill an empty place; take note of a worker that ended, by itself or not."""
+        if self.done:
+            return
+        if self.process is None:
+            self.done = leaving
+            if not leaving and time.monotonic() >= self.not_before:
+                self._fill()
+        elif (code := self.process.poll()) is not None:
+            print(f"worker {self.number} ended with status {code}", flush=True)
+            self.process = None
+            self.done = code == 0 or leaving or self.starts > RESTARTS
+            self.not_before = time.monotonic() + min(2.0**self.starts, 60.0) - 2.0
+
+    def _fill(self) -> None:
         with self.log.open("ab") as log:
             self.process = _start(self.command, log, self.environment)
         self.starts += 1
-
-    def look(self, *, refill: bool) -> None:
-        """Take note of a worker that ended, and fill its place again unless it was done."""
-        if self.done or self.process is None or (code := self.process.poll()) is None:
-            return
-        print(f"worker {self.number} ended with status {code}", flush=True)
-        if code == 0 or not refill or self.starts > RESTARTS:
-            self.done = True
-        else:
-            time.sleep(min(2.0 ** (self.starts - 1), 30.0) - 1.0)
-            self.fill()
 
 
 @dataclass
@@ -70,45 +75,71 @@ class Supervisor:
     leaving: bool = False
 
     def run(self) -> None:
-        """Keep the places filled until every worker is done, then let the publisher finish."""
+        """Keep the places filled until every worker is done, then let the publisher finish.
+
+        Raises:
+            WorldError: the job was promised a GPU and has none.
+        """
+        self._refuse_to_do_without_a_gpu()
+        self.job.ended.unlink(missing_ok=True)  # SLURM may start the same job again
         files.write(self.job.started, json.dumps(this_process().to_json()))
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._leave)
         self._open_places()
         self._start_publisher()
+        told = False
         while not all(place.done for place in self.places):
             for place in self.places:
-                place.look(refill=not self.leaving)
+                place.look(leaving=self.leaving)
+            if self.leaving and not told:
+                told = True
+                self._tell_workers_to_leave()
             time.sleep(POLL_SECONDS)
-        if self.publisher is not None:
-            self.publisher.terminate()
-            self.publisher.wait()
+        self._end_publisher()
         self.job.ended.touch()
+
+    def _refuse_to_do_without_a_gpu(self) -> None:
+        cluster = self.sweep.plan.cluster
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        if cluster.scheduler == "slurm" and cluster.gpus and not visible:
+            raise WorldError(f"{hostname()}: the cluster file promises a GPU and SLURM gave none")
 
     def _open_places(self) -> None:
         cluster = self.sweep.plan.cluster
         workers, threads = crew(cluster)
-        seconds = minutes(cluster.time_limit) * 60 - MARGIN_SECONDS
         command = [sys.executable, "-m", "sweeps", "work", str(self.sweep.paths.folder)]
         command += ["--job", self.job.token, "--threads", str(threads)]
-        command += ["--seconds", f"{seconds:.0f}", "--trials", str(cluster.trials_per_job)]
+        command += ["--until", f"{time.time() + work_seconds(cluster):.0f}"]
+        command += ["--trials", str(cluster.trials_per_job)]
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
         }
-        for number in range(1, workers + 1):
-            place = Place(number, command, self.job.worker_log(number), environment)
-            place.fill()
-            self.places.append(place)
+        self.places += [
+            Place(number, command, self.job.worker_log(number), environment)
+            for number in range(1, workers + 1)
+        ]
 
     def _start_publisher(self) -> None:
         command = [sys.executable, "-m", "sweeps", "publish", str(self.sweep.paths.folder)]
         with self.job.publisher_log.open("ab") as log:
             self.publisher = _start(command, log, dict(os.environ))
 
+    def _end_publisher(self) -> None:
+        if self.publisher is None:
+            return
+        self.publisher.terminate()
+        try:
+            self.publisher.wait(PUBLISHER_SECONDS)
+        except subprocess.TimeoutExpired:  # `sweeps sync` sends what is missing
+            self.publisher.kill()
+            self.publisher.wait()
+
     def _leave(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (as signal wants it)
-        """Hand the signal on: each worker leaves after the epoch it is in."""
         self.leaving = True
+
+    def _tell_workers_to_leave(self) -> None:
+        """Each worker leaves after the epoch it is in."""
         for place in self.places:
             if place.process is not None and place.process.poll() is None:
                 place.process.send_signal(signal.SIGTERM)

@@ -22,13 +22,36 @@ from sweeps.settings import dotted
 
 @dataclass(frozen=True)
 class Plan:
-    """What the workers of a sweep go by: the experiment and the cluster, as last given."""
+    """What the workers of a sweep go by, as last given.
+
+    Attributes:
+        experiment: what to try.
+        cluster: where.
+        fingerprint: of the data.
+        commit: of the code.
+        arguments: of the command that goes on with the sweep.
+    """
 
     experiment: Experiment
     cluster: Cluster
     fingerprint: str
     commit: str
-    source: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a sweep is started with beside its experiment.
+
+    Attributes:
+        cluster: where its jobs run from now on.
+        fingerprint: of the data, as the trainer found it.
+        options: of the command line, beside the experiment's file.
+    """
+
+    cluster: Cluster
+    fingerprint: str
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,27 +117,24 @@ def open_sweep(paths: SweepPaths) -> Sweep:
             Cluster.model_validate(content["cluster"]),
             content["fingerprint"],
             content["commit"],
-            content["source"],
+            tuple(content["arguments"]),
         ),
     )
 
 
-def start(
-    paths: SweepPaths, resolved: Resolved, source: Path, cluster: Cluster, fingerprint: str
-) -> Sweep:
+def start(paths: SweepPaths, resolved: Resolved, source: Path, given: Given) -> Sweep:
     """Make the sweep of an experiment, or go on with the one that is there.
 
     Args:
         paths: the sweep's folder, there or not.
         resolved: the experiment.
         source: the experiment's file, copied beside the sweep.
-        cluster: where its jobs run from now on.
-        fingerprint: of the data, as the trainer found it.
+        given: all else.
 
     Raises:
         InputError: the sweep that is there is another one, or the folder cannot be written.
     """
-    identity = _identity(resolved, fingerprint)
+    identity = _identity(resolved, given.fingerprint)
     try:
         paths.trials_folder.mkdir(parents=True, exist_ok=True)
         files.create(paths.identity, json.dumps(identity, indent=2))
@@ -122,16 +142,15 @@ def start(
         files.write(paths.experiment, source.read_bytes())
         plan = {
             "experiment": resolved.experiment.model_dump(mode="json"),
-            "cluster": cluster.model_dump(mode="json"),
-            "fingerprint": fingerprint,
+            "cluster": given.cluster.model_dump(mode="json"),
+            "fingerprint": given.fingerprint,
             "commit": _commit(),
-            "source": str(source),
+            "arguments": [str(source), *given.options],
         }
         files.write(paths.plan, json.dumps(plan, indent=2))
     except OSError as error:
-        raise InputError(
-            f"{paths.folder}: cannot be written ({error.strerror}); name another place with --runs"
-        ) from error
+        why = f"cannot be written ({error.strerror}); name another place with --runs"
+        raise InputError(f"{paths.folder}: {why}") from error
     return open_sweep(paths)
 
 
@@ -143,10 +162,10 @@ def stop(paths: SweepPaths, reason: str) -> None:
 def resume(paths: SweepPaths) -> None:
     """Clear a stop, and have the trials that failed so far tried again."""
     failed = [trial.number for trial in paths.trials() if state_of(trial) is State.FAILED]
-    if failed:
+    if failed and max(failed) > forgiven(paths):
         files.write(paths.retry, json.dumps({"until": max(failed)}))
+        paths.exhausted.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
-    paths.exhausted.unlink(missing_ok=True)
 
 
 def stop_reason(paths: SweepPaths) -> str | None:

@@ -1,11 +1,12 @@
 """What a sweep amounts to: how its trials ended, what they cost, and which one is best."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeps.experiment import Objective
 from sweeps.paths import TrialPaths
-from sweeps.record import Result, Row, State, Trial, read_curve, read_result, read_trial
-from sweeps.sweep import Sweep
+from sweeps.record import Look, State
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,28 @@ class Totals:
         return states | value | {"hours": self.hours, "hours_saved_by_pruning": self.hours_saved}
 
 
-def totals_of(sweep: Sweep) -> Totals:
-    """Count a sweep's folders."""
-    sign = 1 if sweep.experiment.objective.direction == "maximize" else -1
+def totals_of(looks: Sequence[Look], objective: Objective) -> Totals:
+    """Count what a sweep's folders say."""
     states: Counter[State] = Counter()
     seconds = saved = 0.0
     ranked: list[tuple[float, int, TrialPaths, float]] = []
-    for paths in sweep.paths.trials():
-        result, rows = read_result(paths), read_curve(paths)
+    for look in looks:
+        result = look.result
         states[State.RUNNING if result is None else result.state] += 1
-        seconds += sum(row.seconds for row in rows)
-        saved += _saved(read_trial(paths), result, rows)
+        seconds += sum(row.seconds for row in look.rows)
+        saved += _saved(look)
         if result is not None and result.state is State.COMPLETE and result.value is not None:
-            ranked.append((sign * result.value, -paths.number, paths, result.value))
+            ranked.append(
+                (objective.sign * result.value, -look.paths.number, look.paths, result.value)
+            )
     top = max(ranked, key=lambda entry: entry[:2], default=None)
     best, value = (None, None) if top is None else (top[2], top[3])
     return Totals(dict(states), best, value, seconds / 3600, saved / 3600)
 
 
-def _saved(trial: Trial, result: Result | None, rows: list[Row]) -> float:
-    if result is None or result.state is not State.PRUNED or not rows:
+def _saved(look: Look) -> float:
+    """Seconds that a pruned trial was spared, at its own pace."""
+    if look.result is None or look.result.state is not State.PRUNED or not look.rows:
         return 0.0
-    pace = sum(row.seconds for row in rows) / len(rows)
-    return pace * (trial.epochs - len(rows))
+    pace = sum(row.seconds for row in look.rows) / len(look.rows)
+    return pace * (look.trial.epochs - len(look.rows))

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,19 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sweeps import files
+from sweeps.lock import Turn
 from sweeps.paths import TrialPaths
-from sweeps.record import State, Trial, attempt_to_continue, read_curve, read_result, read_trial
+from sweeps.record import (
+    State,
+    Trial,
+    attempt_to_continue,
+    look,
+    read_curve,
+    read_result,
+    read_trial,
+)
 from sweeps.settings import dotted
+from sweeps.space import short_names
 from sweeps.store import Store, put_right_after_a_move
 from sweeps.study import Study
 from sweeps.sweep import Sweep
@@ -67,10 +77,23 @@ class Publisher:
         self._experiment = self._experiment_id()
         self._parent = self._parent_run()
 
-    def publish(self) -> int:
-        """Send what is missing; return how many runs were touched."""
-        touched = sum(self._publish_trial(trial) for trial in self._sweep.paths.trials())
-        return touched + self._publish_totals()
+    def publish(self, turn: Turn) -> list[str]:
+        """Send what is missing; say what could not be sent, and of which run.
+
+        Args:
+            turn: the publisher's right to write, shown to be alive before each run.
+        """
+        problems = []
+        for send in (*map(self._sender, self._sweep.paths.trials()), self._publish_totals):
+            turn.renew()
+            try:
+                send()
+            except MlflowException as error:  # a run that somebody deleted stops no other
+                problems.append(" ".join(str(error).split()))
+        return problems
+
+    def _sender(self, paths: TrialPaths) -> Callable[[], None]:
+        return lambda: self._publish_trial(paths)
 
     def _experiment_id(self) -> str:
         name = self._sweep.paths.name
@@ -89,8 +112,9 @@ class Publisher:
         tags = {"sweep.state": "running", "sweep.data": self._sweep.plan.fingerprint}
         tags["mlflow.source.git.commit"] = self._sweep.plan.commit
         run = self._run(paths.name, tags, paths.identity.stat().st_mtime)
-        settings = experiment.model_dump(mode="json", exclude={"space", "trial", "enqueue"})
-        self._client.log_batch(run, params=_params(dotted(settings)))
+        # Only what cannot change under a sweep: MLflow takes a param once.
+        fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
+        self._client.log_batch(run, params=_params(dotted(fixed)))
         self._client.log_artifact(run, str(paths.experiment))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
@@ -107,10 +131,11 @@ class Publisher:
         )
         return str(run.info.run_id)
 
-    def _publish_trial(self, paths: TrialPaths) -> bool:
+    def _publish_trial(self, paths: TrialPaths) -> None:
         known = _read(paths.mlflow, self._store)
         if known is not None and known.done:
-            return False
+            return
+        settled = paths.settled.exists()  # asked first: every row is in the folder by then
         trial = read_trial(paths)
         if known is None:
             known = self._start_trial(paths, trial)
@@ -122,10 +147,11 @@ class Publisher:
         ]
         for start in range(0, len(points), BATCH):
             self._client.log_batch(known.run, metrics=points[start : start + BATCH])
+        if settled:
+            self._end_trial(paths, known.run)
         epochs = rows[-1].epoch if rows else known.epochs
-        done = paths.settled.exists() and self._end_trial(paths, known.run)
-        _write(paths.mlflow, Published(known.store, known.run, epochs, done))
-        return bool(points) or done
+        if points or settled:
+            _write(paths.mlflow, Published(known.store, known.run, epochs, settled))
 
     def _start_trial(self, paths: TrialPaths, trial: Trial) -> Published:
         tags = {
@@ -141,13 +167,14 @@ class Publisher:
         self._client.log_artifact(run, str(paths.config))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
-    def _end_trial(self, paths: TrialPaths, run: str) -> bool:
+    def _end_trial(self, paths: TrialPaths, run: str) -> None:
         """Send what is known only at the end: the state, the best value, the artifacts."""
         result = read_result(paths)
         if result is None:
-            return False
-        last = paths.attempts()[-1]
-        owner = files.read_json(last.claim)
+            raise ValueError(f"{paths.folder} is settled and has no result")
+        # The attempt that trained, not one that came only to settle.
+        attempt = attempt_to_continue(paths) or paths.attempts()[-1]
+        owner = files.read_json(attempt.claim)
         tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
         tags |= {f"sweep.{name}": owner[name] for name in ("host", "job", "slurm_job")}
         rows = read_curve(paths)
@@ -158,39 +185,37 @@ class Publisher:
             metrics=[Metric(k, v, ended, 0) for k, v in figures.items() if v is not None],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        kept = attempt_to_continue(paths)
-        if kept is not None and result.best_epoch is not None:
-            self._attach(run, kept.best_checkpoint, "checkpoints")
-        self._attach(run, last.picture)
-        self._attach(run, paths.failure)
+        self._attach(run, attempt.best_checkpoint, "checkpoints")
+        self._attach(run, attempt.picture)
+        for tried in paths.attempts():
+            self._attach(run, tried.failure)
         status = "FAILED" if result.state is State.FAILED else "FINISHED"
         self._client.set_terminated(run, status, end_time=ended)
-        return True
 
     def _attach(self, run: str, file: Path, folder: str | None = None) -> None:
         if file.exists():
             self._client.log_artifact(run, str(file), folder)
 
-    def _publish_totals(self) -> bool:
-        totals = totals_of(self._sweep)
-        figures = {f"sweep/{name}": float(value) for name, value in totals.figures().items()}
+    def _publish_totals(self) -> None:
         over = self._sweep.is_over()
+        looks = [look(paths) for paths in self._sweep.paths.trials()]
+        totals = totals_of(looks, self._sweep.experiment.objective)
+        figures = {f"sweep/{name}": float(value) for name, value in totals.figures().items()}
         if self._parent.totals == figures and self._parent.done == over:
-            return False
+            return
         now = int(time.time() * 1000)
         self._client.log_batch(
             self._parent.run, metrics=[Metric(k, v, now, 0) for k, v in figures.items()]
         )
         if over:
             self._end_sweep(totals)
-        elif self._parent.done:  # it was extended
+        elif self._parent.done or self._parent.totals is None:  # extended, or sent anew
             self._client.update_run(self._parent.run, status="RUNNING")
             self._client.set_tag(self._parent.run, "sweep.state", "running")
         self._parent = _write(
             self._sweep.paths.mlflow,
             Published(self._store.identity, self._parent.run, 0, over, figures),
         )
-        return True
 
     def _end_sweep(self, totals: Totals) -> None:
         run = self._parent.run
@@ -204,22 +229,6 @@ class Publisher:
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
         self._client.set_terminated(run, "FINISHED")
-
-
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """The last word of each searched path, where no other one ends on it too."""
-    all_paths = list(paths)
-    last = {path: path.rpartition(".")[2] for path in all_paths}
-    return {path: word for path, word in last.items() if list(last.values()).count(word) == 1}
-
-
-def publish_quietly(connect: Callable[[], Publisher]) -> str | None:
-    """Publish; where the store does not take it, say why and leave it for the next time."""
-    try:
-        connect().publish()
-    except (MlflowException, OSError) as error:
-        return " ".join(str(error).split())
-    return None
 
 
 def _params(settings: Mapping[str, Any]) -> list[Param]:

@@ -46,7 +46,7 @@ class Trainer(Protocol):
     """The configuration: a frozen pydantic model that refuses unknown keys."""
 
     bounds: Mapping[str, tuple[float, float]]
-    """Metrics that a sweep may optimize, each with its lowest and highest value."""
+    """Metrics that a sweep may optimize, each with its worst and its best value, in this order."""
 
     def prepare(self, configs: Sequence[Any]) -> str:
         """Look at the data before any job; make what the configuration says is to be made.
@@ -72,8 +72,12 @@ class Trainer(Protocol):
         continue_from: Path | None,
         threads: int,
         should_stop: Callable[[], bool],
+        metric: str,
+        maximize: bool,
     ) -> Iterator[Epoch]:
         """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
+
+        `best.pt` is the first epoch with the highest `metric`, or the lowest unless `maximize`.
 
         Each epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
         `folder`, or else `continue_from`, holds a checkpoint, its row is yielded first and the
@@ -104,10 +108,19 @@ def load_trainer(name: str) -> Trainer:
     if str(Path.cwd()) not in sys.path:  # a trainer of one's own may lie beside the experiments
         sys.path.append(str(Path.cwd()))
     try:
-        return cast(Trainer, getattr(importlib.import_module(module), attribute))
+        trainer = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"trainer {name!r}: no module named {error.name!r}; is it installed here?"
-        ) from error
+        mend = f"no module named {error.name!r}; is it installed here?"
+        raise InputError(f"trainer {name!r}: {mend}") from error
     except AttributeError as error:
         raise InputError(f"trainer {name!r}: module {module!r} has no {attribute!r}") from error
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"trainer {name!r}: cannot be imported: {reason}") from error
+    missing = [part for part in _PARTS if not hasattr(trainer, part)]
+    if missing:
+        raise InputError(f"trainer {name!r} is none: it has no {', '.join(missing)}")
+    return cast(Trainer, trainer)
+
+
+_PARTS = ("config", "bounds", "prepare", "epochs", "fit", "illustrate", "evaluate", "export")

@@ -6,45 +6,62 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.live import Live
 
+from sweeps.errors import WorldError
 from sweeps.jobs import jobs_alive
 from sweeps.status import SweepStatus, status_of
-from sweeps.sweep import Sweep, stop_reason
+from sweeps.sweep import Sweep, open_sweep, stop_reason
 from sweeps.view import table, totals_line, trial_line
 
 POLL_SECONDS = 1.0
+SLURM_POLL_SECONDS = 3.0
+"""How often the folders are read, here and over a network."""
 JOBS_SECONDS = 30.0
 """How often a scheduler is asked which jobs there are; a local look costs nothing."""
+GRACE_SECONDS = 60.0
+"""How long after submission a scheduler may not list a job yet."""
 
 
-def watch(sweep: Sweep, console: Console) -> bool:
-    """Show the sweep until it ends or stands still; return whether every trial ended."""
+def watch(sweep: Sweep, console: Console) -> None:
+    """Show the sweep until it ends or no job of it is left."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for status in _looks(sweep):
                 live.update(table(status, max(5, console.height - 8)), refresh=True)
     else:
         _print_changes(sweep, console)
-    return status_now(sweep).is_over
 
 
 def status_now(sweep: Sweep) -> SweepStatus:
-    """The sweep as it stands."""
-    return status_of(sweep, stop_reason(sweep.paths))
+    """The sweep as it stands, by the plan as it stands."""
+    return status_of(open_sweep(sweep.paths), stop_reason(sweep.paths))
 
 
 def _looks(sweep: Sweep) -> Iterator[SweepStatus]:
-    """The sweep again and again, until its jobs are gone."""
+    """The sweep again and again, until it is over or its jobs are gone."""
     local = sweep.plan.cluster.scheduler == "local"
-    asked = float("-inf")
+    pause = POLL_SECONDS if local else SLURM_POLL_SECONDS
+    began = asked = time.monotonic()
     while True:
         status = status_now(sweep)
         yield status
-        if time.monotonic() - asked >= (POLL_SECONDS if local else JOBS_SECONDS):
-            asked = time.monotonic()
-            if not jobs_alive(sweep.paths, sweep.plan.cluster):
+        if status.is_over and not local:  # a local job still publishes; others wait in the queue
+            return
+        now = time.monotonic()
+        grace = 0.0 if local else GRACE_SECONDS
+        if now - began >= grace and (local or now - asked >= JOBS_SECONDS):
+            asked = now
+            if not _jobs_are_left(sweep):
                 yield status_now(sweep)
                 return
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+
+
+def _jobs_are_left(sweep: Sweep) -> bool:
+    """Whether jobs run or wait, as far as can be told: a scheduler that is silent says nothing."""
+    try:
+        return bool(jobs_alive(sweep.paths))
+    except WorldError:
+        return True
 
 
 def _print_changes(sweep: Sweep, console: Console) -> None:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sweeps import files
 from sweeps.asking import Asker
@@ -36,12 +37,14 @@ from sweeps.record import (
     write_continued,
     write_result,
 )
-from sweeps.study import Study
-from sweeps.sweep import Sweep, forgiven, stop
+from sweeps.study import Study, Told
+from sweeps.sweep import Sweep, forgiven, open_sweep, stop
 from sweeps.trainer import Epoch
 
 ALIKE_FAILURES = 3
-"""So many failures for the same reason stop the sweep: a bug is not worth the allocation."""
+"""So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
+FAILURES = 10
+"""So many failures of any cause do."""
 
 
 class TrainerError(Exception):
@@ -88,13 +91,20 @@ class Worker:
 
     def _next_claim(self) -> Claim | None:
         """A trial to run: an orphan, else a new one; None once everything is in good hands."""
-        asker = Asker(self.sweep, self.study, self.job, self.threads)
         while not self.must_leave():
-            claim = self._adopt() or asker.ask()
+            self._look_at_the_plan()
+            claim = self._adopt() or Asker(self.sweep, self.study, self.job, self.threads).ask()
             if claim is not None or self._all_in_good_hands():
                 return claim
             time.sleep(min(1.0, self.sweep.claim_seconds / 10))
         return None
+
+    def _look_at_the_plan(self) -> None:
+        """Go by what the sweep was last given: more trials, another pruner."""
+        now = open_sweep(self.sweep.paths)
+        if now.plan != self.sweep.plan:
+            self.sweep = now
+            self.study.experiment = now.experiment
 
     def _adopt(self) -> Claim | None:
         for trial in self._open_trials():
@@ -121,26 +131,37 @@ def run_trial(worker: Worker, claim: Claim) -> None:
         if result is None:
             claim.release()
         else:
-            _settle(worker, claim, result)
+            _settle(worker, claim, read_result(claim.trial) or result)
     except ClaimLostError as lost:
         print(lost, flush=True)
 
 
 def _train(worker: Worker, claim: Claim) -> Result | None:
     """Train to the trial's end; None where the worker has to leave before."""
+    if worker.study.member(claim.trial.number).told is not Told.NOTHING:
+        # Its asker stood still so long that the study gave the proposal up.
+        return Result(State.FAILED, None, None, 0, "the study had given the trial up")
     try:
         return _run_epochs(worker, claim)
     except TrainerError as error:
         cause = error.cause
-        files.write(claim.trial.failure, "".join(traceback.format_exception(cause)))
-        return Result(State.FAILED, None, None, len(read_curve(claim.trial)), _reason(cause))
+        trace = traceback.format_exception(cause)
+        files.write(claim.attempt.failure, "".join(trace))
+        epochs = len(read_curve(claim.trial))
+        return Result(State.FAILED, None, None, epochs, _message(cause), _place(cause))
 
 
 @contextmanager
 def _trainers_errors() -> Iterator[None]:
-    """Mark what a trainer raises: it fails the trial, where an error of the record must not."""
+    """Mark what a trainer raises: it fails the trial, where an error of the record must not.
+
+    An error of the operating system (a full disk, a server that is away) is none of the trial's:
+    it ends this worker, and the trial stays open for the next.
+    """
     try:
         yield
+    except OSError:
+        raise
     except Exception as error:
         raise TrainerError(error) from error
 
@@ -156,6 +177,8 @@ def _epochs(
             continue_from=previous.checkpoints if previous else None,
             threads=trial.threads,
             should_stop=lambda: worker.must_leave() or not claim.is_held(),
+            metric=worker.sweep.experiment.objective.metric,
+            maximize=worker.sweep.experiment.objective.sign > 0,
         )
 
 
@@ -173,7 +196,12 @@ def _run_epochs(worker: Worker, claim: Claim) -> Result | None:
         state = _judge(worker, claim, epoch, is_last=epoch.epoch == trial.epochs)
         if state is not None:
             return _result(worker, claim, state, epoch)
-    return None
+    claim.check()
+    if worker.must_leave():
+        return None
+    done = len(read_curve(claim.trial))
+    reason = f"the trainer ended after {done} of {trial.epochs} epochs"
+    return Result(State.FAILED, None, None, done, reason, reason)
 
 
 def _carry_on(worker: Worker, claim: Claim, restored: Epoch) -> None:
@@ -218,10 +246,18 @@ def _result(worker: Worker, claim: Claim, state: State, epoch: Epoch) -> Result:
     if state is State.DIVERGED:
         reason = epoch.diverged or f"{resolved.experiment.objective.metric} is not a finite number"
         return Result(state, resolved.worst, best_epoch, len(curve), reason)
-    with _trainers_errors():
-        config = resolved.trainer.config.model_validate(read_trial(claim.trial).config)
-        resolved.trainer.illustrate(config, claim.attempt.checkpoints, claim.attempt.picture)
+    _illustrate(resolved, claim)
     return Result(state, value, best_epoch, len(curve))
+
+
+def _illustrate(resolved: Resolved, claim: Claim) -> None:
+    """Draw what the best model does; no trial that was trained fails for a picture."""
+    try:
+        with _trainers_errors():
+            config = resolved.trainer.config.model_validate(read_trial(claim.trial).config)
+            resolved.trainer.illustrate(config, claim.attempt.checkpoints, claim.attempt.picture)
+    except (TrainerError, OSError) as error:
+        print(f"trial {claim.trial.name}: no picture: {error}", flush=True)
 
 
 def _settle(worker: Worker, claim: Claim, result: Result) -> None:
@@ -238,16 +274,23 @@ def _settle(worker: Worker, claim: Claim, result: Result) -> None:
 def _stop_if_alike(worker: Worker, result: Result) -> None:
     since = forgiven(worker.sweep.paths)
     results = [read_result(t) for t in worker.sweep.paths.trials() if t.number > since]
-    alike = [r for r in results if r and r.state is State.FAILED and r.reason == result.reason]
+    failed = [r for r in results if r is not None and r.state is State.FAILED]
+    alike = [r for r in failed if r.alike and r.alike == result.alike]
     if len(alike) >= ALIKE_FAILURES:
         stop(worker.sweep.paths, f"{len(alike)} trials failed alike: {result.reason}")
+    elif len(failed) >= FAILURES:
+        stop(worker.sweep.paths, f"{len(failed)} trials failed, the last one: {result.reason}")
 
 
-def _reason(error: Exception) -> str:
-    """The error and where it arose: what two failures have in common if they are alike."""
+def _message(error: Exception) -> str:
+    place = _place(error).partition(" in ")[2]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} (in {place})"
+
+
+def _place(error: Exception) -> str:
+    """Kind and place of an error: what failures of one cause share, whatever they say."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message} ({frame.name}, line {frame.lineno})"
+    return f"{type(error).__name__} in {frame.name}, {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _line(claim: Claim, result: Result) -> str:

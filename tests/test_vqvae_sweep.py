@@ -8,7 +8,7 @@ from sweeps.cluster import Cluster
 from sweeps.experiment import read_experiment
 from sweeps.paths import RunsPaths
 from sweeps.record import read_curve, read_result
-from sweeps.sweep import Sweep, start
+from sweeps.sweep import Given, Sweep, start
 from tests.sweeps.conftest import worker_of
 from tests.sweeps.test_crashes import crash
 
@@ -61,7 +61,8 @@ def make(tmp_path: Path, runs: str) -> Sweep:
     path.write_text(EXPERIMENT.format(root=tmp_path / "data", cache=tmp_path / "cache"))
     resolved = read_experiment(path)
     fingerprint = resolved.trainer.prepare(resolved.ends())
-    return start(RunsPaths(tmp_path / runs).sweep("small"), resolved, path, Cluster(), fingerprint)
+    paths = RunsPaths(tmp_path / runs).sweep("small")
+    return start(paths, resolved, path, Given(Cluster(), fingerprint))
 
 
 def figures(sweep: Sweep) -> list[list[dict[str, float]]]:

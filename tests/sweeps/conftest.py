@@ -10,7 +10,7 @@ from sweeps.cluster import Cluster
 from sweeps.experiment import read_experiment
 from sweeps.paths import RunsPaths
 from sweeps.study import Study
-from sweeps.sweep import Sweep, start
+from sweeps.sweep import Given, Sweep, start
 from sweeps.worker import Worker
 
 EXPERIMENT = """
@@ -27,6 +27,7 @@ kind = "{pruner}"
 epochs = {epochs}
 seconds = {seconds}
 bug = {bug}
+gate_at = {gate_at}
 [space]
 "training.optimizer" = ["adam", "sgd"]
 "training.batch_size" = [4, 16, 64]
@@ -47,10 +48,13 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
         pruner: str = "successive_halving",
         seconds: float = 0.0,
         bug: str = "false",
+        gate_at: int = 0,
         text: str = EXPERIMENT,
     ) -> Path:
         path = tmp_path / "tiny.toml"
-        filled = text.format(trials=trials, epochs=epochs, pruner=pruner, seconds=seconds, bug=bug)
+        filled = text.format(
+            trials=trials, epochs=epochs, pruner=pruner, seconds=seconds, bug=bug, gate_at=gate_at
+        )
         path.write_text(filled)
         return path
 
@@ -59,11 +63,11 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_sweep(tmp_path: Path, write_experiment: Callable[..., Path]) -> MakeSweep:
-    def make(runs: str = "runs", claim_seconds: float = 30.0, **given: object) -> Sweep:
-        path = write_experiment(**given)
+    def make(runs: str = "runs", claim_seconds: float = 30.0, **settings: object) -> Sweep:
+        path = write_experiment(**settings)
         folder = RunsPaths(tmp_path / runs)
-        cluster = Cluster(claim_seconds=claim_seconds)
-        return start(folder.sweep("tiny"), read_experiment(path), path, cluster, "tiny")
+        given = Given(Cluster(claim_seconds=claim_seconds), "tiny")
+        return start(folder.sweep("tiny"), read_experiment(path), path, given)
 
     return make
 

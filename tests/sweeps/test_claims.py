@@ -59,13 +59,16 @@ def test_a_killed_owner_leaves_an_orphan_at_once(trial: TrialPaths) -> None:
 def test_an_owner_elsewhere_is_an_orphan_only_after_it_was_seen_silent(trial: TrialPaths) -> None:
     claim = take(trial, 0, "job")
     claim.attempt.claim.write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
-    lookout = Lookout(claim_seconds=0.3)
+    lookout = Lookout(claim_seconds=2.0)
     for beat in range(3):
         claim.attempt.heartbeat.write_text(str(beat))
         assert not lookout.is_orphan(claim.attempt)
-        time.sleep(0.2)
+        time.sleep(0.1)
+    claim.attempt.heartbeat.write_text("last")
     assert lookout.is_alive(claim.attempt)
-    time.sleep(0.3)
+    time.sleep(1.2)
+    assert not lookout.is_alive(claim.attempt)  # what it was once says nothing of now
+    time.sleep(1.0)
     assert lookout.is_orphan(claim.attempt)
 
 

@@ -1,6 +1,7 @@
 """The command line as a person meets it: bad input, one line, status 2, nothing lost."""
 
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def bad(old: str, new: str) -> str:
-    text = EXPERIMENT.format(trials=3, epochs=2, pruner="none", seconds=0, bug="false")
+    text = EXPERIMENT.format(trials=3, epochs=2, pruner="none", seconds=0, bug="false", gate_at=0)
     assert old in text
     return text.replace(old, new)
 
@@ -76,6 +77,29 @@ BAD_EXPERIMENTS = {
     "a trainer that is no name": (
         bad("tests.sweeps.tiny:trainer", "tiny"),
         r"write module:attribute",
+    ),
+    "a trainer that is something else": (
+        bad("tests.sweeps.tiny:trainer", "os:path"),
+        r"trainer 'os:path' is none: it has no config, bounds",
+    ),
+    "a trainer without a module": (bad("tests.sweeps.tiny:", ".tiny:"), r"cannot be imported"),
+    "a direction that the metric has not": (
+        bad(
+            "[pruner]", '[objective]\nmetric = "val/loss"\ndirection = "maximize"\n[pruner]'
+        ).replace('[objective]\nmetric = "val/score"\n', ""),
+        r"val/loss is one to minimize",
+    ),
+    "a name that another folder has": (
+        bad('"tiny"', '"artifacts"'),
+        r"'artifacts' is the name of another folder",
+    ),
+    "a range of parts of whole numbers": (
+        bad("[4, 16, 64]", "{ low = 4, high = 64.0 }"),
+        r"training.batch_size = .*valid integer",
+    ),
+    "cases of something that is no name": (
+        bad('given = "training.optimizer"', "given = [1]"),
+        r"given = \[1\] is no list of choices",
     ),
     "a metric that is none": (
         bad("val/score", "val/scores"),
@@ -174,3 +198,47 @@ def test_light_commands_import_nothing_heavy_and_answer_at_once(
         assert ended.returncode == 0
         imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
         assert not imported & {"optuna", "torch", "mlflow", "submitit", "nibabel", "numpy"}
+
+
+def test_what_is_printed_to_come_back_can_be_typed(
+    make_sweep: Callable[..., object], tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    sweep = make_sweep("runs of mine")
+    arguments = (
+        str(tmp_path / "a file.toml"),
+        "--cluster",
+        "local",
+        "--runs",
+        str(sweep.paths.runs),
+    )
+    sweep = replace(sweep, plan=replace(sweep.plan, arguments=arguments))
+    assert shlex.split(cli._come_back(sweep))[-len(arguments) :] == list(arguments)
+    assert shlex.split(cli._command("watch", sweep))[-3:] == [
+        "tiny",
+        "--runs",
+        str(sweep.paths.runs),
+    ]
+
+
+def test_a_cluster_without_its_scheduler_is_refused(
+    run: Run, write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.run.shutil.which", lambda _: None)
+    status, _, err = run(
+        "run", str(write_experiment()), "--cluster", "rangpur", "--runs", str(tmp_path / "runs")
+    )
+    assert (status, err.count("\n")) == (2, 1)
+    assert "there is no sbatch here" in err
+    assert not (tmp_path / "runs" / "tiny").exists()
+
+
+def test_a_folder_that_was_half_made_is_no_sweep_and_hides_no_other(
+    run: Run, make_sweep: Callable[..., object]
+) -> None:
+    sweep = make_sweep()
+    half = sweep.paths.runs / "half"
+    half.mkdir()
+    (half / "sweep.json").write_text("{}")
+    assert run("status", "--runs", str(sweep.paths.runs))[0] == 0

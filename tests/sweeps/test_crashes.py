@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from sweeps.publish import forget_published, publish_once
-from sweeps.record import read_curve, read_result, read_trial
+from sweeps.record import read_curve, read_result, read_trial, state_of
 from sweeps.study import Study
 from sweeps.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep, worker_of
@@ -55,8 +55,9 @@ def check_whole(sweep: Sweep) -> None:
         assert result is not None
         assert epochs == list(range(1, result.epochs + 1))
         assert sorted(members[number].curve) == epochs
-        assert members[number].value == pytest.approx(result.value)
-        assert members[number].told == ("pruned" if result.state == "pruned" else "value")
+        pruned = result.state == "pruned"
+        assert members[number].told == ("pruned" if pruned else "value")
+        assert members[number].value == (None if pruned else pytest.approx(result.value))
     check_mlflow(sweep)
 
 
@@ -68,6 +69,11 @@ def check_mlflow(sweep: Sweep) -> None:
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert len(runs) == sweep.experiment.trials + 1
     for paths in sweep.paths.trials():
+        run = runs[paths.name]
+        assert (run.info.status, run.data.tags["sweep.state"]) == ("FINISHED", state_of(paths))
+        assert {"learning_rate", "optimizer", "batch_size"} <= run.data.params.keys()
+        artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert artifacts == {"checkpoints", "config.json", "picture.png"}
         history = client.get_metric_history(runs[paths.name].info.run_id, "val/score")
         rows = read_curve(paths)
         assert [(p.step, p.timestamp) for p in history] == [(r.epoch, r.timestamp) for r in rows]

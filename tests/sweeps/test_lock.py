@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -51,6 +52,43 @@ def test_a_killed_holder_on_this_machine_is_passed_over_at_once(tmp_path: Path) 
     holder.stdout.close()
     with lock.hold() as turn:
         turn.check()
+
+
+def test_a_holder_that_runs_here_is_never_passed_over_and_a_stopped_one_is(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from sweeps.lock import Lock\n"
+        "Lock(Path(sys.argv[1])).try_hold(); print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    holder.stdout.readline()
+    lock = Lock(tmp_path, stale_after=0.1, patience=0.5)
+    with pytest.raises(LockBusyError, match="waited"), lock.hold():
+        pass
+    os.kill(holder.pid, signal.SIGSTOP)
+    with lock.hold() as turn:
+        turn.check()
+    holder.kill()
+    holder.communicate()
+
+
+def test_a_holder_elsewhere_that_renews_its_turn_is_not_passed_over(tmp_path: Path) -> None:
+    lock = Lock(tmp_path, stale_after=0.3, patience=1.0)
+    elsewhere = lock.try_hold()
+    (tmp_path / "1").write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.05):
+            elsewhere.renew()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    with pytest.raises(LockBusyError, match="waited"), lock.hold():
+        pass
+    ended.set()
+    thread.join()
 
 
 def test_a_silent_holder_of_another_machine_is_passed_over_and_finds_out(tmp_path: Path) -> None:

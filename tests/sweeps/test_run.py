@@ -15,7 +15,7 @@ import pytest
 
 from sweeps import files
 from sweeps.paths import RunsPaths, SweepPaths
-from sweeps.record import read_curve, read_result
+from sweeps.record import read_curve
 from sweeps.sweep import Sweep, open_sweep
 
 
@@ -31,7 +31,11 @@ def start(
         path = write_experiment(**experiment)
         command = [sys.executable, "-m", "sweeps", "run", str(path), "--runs", str(runs), *options]
         return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     return call
@@ -73,50 +77,63 @@ def test_a_sweep_ends_with_its_best_trial_and_the_command_to_type_next(
     assert len(sweep.paths.jobs()) == 1
 
 
+def open_gate(paths: SweepPaths) -> None:
+    (paths.folder / "open").touch()
+
+
 def test_kill_the_watcher_then_a_worker_and_run_it_again(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    watcher = start(trials=10, seconds=0.4, pruner="none", epochs=4)
+    settings = {"trials": 6, "pruner": "none", "epochs": 4, "gate_at": 3}
+    watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: sum(trials_of(paths)) >= 3)
-    watcher.send_signal(signal.SIGKILL)
+    wait_for(lambda: 2 in trials_of(paths))
+    watcher.kill()
     watcher.communicate()
-    victim = files.read_json(paths.trials()[-1].attempts()[-1].claim)["pid"]
-    os.kill(victim, signal.SIGKILL)
-    output = finish(start(trials=10, seconds=0.4, pruner="none", epochs=4))
-    assert "sent to" not in output  # the job was still there: attached, not doubled
-    sweep = the_sweep(tmp_path)
-    assert sweep.is_over()
-    assert trials_of(paths) == [4] * 10
-    assert any(len(trial.attempts()) == 2 for trial in paths.trials())
+    victim = next(trial for trial in paths.trials() if len(read_curve(trial)) == 2)
+    os.kill(files.read_json(victim.attempts()[-1].claim)["pid"], signal.SIGKILL)
+    again = start(**settings)
+    wait_for(lambda: len(victim.attempts()) == 2)
+    open_gate(paths)
+    assert "sent to" not in finish(again)  # the job was still there: attached, not doubled
+    assert the_sweep(tmp_path).is_over()
+    assert trials_of(paths) == [4] * 6
 
 
 def test_kill_everything_and_run_it_again(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    watcher = start(trials=6, seconds=0.3, pruner="none", epochs=4)
+    settings = {"trials": 6, "pruner": "none", "epochs": 4, "gate_at": 3}
+    watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: sum(trials_of(paths)) >= 3)
-    watcher.send_signal(signal.SIGKILL)
+    wait_for(lambda: 2 in trials_of(paths))
+    watcher.kill()
     watcher.communicate()
     supervisor = files.read_json(paths.jobs()[0].started)["pid"]
     controller = int(files.read_json(paths.jobs()[0].submitted)["id"])
-    workers = [files.read_json(t.attempts()[-1].claim)["pid"] for t in paths.trials()]
-    for pid in [controller, supervisor, *workers]:  # in this order: nobody fills a place again
-        with_luck_still_there(pid)
-    output = finish(start(trials=6, seconds=0.3, pruner="none", epochs=4))
-    assert "sent to" in output
+    for pid in [controller, supervisor]:  # first those who would fill a place again
+        os.kill(pid, signal.SIGKILL)
+    for pid in {files.read_json(t.attempts()[-1].claim)["pid"] for t in paths.trials()}:
+        os.kill(pid, signal.SIGKILL)
+    open_gate(paths)
+    assert "sent to" in finish(start(**settings))
     assert trials_of(paths) == [4] * 6
     for trial in paths.trials():
         computed = (trial.folder / "computed.log").read_text().split()
-        assert len(computed) <= 4 + len(trial.attempts()) - 1
+        assert len(computed) == 4  # none was past its gate, so none was lost half way
 
 
-def with_luck_still_there(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def test_a_terminal_that_closes_takes_only_the_watcher_along(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    watcher = start(trials=4, pruner="none", gate_at=3)
+    paths = RunsPaths(tmp_path / "runs").sweep("tiny")
+    wait_for(lambda: 2 in trials_of(paths))
+    os.killpg(watcher.pid, signal.SIGHUP)
+    watcher.communicate()
+    open_gate(paths)
+    wait_for(lambda: the_sweep(tmp_path).is_over())
+    wait_for(paths.jobs()[0].ended.exists)
 
 
 def test_two_launches_at_once_send_one_job(
@@ -131,19 +148,22 @@ def test_two_launches_at_once_send_one_job(
 def test_stop_ends_it_cleanly_and_running_again_goes_on(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    watcher = start(trials=4, seconds=0.2, pruner="none")
+    settings = {"trials": 4, "pruner": "none", "gate_at": 3}
+    watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: sum(trials_of(paths)) >= 2)
+    wait_for(lambda: trials_of(paths) == [2, 2])
     command = [sys.executable, "-m", "sweeps", "stop", "--runs", str(paths.runs)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert "nothing is lost; go on with:" in ended.stdout
+    ending = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    wait_for(paths.stop.exists)
+    open_gate(paths)
+    assert "nothing is lost; go on with:" in ending.communicate(timeout=60)[0]
     output = watcher.communicate(timeout=60)[0]
     assert watcher.returncode == 1
     assert "stopped: by hand" in output
+    assert trials_of(paths) == [3, 3]
     assert all(trial.attempts()[-1].released.exists() for trial in paths.trials())
-    finish(start(trials=4, seconds=0.2, pruner="none"))
+    finish(start(**settings))
     assert trials_of(paths) == [9] * 4
-    assert all(read_result(trial) for trial in paths.trials())
 
 
 def test_a_bug_stops_the_sweep_and_says_where(
@@ -163,7 +183,7 @@ def test_ctrl_c_on_a_terminal_leaves_the_sweep_running(
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / "mlflow.db").write_bytes(empty_store.read_bytes())
-    path = write_experiment(trials=8, seconds=0.3, pruner="none", epochs=5)
+    path = write_experiment(trials=4, pruner="none", epochs=5, gate_at=4)
     screen, terminal = pty.openpty()
     command = [sys.executable, "-m", "sweeps", "run", str(path), "--runs", str(runs)]
     watcher = subprocess.Popen(
@@ -179,8 +199,8 @@ def test_ctrl_c_on_a_terminal_leaves_the_sweep_running(
     reader = threading.Thread(target=read_all, args=(screen, seen))
     reader.start()
     paths = RunsPaths(runs).sweep("tiny")
-    wait_for(lambda: sum(trials_of(paths)) >= 3 and "best val/score" in "".join(seen))
-    watcher.send_signal(signal.SIGINT)
+    wait_for(lambda: 3 in trials_of(paths) and "3/5" in "".join(seen))
+    os.killpg(watcher.pid, signal.SIGINT)  # as a terminal does: to all of its foreground group
     assert watcher.wait(timeout=20) == 0
     reader.join()
     text = "".join(seen)
@@ -188,6 +208,7 @@ def test_ctrl_c_on_a_terminal_leaves_the_sweep_running(
     assert "watch tiny" in text
     sweep = open_sweep(paths)
     assert not sweep.is_over()
+    open_gate(paths)
     wait_for(sweep.is_over)
     wait_for(paths.jobs()[0].ended.exists)
 

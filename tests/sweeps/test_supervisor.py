@@ -16,7 +16,7 @@ from sweeps import files
 from sweeps.jobs import jobs_alive
 from sweeps.machine import Process
 from sweeps.record import read_curve
-from sweeps.supervisor import RESTARTS, Place
+from sweeps.supervisor import Place
 from sweeps.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep
 
@@ -25,12 +25,11 @@ def place(tmp_path: Path, script: str) -> Place:
     return Place(1, [sys.executable, "-c", script], tmp_path / "log", dict(os.environ))
 
 
-def run_out(filled: Place, *, refill: bool = True) -> None:
-    filled.fill()
+def run_out(filled: Place) -> None:
     give_up = time.monotonic() + 60
     while not filled.done:
         assert time.monotonic() < give_up
-        filled.look(refill=refill)
+        filled.look(leaving=False)
         time.sleep(0.01)
 
 
@@ -56,16 +55,21 @@ def test_a_worker_that_died_is_replaced(tmp_path: Path) -> None:
 def test_a_worker_that_dies_again_and_again_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.supervisor.time.sleep", lambda _: None)
     filled = place(tmp_path, "raise SystemExit(3)")
+    monkeypatch.setattr("sweeps.supervisor.RESTARTS", 1)
     run_out(filled)
-    assert filled.starts == RESTARTS + 1
+    assert filled.starts == 2
 
 
 def test_nobody_is_replaced_once_the_job_is_leaving(tmp_path: Path) -> None:
     filled = place(tmp_path, "raise SystemExit(3)")
-    run_out(filled, refill=False)
-    assert filled.starts == 1
+    filled.look(leaving=False)
+    filled.process.wait()
+    filled.look(leaving=True)
+    assert filled.done
+    empty = place(tmp_path, "raise SystemExit(3)")
+    empty.look(leaving=True)
+    assert (empty.done, empty.starts) == (True, 0)
 
 
 def test_a_signal_to_the_job_lets_every_worker_keep_its_epoch(
@@ -77,7 +81,7 @@ def test_a_signal_to_the_job_lets_every_worker_keep_its_epoch(
     job.folder.mkdir(parents=True)
     script = (
         "import sys; from pathlib import Path; from sweeps.launcher import Task\n"
-        "Task(Path(sys.argv[1]), 'by-hand')()"
+        "Task(Path(sys.argv[1]), 'by-hand', None)()"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(sweep.paths.folder)])
     give_up = time.monotonic() + 60
@@ -99,8 +103,8 @@ def test_a_job_is_alive_while_its_process_is(make_sweep: MakeSweep) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     record = {"id": "1", "scheduler": "local", "process": Process.of(sleeper.pid).to_json()}
     files.write(job.submitted, json.dumps(record))
-    assert jobs_alive(sweep.paths, sweep.plan.cluster) == [job]
+    assert jobs_alive(sweep.paths) == [job]
     sleeper.kill()
     threading.Event().wait(0.2)
-    assert jobs_alive(sweep.paths, sweep.plan.cluster) == []  # a zombie is no process any more
+    assert jobs_alive(sweep.paths) == []  # a zombie is no process any more
     sleeper.wait()

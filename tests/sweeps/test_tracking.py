@@ -1,16 +1,17 @@
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from sweeps.paths import RunsPaths
-from sweeps.publish import publish_once
+from sweeps.publish import forget_published, publish_once
 from sweeps.record import State, read_curve, read_result
+from sweeps.space import short_names
 from sweeps.store import Store, check_writable, is_ours, store_of, take_over
 from sweeps.sweep import Sweep, open_sweep
-from sweeps.tracking import short_names
 from tests.sweeps.conftest import MakeSweep, worker_of
 
 
@@ -111,19 +112,11 @@ def test_another_host_leaves_the_database_to_its_holder(
     assert not is_ours(store)
 
 
-def test_a_store_that_is_away_stops_nothing(make_sweep: MakeSweep) -> None:
+def test_a_store_that_is_away_is_said_and_raises_nothing(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     worker_of(sweep).work()
-    away = Sweep(
-        sweep.paths,
-        type(sweep.plan)(
-            sweep.experiment,
-            sweep.plan.cluster.model_copy(update={"tracking": "http://127.0.0.1:9"}),
-            "tiny",
-            "",
-            "",
-        ),
-    )
+    cluster = sweep.plan.cluster.model_copy(update={"tracking": "http://127.0.0.1:9"})
+    away = replace(sweep, plan=replace(sweep.plan, cluster=cluster))
     assert "127.0.0.1" in publish_once(away)
 
 
@@ -138,3 +131,59 @@ def test_a_store_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the store cannot be written"):
         check_writable(store_of(runs, None))
     assert not Store("http://x", runs).is_database_here
+
+
+def test_the_last_epochs_are_sent_though_the_trial_ends_meanwhile(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    give_store(sweep)
+    worker_of(sweep).work()
+    trial = sweep.paths.trials()[0]
+    trial.settled.unlink()
+
+    def early(paths: object) -> object:
+        monkeypatch.undo()
+        rows = read_curve(paths)[:-2]
+        trial.settled.touch()  # the last rows, and the end, come while these are on their way
+        return rows
+
+    monkeypatch.setattr("sweeps.tracking.read_curve", early)
+    assert publish_once(sweep) is None
+    assert publish_once(sweep) is None
+    client, run = client_of(sweep.paths.runs), runs_by_name(sweep.paths.runs)[trial.name]
+    assert len(client.get_metric_history(run.info.run_id, "val/score")) == 9
+    assert run.info.status == "FINISHED"
+
+
+def test_a_sweep_that_was_extended_can_be_sent_anew(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
+) -> None:
+    sweep = make_sweep(trials=2)
+    give_store(sweep)
+    worker_of(sweep).work()
+    assert publish_once(sweep) is None
+    longer = make_sweep(trials=3)
+    forget_published(longer)
+    assert publish_once(longer) is None
+    assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "RUNNING"
+    worker_of(longer).work()
+    assert publish_once(longer) is None
+    assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "FINISHED"
+    assert len(runs_by_name(sweep.paths.runs)) == 4
+
+
+def test_a_run_that_somebody_deleted_stops_no_other(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
+) -> None:
+    sweep = make_sweep(trials=2)
+    give_store(sweep)
+    worker_of(sweep, trials=1).work()
+    assert publish_once(sweep) is None
+    first = sweep.paths.trials()[0]
+    client_of(sweep.paths.runs).delete_run(runs_by_name(sweep.paths.runs)[first.name].info.run_id)
+    first.mlflow.write_text(first.mlflow.read_text().replace('"done": true', '"done": false'))
+    worker_of(sweep).work()
+    assert publish_once(sweep) is not None
+    second = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[1].name]
+    assert second.info.status == "FINISHED"

@@ -1,14 +1,17 @@
-import json
+import itertools
+import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from sweeps.asking import Asker
 from sweeps.claims import take
 from sweeps.record import (
-    Result,
     Row,
     State,
     append_row,
@@ -17,8 +20,10 @@ from sweeps.record import (
     read_trial,
     write_continued,
 )
+from sweeps.status import status_of
 from sweeps.study import Told
-from sweeps.sweep import open_sweep, resume, stop, stop_reason
+from sweeps.sweep import Sweep, open_sweep, resume, stop, stop_reason
+from sweeps.worker import Worker
 from tests.sweeps.conftest import MakeSweep, worker_of
 
 
@@ -132,7 +137,7 @@ def test_three_failures_alike_stop_the_sweep_and_running_again_tries_them_again(
     worker_of(sweep).work()
     assert states(sweep) == {"failed": 3}
     assert "3 trials failed alike: RuntimeError: a bug of the trainer's" in stop_reason(sweep.paths)
-    assert "Traceback" in sweep.paths.trials()[0].failure.read_text()
+    assert "Traceback" in sweep.paths.trials()[0].attempts()[0].failure.read_text()
 
     monkeypatch.setattr(Tiny, "fit", working)
     resume(sweep.paths)
@@ -144,16 +149,44 @@ def test_three_failures_alike_stop_the_sweep_and_running_again_tries_them_again(
     assert set(failed) <= set(again)
 
 
-def test_a_stopped_worker_gives_its_trial_back_and_the_next_goes_on(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(trials=2, seconds=0.05, pruner="none")
-    thread = threading.Thread(target=worker_of(sweep).work)
-    thread.start()
-    while not (trials := sweep.paths.trials()) or not read_curve(trials[0]):
+def wait_for(condition: Callable[[], object]) -> None:
+    give_up = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < give_up
         time.sleep(0.01)
-    stop(sweep.paths, "by hand")
-    thread.join()
-    reached = len(read_curve(sweep.paths.trials()[0]))
-    assert 0 < reached < 9
+
+
+def at_gate(sweep: Sweep) -> Callable[[], bool]:
+    """Whether the worker has begun the epoch that waits for the gate."""
+    return (sweep.paths.folder / "waiting").exists
+
+
+def open_gate(sweep: Sweep) -> None:
+    (sweep.paths.folder / "open").touch()
+
+
+@contextmanager
+def working(worker: Worker) -> Iterator[None]:
+    """A worker in a thread; its sweep's gate is opened at the end, whatever happened."""
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    try:
+        yield
+    finally:
+        open_gate(worker.sweep)
+        thread.join()
+
+
+def rows_of(sweep: Sweep) -> int:
+    return sum(len(read_curve(trial)) for trial in sweep.paths.trials())
+
+
+def test_a_stopped_worker_gives_its_trial_back_and_the_next_goes_on(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=2, pruner="none", gate_at=4)
+    with working(worker_of(sweep)):
+        wait_for(at_gate(sweep))
+        stop(sweep.paths, "by hand")
+    assert len(read_curve(sweep.paths.trials()[0])) == 4  # the epoch under way was finished
     assert sweep.paths.trials()[0].attempts()[-1].released.exists()
     resume(sweep.paths)
     worker_of(sweep).work()
@@ -164,31 +197,41 @@ def test_a_stopped_worker_gives_its_trial_back_and_the_next_goes_on(make_sweep: 
 
 
 def test_a_robbed_worker_writes_what_nobody_reads(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(trials=1, seconds=0.05, pruner="none")
+    sweep = make_sweep(trials=1, pruner="none", gate_at=4)
     worker = worker_of(sweep)
-    thread = threading.Thread(target=worker.work)
-    thread.start()
-    while not (trials := sweep.paths.trials()) or len(read_curve(trials[0])) < 2:
-        time.sleep(0.01)
-    thief = take(trials[0], 1, "thief")
-    assert thief is not None
-    write_continued(thief.attempt, 2)
-    append_row(trials[0].attempt(1), Row(7, {"val/score": 99.0}, 0, 0.0))
-    assert 7 not in [row.epoch for row in read_curve(trials[0])]
-    assert [row.epoch for row in read_curve(trials[0])][:2] == [1, 2]
-    thief.release()
-    thread.join()
+    with working(worker):
+        wait_for(at_gate(sweep))
+        trial = sweep.paths.trials()[0]
+        thief = take(trial, 1, "thief")
+        assert thief is not None
+        shutil.copytree(trial.attempt(1).checkpoints, thief.attempt.checkpoints)
+        write_continued(thief.attempt, 3)
+        append_row(trial.attempt(1), Row(7, {"val/score": 99.0}, 0, 0.0))
+        assert [row.epoch for row in read_curve(trial)] == [1, 2, 3]
+        thief.release()
     assert sweep.is_over()
     assert worker.study.member(0).value < 1.0
-    assert [row.epoch for row in read_curve(trials[0])] == list(range(1, 10))
+    assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
 
 
 def test_a_worker_leaves_at_its_deadline(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(trials=50, seconds=0.05, pruner="none")
-    worker = worker_of(sweep, deadline=time.monotonic() + 0.3)
-    worker.work()
+    sweep = make_sweep(trials=2, pruner="none", gate_at=3)
+    worker = worker_of(sweep)
+    with working(worker):
+        wait_for(at_gate(sweep))
+        worker.deadline = time.monotonic()
+    assert rows_of(sweep) == 3
     assert not sweep.is_over()
     assert sweep.paths.trials()[-1].attempts()[-1].released.exists()
+
+
+def test_raising_the_number_of_trials_reaches_a_worker_at_work(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1, gate_at=2)
+    with working(worker_of(sweep)):
+        wait_for(at_gate(sweep))
+        make_sweep(trials=3, gate_at=2)
+    assert len(sweep.paths.trials()) == 3
+    assert open_sweep(sweep.paths).is_over()
 
 
 def test_a_worker_may_be_given_a_number_of_trials(make_sweep: MakeSweep) -> None:
@@ -198,20 +241,145 @@ def test_a_worker_may_be_given_a_number_of_trials(make_sweep: MakeSweep) -> None
 
 
 def test_the_verdict_is_the_same_when_asked_again(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(trials=8)
-    worker = worker_of(sweep)
-    worker.work()
-    pruned = [p for p in sweep.paths.trials() if read_result(p).state is State.PRUNED]
-    for paths in pruned:
-        epoch = read_result(paths).epochs
-        assert worker.study.verdict(paths.number, epoch)
-        assert worker_of(sweep).study.verdict(paths.number, epoch)
-
-
-def test_a_result_is_read_as_it_was_written(make_sweep: MakeSweep) -> None:
-    sweep = make_sweep(trials=1)
+    """Asked before anybody acted on it, and again after rivals came that would change it."""
+    sweep = make_sweep(trials=6)
     worker_of(sweep).work()
-    paths = sweep.paths.trials()[0]
-    content = json.loads(paths.result.read_text())
-    assert read_result(paths) == Result(**content | {"state": State(content["state"])})
-    assert open_sweep(sweep.paths) == sweep
+    study = worker_of(sweep).study
+    number, _ = study.ask(sweep.resolved.space, None)
+    study.report(number, 1, -0.9)
+    assert study.verdict(number, 1)
+    for _ in range(8):
+        rival, _ = study.ask(sweep.resolved.space, None)
+        study.report(rival, 1, -1.0)
+    assert worker_of(sweep).study.verdict(number, 1)
+
+
+def test_a_sweep_may_minimize(make_sweep: MakeSweep) -> None:
+    from tests.sweeps.conftest import EXPERIMENT
+
+    sweep = make_sweep(trials=8, text=EXPERIMENT.replace("val/score", "val/loss"))
+    assert sweep.experiment.objective.direction == "minimize"
+    worker_of(sweep).work()
+    ended = [read_result(paths) for paths in sweep.paths.trials()]
+    assert {result.state for result in ended} == {State.COMPLETE, State.PRUNED}
+    totals = status_of(sweep, None).totals
+    assert totals.value == min(r.value for r in ended if r.state is State.COMPLETE)
+
+
+@pytest.mark.parametrize(("failures", "said"), [(3, "3 trials failed alike"), (10, "10 trials")])
+def test_failures_stop_the_sweep_whatever_they_say(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, failures: int, said: str
+) -> None:
+    from tests.sweeps.tiny import Tiny
+
+    def broken(*given: object, **named: object) -> object:
+        count = next(counter)
+        message = f"a path that differs: /tmp/{count}"
+        if failures == 3:
+            raise RuntimeError(message)
+        exec(
+            compile(f"{chr(10) * count}raise RuntimeError(message)", "bug", "exec")
+        )  # another line
+        yield
+
+    counter = itertools.count()
+    monkeypatch.setattr(Tiny, "fit", broken)
+    sweep = make_sweep(trials=20)
+    worker_of(sweep).work()
+    assert len(sweep.paths.trials()) == failures
+    assert stop_reason(sweep.paths).startswith(said)
+
+
+def test_failures_may_be_forgiven_more_than_once(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.sweeps.tiny import Tiny
+
+    working_fit, broken = Tiny.fit, {0, 3}
+
+    def fit(*given: object, **named: object) -> object:
+        number = int(given[2].parents[2].name[:4])
+        if number in broken:
+            raise RuntimeError("a bug")
+        yield from working_fit(*given, **named)
+
+    monkeypatch.setattr(Tiny, "fit", fit)
+    sweep = make_sweep(trials=6)
+    for until in (2, 4, 6):
+        worker = worker_of(sweep, trials=until)
+        worker.work()
+        resume(sweep.paths)
+    worker_of(sweep).work()
+    assert sweep.is_over()
+    assert not sweep.paths.exhausted.exists()
+    assert states(sweep)["failed"] == 2
+    assert sum(states(sweep).values()) == 8
+    assert not [m for m in worker.study.members() if m.duplicate_of is not None]
+
+
+def test_a_trainer_that_ends_early_fails_and_does_not_go_round(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.sweeps.tiny import Tiny
+
+    working_fit = Tiny.fit
+
+    def fit(*given: object, **named: object) -> object:
+        yield from itertools.islice(working_fit(*given, **named), 2)
+
+    monkeypatch.setattr(Tiny, "fit", fit)
+    sweep = make_sweep(trials=2, pruner="none")
+    worker_of(sweep).work()
+    assert "the trainer ended after 2 of 9 epochs" in stop_reason(sweep.paths)
+    assert all(len(trial.attempts()) == 1 for trial in sweep.paths.trials())
+
+
+def test_a_full_disk_ends_the_worker_and_not_the_trial(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.sweeps import tiny
+
+    save = tiny.save
+
+    def full(folder: Path, state: float, row: tiny.Row) -> None:
+        if row.epoch == 3:
+            raise OSError(28, "No space left on device")
+        save(folder, state, row)
+
+    sweep = make_sweep(trials=1, pruner="none")
+    monkeypatch.setattr(tiny, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        worker_of(sweep).work()
+    monkeypatch.undo()
+    trial = sweep.paths.trials()[0]
+    trial.attempts()[-1].released.touch()  # this process lives on, as a worker would not
+    worker_of(sweep).work()
+    assert states(sweep) == {"complete": 1}
+    assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
+
+
+def test_a_picture_that_fails_fails_nothing(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.sweeps.tiny import Tiny
+
+    def broken(*given: object) -> None:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(Tiny, "illustrate", broken)
+    sweep = make_sweep(trials=2, pruner="none")
+    worker_of(sweep).work()
+    assert states(sweep) == {"complete": 2}
+
+
+def test_a_trial_the_study_gave_up_is_settled_and_replaced(make_sweep: MakeSweep) -> None:
+    """What a frozen asker leaves: a folder made after its proposal was voided."""
+    sweep = make_sweep(trials=2, pruner="none")
+    worker = worker_of(sweep)
+    asker = Asker(sweep, worker.study, "frozen", 1)
+    claim = asker.ask()
+    worker.study.void(claim.trial.number)
+    claim.release()
+    worker.work()
+    assert sweep.is_over()
+    assert states(sweep) == {"failed": 1, "complete": 2}

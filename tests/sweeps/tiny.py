@@ -29,6 +29,8 @@ class Training(BaseModel):
     epochs: int = Field(5, ge=1)
     seconds: float = 0.0
     bug: bool = False
+    gate_at: int = 0
+    """From this epoch on, wait until a test makes the file `open` in the sweep's folder."""
 
 
 class Config(BaseModel):
@@ -48,7 +50,7 @@ class Row:
 
 class Tiny:
     config = Config
-    bounds: Mapping[str, tuple[float, float]] = {"val/score": (-1.0, 1.0), "val/loss": (0.0, 1e9)}
+    bounds: Mapping[str, tuple[float, float]] = {"val/score": (-1.0, 1.0), "val/loss": (1e9, 0.0)}
 
     def prepare(self, configs: Sequence[Config]) -> str:
         for config in configs:
@@ -67,8 +69,10 @@ class Tiny:
         continue_from: Path | None,
         threads: int,
         should_stop: Callable[[], bool],
+        metric: str,
+        maximize: bool,
     ) -> Iterator[Row]:
-        training = config.training
+        training, sweep = config.training, folder.parents[4]
         state, row = 1.0, None
         for place in (folder, continue_from):
             if place is not None and (place / "last.pt").exists():
@@ -82,6 +86,10 @@ class Tiny:
                 return
             if training.bug:
                 raise RuntimeError("a bug of the trainer's")
+            if 0 < training.gate_at <= epoch:
+                (sweep / "waiting").touch()
+                while not (sweep / "open").exists():
+                    time.sleep(0.01)
             time.sleep(training.seconds)
             pace = training.learning_rate * (0.5 if training.optimizer == "sgd" else 1.0)
             state *= 1 - pace / math.sqrt(training.batch_size)
