@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweeps import asking, files, journal, study, worker
+from sweeps import asking, files, journal, study, trial, worker
 from sweeps.paths import SweepPaths
 from sweeps.sweep import open_sweep
 from tests.sweeps import tiny
@@ -106,14 +106,14 @@ STEPS: dict[str, Callable[[Fuse], None]] = {
         files, "write_whole", f, lambda name: name == "study.jsonl"
     ),
     "in the middle of a checkpoint": half_checkpoint,
-    "between checkpoint and row": lambda f: before(worker, "append_row", f),
+    "between checkpoint and row": lambda f: before(trial, "append_row", f),
     "half a row": lambda f: half(files, "write_whole", f, lambda name: name == "metrics.jsonl"),
     "between row and study": lambda f: before(study.Study, "report", f),
     "between study and verdict": lambda f: before(study.Study, "verdict", f),
     "after a verdict to prune": lambda f: after(
         study.Study, "verdict", f, lambda answer, _: bool(answer)
     ),
-    "before the result": lambda f: before(worker, "write_result", f),
+    "before the result": lambda f: before(trial, "write_result", f),
     "before tell": lambda f: before(study.Study, "tell", f),
     "after tell": lambda f: after(study.Study, "tell", f),
     "after the claim of an orphan": lambda f: after(worker, "take", f),

@@ -1,0 +1,249 @@
+"""Running one trial, from where its folder stands to its end or to where it is given back.
+
+The order of record, which lets anything be killed at any time: the checkpoint of an epoch has
+the epoch's row in it; then the row is appended to the trial's folder, then told to the study.
+A trainer that continues yields the row of its checkpoint again, and doing all this twice changes
+nothing. MLflow is written from the folders, by another process.
+"""
+
+import math
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps import files
+from sweeps.claims import Claim, ClaimLostError
+from sweeps.experiment import Resolved
+from sweeps.paths import AttemptPaths
+from sweeps.pruning import best
+from sweeps.record import (
+    Result,
+    State,
+    Trial,
+    append_row,
+    attempt_to_continue,
+    continued_epoch,
+    read_curve,
+    read_result,
+    read_trial,
+    write_continued,
+    write_result,
+)
+from sweeps.study import Study, Told
+from sweeps.sweep import Sweep, forgiven, stop
+from sweeps.trainer import Epoch
+
+ALIKE_FAILURES = 3
+"""So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
+FAILURES = 10
+"""So many failures of any cause do."""
+
+
+class TrainerError(Exception):
+    """A trainer raised `cause`: its trial failed."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@dataclass
+class TrialRun:
+    """A claim being worked on.
+
+    Attributes:
+        sweep: whose trial it is.
+        study: the sweep's.
+        claim: the right to run it.
+        must_leave: whether the worker may begin no further epoch.
+        left: whether the trainer was told so.
+    """
+
+    sweep: Sweep
+    study: Study
+    claim: Claim
+    must_leave: Callable[[], bool]
+    left: bool = False
+
+    def should_stop(self) -> bool:
+        """What the trainer asks before each epoch."""
+        self.left = self.left or self.must_leave() or not self.claim.is_held()
+        return self.left
+
+
+def run_trial(run: TrialRun) -> None:
+    """Run one trial from where its folder stands to its end, or to where it is given back."""
+    try:
+        result = read_result(run.claim.trial) or _train(run)
+        run.claim.check()
+        if result is None:
+            run.claim.release()
+        else:
+            _settle(run, read_result(run.claim.trial) or result)
+    except ClaimLostError as lost:
+        print(lost, flush=True)
+
+
+def _train(run: TrialRun) -> Result | None:
+    """Train to the trial's end; None where the worker has to leave before."""
+    if run.study.member(run.claim.trial.number).told is not Told.NOTHING:
+        # Its asker stood still so long that the study gave the proposal up.
+        return Result(State.FAILED, None, None, 0, "the study had given the trial up")
+    try:
+        return _run_epochs(run)
+    except TrainerError as error:
+        cause = error.cause
+        trace = traceback.format_exception(cause)
+        files.write(run.claim.attempt.failure, "".join(trace))
+        epochs = len(read_curve(run.claim.trial))
+        return Result(State.FAILED, None, None, epochs, _message(cause), _place(cause))
+
+
+@contextmanager
+def _trainers_errors() -> Iterator[None]:
+    """Mark what a trainer raises: it fails the trial, where an error of the record must not.
+
+    An error of the operating system (a full disk, a server that is away) is none of the trial's:
+    it ends this worker, and the trial stays open for the next.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise TrainerError(error) from error
+
+
+def _epochs(run: TrialRun, trial: Trial, previous: AttemptPaths | None) -> Iterator[Epoch]:
+    trainer = run.sweep.resolved.trainer
+    with _trainers_errors():
+        yield from trainer.fit(
+            trainer.config.model_validate(trial.config),
+            run.claim.attempt.checkpoints,
+            continue_from=previous.checkpoints if previous else None,
+            threads=trial.threads,
+            should_stop=run.should_stop,
+            metric=run.sweep.experiment.objective.metric,
+            maximize=run.sweep.experiment.objective.sign > 0,
+        )
+
+
+def _run_epochs(run: TrialRun) -> Result | None:
+    trial = read_trial(run.claim.trial)
+    previous = attempt_to_continue(run.claim.trial)
+    if previous is None:
+        write_continued(run.claim.attempt, 0)
+    run.claim.attempt.checkpoints.mkdir(exist_ok=True)
+    for epoch in _epochs(run, trial, previous):
+        if continued_epoch(run.claim.attempt) is None:
+            _carry_on(run, epoch)
+        else:
+            append_row(run.claim.attempt, epoch)
+        state = _judge(run, epoch, is_last=epoch.epoch == trial.epochs)
+        if state is not None:
+            return _result(run, state, epoch)
+    run.claim.check()
+    if run.left:
+        return None
+    done = len(read_curve(run.claim.trial))
+    reason = f"the trainer ended after {done} of {trial.epochs} epochs"
+    return Result(State.FAILED, None, None, done, reason, reason)
+
+
+def _carry_on(run: TrialRun, restored: Epoch) -> None:
+    """Repair, from the row of the checkpoint, what the attempt before did not get to write."""
+    write_continued(run.claim.attempt, restored.epoch)
+    rows = read_curve(run.claim.trial)
+    if all(row.epoch != restored.epoch for row in rows):
+        append_row(run.claim.attempt, restored)
+    run.claim.check()
+    for row in rows:
+        run.study.report(run.claim.trial.number, row.epoch, objective(run.sweep.resolved, row))
+
+
+def _judge(run: TrialRun, epoch: Epoch, *, is_last: bool) -> State | None:
+    """Tell the study of an epoch; the trial's end if this is it."""
+    run.claim.check()
+    resolved = run.sweep.resolved
+    run.study.report(run.claim.trial.number, epoch.epoch, objective(resolved, epoch))
+    if epoch.diverged is not None or not math.isfinite(_metric(resolved, epoch)):
+        return State.DIVERGED
+    if is_last:
+        return State.COMPLETE
+    if run.study.verdict(run.claim.trial.number, epoch.epoch):
+        return State.PRUNED
+    return None
+
+
+def objective(resolved: Resolved, epoch: Epoch) -> float:
+    """What an epoch is worth: the metric, or the worst value where the training went wrong."""
+    value = _metric(resolved, epoch)
+    return value if epoch.diverged is None and math.isfinite(value) else resolved.worst
+
+
+def _metric(resolved: Resolved, epoch: Epoch) -> float:
+    return epoch.metrics.get(resolved.experiment.objective.metric, math.nan)
+
+
+def _result(run: TrialRun, state: State, epoch: Epoch) -> Result:
+    resolved = run.sweep.resolved
+    curve = {row.epoch: objective(resolved, row) for row in read_curve(run.claim.trial)}
+    best_epoch, value = best(curve, resolved.experiment.objective)
+    if state is State.DIVERGED:
+        reason = epoch.diverged or f"{resolved.experiment.objective.metric} is not a finite number"
+        return Result(state, resolved.worst, best_epoch, len(curve), reason)
+    _illustrate(run)
+    return Result(state, value, best_epoch, len(curve))
+
+
+def _illustrate(run: TrialRun) -> None:
+    """Draw what the best model does; no trial that was trained fails for a picture."""
+    trainer = run.sweep.resolved.trainer
+    attempt = run.claim.attempt
+    try:
+        with _trainers_errors():
+            config = trainer.config.model_validate(read_trial(run.claim.trial).config)
+            trainer.illustrate(config, attempt.checkpoints, attempt.picture)
+    except (TrainerError, OSError) as error:
+        print(f"trial {run.claim.trial.name}: no picture: {error}", flush=True)
+
+
+def _settle(run: TrialRun, result: Result) -> None:
+    """Record how the trial ended: in its folder, then in the study."""
+    if read_result(run.claim.trial) is None:
+        write_result(run.claim.trial, result)
+    run.study.tell(run.claim.trial.number, result)
+    run.claim.trial.settled.touch()
+    print(_line(run, result), flush=True)
+    if result.state is State.FAILED:
+        _stop_if_alike(run, result)
+
+
+def _stop_if_alike(run: TrialRun, result: Result) -> None:
+    since = forgiven(run.sweep.paths)
+    results = [read_result(t) for t in run.sweep.paths.trials() if t.number > since]
+    failed = [r for r in results if r is not None and r.state is State.FAILED]
+    alike = [r for r in failed if r.alike and r.alike == result.alike]
+    if len(alike) >= ALIKE_FAILURES:
+        stop(run.sweep.paths, f"{len(alike)} trials failed alike: {result.reason}")
+    elif len(failed) >= FAILURES:
+        stop(run.sweep.paths, f"{len(failed)} trials failed, the last one: {result.reason}")
+
+
+def _message(error: Exception) -> str:
+    place = _place(error).partition(" in ")[2]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} (in {place})"
+
+
+def _place(error: Exception) -> str:
+    """Kind and place of an error: what failures of one cause share, whatever they say."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {frame.name}, {Path(frame.filename).name}:{frame.lineno}"
+
+
+def _line(run: TrialRun, result: Result) -> str:
+    value = "" if result.value is None else f" {result.value:.4f}"
+    line = f"trial {run.claim.trial.name}: {result.state}{value} after {result.epochs} epochs"
+    return f"{line}: {result.reason}" if result.reason else line
