@@ -37,7 +37,8 @@ class Patients:
     Attributes:
         pattern: the regular expression that told.
         guessed: whether nobody asked for it.
-        files: by the patient's name, in ascending order of both.
+        files: by the patient's name, in ascending order of both. Names that differ in case or in
+            leading zeros are one; it stands as it was spelt first.
     """
 
     pattern: str
@@ -160,6 +161,12 @@ def _grouped(
     pattern: str, files: Sequence[File], names: Sequence[str], *, guessed: bool
 ) -> Patients:
     groups: dict[str, list[File]] = defaultdict(list)
+    spelt: dict[str, str] = {}
     for file, name in zip(files, names, strict=True):
-        groups[name].append(file)
+        groups[spelt.setdefault(_same(name), name)].append(file)
     return Patients(pattern, guessed, {name: tuple(groups[name]) for name in sorted(groups)})
+
+
+def _same(name: str) -> str:
+    """One text for one patient: `Case04` and `case4` in two splits would go unnoticed."""
+    return re.sub(r"\d+", lambda number: str(int(number[0])), name.casefold())

@@ -58,6 +58,20 @@ def test_patients_keep_numbers_that_tell_them_apart() -> None:
     assert tell_patients(files("a1.nii", "b1.nii"), r"\w\d").cases() == {"a1": 1, "b1": 2}
 
 
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (("Case04_a.nii", "case04_b.nii"), None),
+        (("sub-01/a.nii", "sub-1/b.nii"), None),
+        (("Anna_007.nii", "anna_7.nii"), r"^[A-Za-z]+_\d+"),
+    ],
+)
+def test_one_patient_spelt_in_two_ways_is_one(names: tuple[str, str], pattern: str | None) -> None:
+    told = tell_patients(files(*names), pattern)
+
+    assert [len(found) for found in told.files.values()] == [2]
+
+
 def test_find_files(tmp_path: Path, write: Callable[..., Path]) -> None:
     write(tmp_path / "in" / "deep" / "a.nii.gz")
     write(tmp_path / "in" / "b.nii" / "b.nii")
