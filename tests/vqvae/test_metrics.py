@@ -5,6 +5,7 @@ from scipy import ndimage
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from vqvae import metrics
+from vqvae.data.nifti import SMALLEST_SIDE
 from vqvae.errors import InputError
 
 
@@ -114,6 +115,12 @@ def test_a_blank_slice_has_no_nmse_and_a_finite_rest() -> None:
 def test_an_image_smaller_than_the_window_is_refused() -> None:
     with pytest.raises(InputError, match="at least 11 pixels a side, not 8x30"):
         metrics.ssim(torch.zeros(1, 1, 8, 30), torch.zeros(1, 1, 8, 30))
+
+
+def test_the_smallest_slice_that_is_read_can_be_scored() -> None:
+    smallest = torch.zeros(1, 1, SMALLEST_SIDE, SMALLEST_SIDE)
+
+    assert metrics.ssim(smallest, smallest).isfinite().all()
 
 
 def test_the_share_of_codes_used_counts_codes_not_uses() -> None:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -25,14 +26,16 @@ from numpy.typing import NDArray
 
 from vqvae.data.intensity import scale
 from vqvae.data.layout import EXAMPLE, Listing, SliceFile, SplitName
-from vqvae.data.nifti import read_slice
+from vqvae.data.nifti import SMALLEST_SIDE, read_slice
 from vqvae.data.progress import track
 from vqvae.errors import InputError
+from vqvae.files import write_whole
 
 RULE = 1  # raised whenever the same file would be decoded to other numbers
 INDEX = "index.json"
 _FULL = 65535
 _STALE = 7 * 24 * 3600.0  # seconds
+_OURS = re.compile(r"\.?(train|validate|test)-[0-9a-f]{8}-[0-9a-f]{20}")
 _BATCH = 512  # slices decoded ahead of what is written
 
 
@@ -57,14 +60,16 @@ def decoded(listing: Listing, split: SplitName, root: Path, folder: Path, *, ski
     """
     place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
     entry = folder / f"{split}-{place}-{_key(listing, skip=skip)}"
-    if (entry / INDEX).is_file():
+    if _whole(entry):
         _mark_used(entry)
         return entry
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(entry.with_suffix(".lock")):
-            if not (entry / INDEX).is_file():
-                _forget_stale(entry)
+            if not _whole(entry):
+                _forget_stale(folder)
+                if entry.exists():
+                    shutil.rmtree(entry)
                 _build(listing, split, entry, skip=skip)
     except OSError as error:
         raise InputError(
@@ -85,17 +90,32 @@ def _mark_used(entry: Path) -> None:
         os.utime(entry / INDEX)
 
 
-def _forget_stale(entry: Path) -> None:
-    """Remove what this split at this place was decoded to before it changed, a week unused.
+def _whole(entry: Path) -> bool:
+    """Whether an entry is there and can be mapped: a full disk or a power cut may have cut it."""
+    try:
+        for group in json.loads((entry / INDEX).read_text())["groups"]:
+            np.load(entry / group["file"], mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, LookupError, TypeError, EOFError):
+        return False
+    return True
+
+
+def _forget_stale(folder: Path) -> None:
+    """Remove what nobody used for a week, and what builders left that were killed.
 
     Not at once: a worker on another host may still have it mapped.
     """
-    kind = entry.name.rpartition("-")[0]
-    for pattern, mark in ((f"{kind}-*/", INDEX), (f".{kind}-*/", ".")):
-        for old in entry.parent.glob(pattern):
-            with contextlib.suppress(OSError):
-                if time.time() - (old / mark).stat().st_mtime > _STALE:
-                    shutil.rmtree(old, ignore_errors=True)
+    for old in folder.iterdir():
+        if _OURS.match(old.name) is None:  # the folder may hold other people's things too
+            continue
+        with contextlib.suppress(OSError):
+            mark = old / INDEX if (old / INDEX).exists() else old
+            if time.time() - mark.stat().st_mtime <= _STALE:
+                continue
+            if old.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.unlink()
 
 
 @contextlib.contextmanager
@@ -104,6 +124,7 @@ def _locked(path: Path) -> Iterator[None]:
         # A file system without locks costs double work, not wrong data: the rename decides.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
+            os.utime(path)  # in use: not to be removed as an old one
         yield
 
 
@@ -111,7 +132,7 @@ def _build(listing: Listing, split: SplitName, entry: Path, *, skip: bool) -> No
     unfinished = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         index = _write_groups(listing, split, unfinished, skip=skip)
-        (unfinished / INDEX).write_text(json.dumps(index))
+        write_whole(unfinished / INDEX, json.dumps(index).encode())
         try:
             unfinished.rename(entry)
         except OSError as error:
@@ -159,7 +180,7 @@ def _decode_all(
 
 def _decode(file: SliceFile) -> NDArray[np.uint16] | InputError:
     try:
-        scaled, _ = scale(read_slice(file.path).pixels)
+        scaled, _ = scale(read_slice(file.path, SMALLEST_SIDE).pixels)
     except InputError as error:
         return error
     return np.rint(scaled * _FULL).astype(np.uint16)
@@ -182,6 +203,8 @@ class _Group:
         # NumPy pads a header for its first axis to grow, so both have the same length.
         self._file.seek(0)
         self._header()
+        self._file.flush()
+        os.fsync(self._file.fileno())  # or a power cut could leave the name and not the content
         self._file.close()
 
     def _header(self) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vqvae.data.config import PhantomConfig
@@ -104,15 +105,17 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
 def check(folder: Annotated[Path, typer.Argument(help="A data set's folder.")]) -> None:
     """Read every slice; say what is there and what is wrong."""
     result = survey(folder)
-    table = Table("split", "slices", "volumes", "patients", "shapes", "types", title=str(folder))
+    table = Table(
+        "split", "slices", "volumes", "patients", "shapes", "types", title=escape(str(folder))
+    )
     for percentile in PERCENTILES:
         table.add_column("max" if percentile == 100 else f"p{percentile:g}", justify="right")
     for split, found in result.splits.items():
         table.add_row(split, *_cells(found))
     table.caption = "p: percentiles of the intensities in a slice, median over the split"
     _console().print(table)
-    for problem in result.problems:
-        typer.echo(problem)
+    for line in (*result.oddities, *result.problems):
+        typer.echo(line)
     if result.problems:
         count = len(result.problems)
         raise InputError(

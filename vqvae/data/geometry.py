@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from vqvae.data.nifti import read_array
+from vqvae.data.nifti import SMALLEST_SIDE, read_array
 from vqvae.errors import InputError
 
 
@@ -51,12 +51,14 @@ class Size:
         """Read `256x128`.
 
         Raises:
-            InputError: it is written otherwise, or a side is not between 8 and 4096.
+            InputError: it is written otherwise, or a side is not between 11 and 4096.
         """
         match = re.fullmatch(r"(\d+)x(\d+)", text)
         sides = [int(side) for side in match.groups()] if match else []
-        if not sides or not all(8 <= side <= 4096 for side in sides):
-            raise InputError(f"--size {text!r}: write HEIGHTxWIDTH, as in 256x128 (8 to 4096 each)")
+        if not sides or not all(SMALLEST_SIDE <= side <= 4096 for side in sides):
+            raise InputError(
+                f"--size {text!r}: write HEIGHTxWIDTH, as in 256x128 ({SMALLEST_SIDE} to 4096 each)"
+            )
         return cls(*sides)
 
 

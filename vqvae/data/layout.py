@@ -6,6 +6,7 @@ Every path inside a data set is made here.
 import itertools
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SLICES_FOLDER = "keras_slices_data"
 EXAMPLE = "case_004_week_0_slice_10.nii.gz"
 
-_NAME = re.compile(r"(?:case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
+_NAME = re.compile(r"case_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
 
 
 @dataclass(frozen=True, order=True)
@@ -37,7 +38,7 @@ class SliceName:
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
-        """Read a file's name; None if it has another form."""
+        """Read an image's file name; None if it has another form, a segmentation's included."""
         match = _NAME.fullmatch(name)
         return cls(*map(int, match.groups())) if match else None
 
@@ -148,17 +149,22 @@ def _scan(folder: Path, base: Path) -> tuple[list[SliceFile], list[str]]:
                 continue
             name = SliceName.parse(entry.name)
             path = inner_file(Path(entry.path)) if entry.is_dir() else Path(entry.path)
-            if name is None or not path.is_file():
+            status = _status(path)
+            if name is None or status is None:
                 odd.append(f"{folder.name}/{entry.name}")
             else:
-                files.append(_slice_file(name, path, base))
+                relative = path.relative_to(base).as_posix()
+                files.append(SliceFile(name, path, relative, status.st_size, status.st_mtime_ns))
     return files, odd
 
 
-def _slice_file(name: SliceName, path: Path, base: Path) -> SliceFile:
-    status = path.stat()
-    relative = path.relative_to(base).as_posix()
-    return SliceFile(name, path, relative, status.st_size, status.st_mtime_ns)
+def _status(path: Path) -> os.stat_result | None:
+    """A file's status, asked for once: each question goes over the network. None if it is none."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _check_once(files: list[SliceFile]) -> None:

@@ -1,5 +1,6 @@
 """Reading and writing one 2-D slice as NIfTI, with its geometry."""
 
+import contextlib
 import gzip
 import zlib
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import DTypeLike, NDArray
 
 from vqvae.errors import InputError
+from vqvae.files import write_whole
 
 SUFFIXES = (".nii", ".nii.gz")
+SMALLEST_SIDE = 11  # the window of SSIM: a smaller slice could be read, but not scored
 _GZIP_MAGIC = b"\x1f\x8b"
 # What nibabel and gzip raise for files that are cut short or damaged, found by damaging some.
 _UNREADABLE = (
@@ -85,7 +88,14 @@ def read_shape(path: Path) -> tuple[int, ...]:
         InputError: the file is not NIfTI.
     """
     try:
-        shape = tuple(map(int, nibabel.load(path).shape))
+        with inner_file(path).open("rb") as raw:
+            zipped = raw.read(2) == _GZIP_MAGIC
+            raw.seek(0)
+            with gzip.open(raw) if zipped else contextlib.nullcontext(raw) as file:
+                kind = _image_class(file.read(4))
+                file.seek(0)
+                header = kind.header_class.from_fileobj(file)
+        shape = tuple(map(int, header.get_data_shape()))
     except _UNREADABLE as error:
         raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
     while len(shape) > 2 and shape[-1] == 1:
@@ -111,11 +121,15 @@ def read_array(image: Any, path: Path) -> NDArray[np.float32]:
     return array
 
 
-def read_slice(path: Path) -> Scan:
+def read_slice(path: Path, smallest: int = 1) -> Scan:
     """Read a 2-D slice, with or without trailing axes of one.
 
+    Args:
+        path: the file.
+        smallest: the fewest pixels a side that will do.
+
     Raises:
-        InputError: the file cannot be read, or holds more than one slice.
+        InputError: the file cannot be read, holds more than one slice, or is too small.
     """
     image = read_image(path)
     shape = tuple(image.shape)
@@ -123,6 +137,9 @@ def read_slice(path: Path) -> Scan:
         raise InputError(
             f"{path}: shape {shape} is not one 2-D slice; cut it up with 'vqvae data import'"
         )
+    if min(shape[:2]) < smallest:
+        size = f"{shape[0]}x{shape[1]}"
+        raise InputError(f"{path}: {size} pixels are too few; SSIM needs {smallest} a side")
     pixels = read_array(image, path).reshape(shape[:2])
     return Scan(np.ascontiguousarray(pixels), np.asarray(image.affine, np.float64), image.header)
 
@@ -131,6 +148,8 @@ def write_slice(
     path: Path, pixels: NDArray[Any], like: Scan, dtype: DTypeLike = np.float32
 ) -> None:
     """Write `pixels` with the geometry of `like`: affine, units, codes, trailing axes.
+
+    Whoever reads `path` meanwhile sees what was there before.
 
     Args:
         path: ends with `.nii` or `.nii.gz`.
@@ -149,13 +168,18 @@ def write_slice(
     # Intensities change, so a window that a viewer was told to use would be wrong.
     header["cal_min"] = header["cal_max"] = 0
     values = pixels.astype(dtype, copy=False).reshape(like.header.get_data_shape())
-    write_image(path, _class_for(header)(values, None, header))
+    write_whole(path, _content(path, _class_for(header)(values, None, header)))
 
 
 def write_image(path: Path, image: Any) -> None:
-    """Write a nibabel NIfTI image; equal images give equal bytes (no time stamp in the gzip)."""
-    content = image.to_bytes()
-    path.write_bytes(gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
+    """Write a nibabel NIfTI image into a folder that nobody reads yet; the file is not synced."""
+    path.write_bytes(_content(path, image))
+
+
+def _content(path: Path, image: Any) -> bytes:
+    """A file's bytes; equal images give equal ones (no time stamp in the gzip)."""
+    content: bytes = image.to_bytes()
+    return gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content
 
 
 def _class_for(header: Any) -> Any:

@@ -86,9 +86,8 @@ def open_split(
     entry = decoded(listing, name, config.root, folder, skip=config.on_bad_slice == "skip")
     split = _load(entry, name)
     if split.skipped:
-        log.warning(
-            "%s: %d slices left out: %s", name, len(split.skipped), "; ".join(split.skipped)
-        )
+        slices = f"{len(split.skipped)} slice{'' if len(split.skipped) == 1 else 's'}"
+        log.warning("%s: %s left out: %s", name, slices, "; ".join(split.skipped))
     if not len(split):
         raise InputError(f"data folder {config.root}: no slice of {name} can be read")
     return split

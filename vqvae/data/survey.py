@@ -18,7 +18,7 @@ from vqvae.data.layout import (
     find_base,
     list_split,
 )
-from vqvae.data.nifti import read_slice
+from vqvae.data.nifti import SMALLEST_SIDE, read_slice
 from vqvae.data.progress import track
 from vqvae.errors import InputError
 
@@ -49,10 +49,17 @@ class SplitSurvey:
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set, and a line for each thing that is wrong with it."""
+    """A data set.
+
+    Attributes:
+        splits: those that are there.
+        problems: a line for each thing that is wrong.
+        oddities: a line for each slice that can be trained on, but hardly says anything.
+    """
 
     splits: Mapping[SplitName, SplitSurvey]
     problems: tuple[str, ...]
+    oddities: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class _Look:
     shape: tuple[int, ...]
     dtype: str
     percentiles: tuple[float, ...]
+    oddity: str | None
 
 
 def survey(root: Path) -> Survey:
@@ -80,11 +88,17 @@ def survey(root: Path) -> Survey:
         check_apart(listings)
     except InputError as error:
         problems.append(str(error))
-    splits = {split: _survey_split(split, listing, problems) for split, listing in listings.items()}
-    return Survey(splits, tuple(problems))
+    oddities: list[str] = []
+    splits = {
+        split: _survey_split(split, listing, problems, oddities)
+        for split, listing in listings.items()
+    }
+    return Survey(splits, tuple(problems), tuple(oddities))
 
 
-def _survey_split(split: SplitName, listing: Listing, problems: list[str]) -> SplitSurvey:
+def _survey_split(
+    split: SplitName, listing: Listing, problems: list[str], oddities: list[str]
+) -> SplitSurvey:
     problems.extend(f"{name}: not named like a slice" for name in listing.odd)
     looks = []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -94,6 +108,7 @@ def _survey_split(split: SplitName, listing: Listing, problems: list[str]) -> Sp
                 problems.append(result)
             else:
                 looks.append(result)
+                oddities.extend([result.oddity] if result.oddity else [])
     names = [file.name for file in listing.files]
     return SplitSurvey(
         slices=len(looks),
@@ -109,10 +124,14 @@ def _survey_split(split: SplitName, listing: Listing, problems: list[str]) -> Sp
 
 def _look(file: SliceFile) -> _Look | str:
     try:
-        scan = read_slice(file.path)
+        scan = read_slice(file.path, SMALLEST_SIDE)
     except InputError as error:
         return str(error)
     percentiles = np.percentile(scan.pixels, PERCENTILES).tolist()
-    if scan.pixels.min() == scan.pixels.max():
-        return f"{file.path}: all pixels are {scan.pixels.min():g}"
-    return _Look(scan.pixels.shape, str(scan.header.get_data_dtype()), tuple(percentiles))
+    low, high = scan.pixels.min(), scan.pixels.max()
+    return _Look(
+        shape=scan.pixels.shape,
+        dtype=str(scan.header.get_data_dtype()),
+        percentiles=tuple(percentiles),
+        oddity=f"{file.path}: all pixels are {low:g}; trained on as black" if low == high else None,
+    )

@@ -36,7 +36,7 @@ def write() -> Callable[..., Path]:
 
     def to(path: Path, pixels: object = None, affine: object = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = np.arange(32, dtype=np.int16).reshape(8, 4) if pixels is None else pixels
+        values = np.arange(192, dtype=np.int16).reshape(16, 12) if pixels is None else pixels
         nibabel.save(nibabel.Nifti1Image(values, np.eye(4) if affine is None else affine), path)
         return path
 

@@ -1,6 +1,8 @@
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,5 +100,49 @@ def test_what_went_stale_is_removed_after_a_week(tiny: DataConfig) -> None:
     (folder / "case_004_week_0_slice_3.nii.gz").rename(folder / "case_004_week_0_slice_4.nii.gz")
     open_split(tiny, "train")
     assert not old.exists()
-    assert other.exists()
+    assert not other.exists()
     assert len(list(tiny.cache.glob("train-*/"))) == 2
+
+
+def test_what_other_sets_left_is_removed_but_nothing_that_is_not_ours(tiny: DataConfig) -> None:
+    assert tiny.cache is not None
+    elsewhere = tiny.root.with_name("elsewhere")
+    shutil.copytree(tiny.root, elsewhere)
+    open_split(tiny.model_copy(update={"root": elsewhere}), "train")
+    (tiny.cache / "notes.txt").write_text("a person's")
+    (tiny.cache / "train-data").mkdir()
+    for path in (*tiny.cache.rglob("*"),):
+        os.utime(path, (1, 1))
+
+    open_split(tiny, "train")
+
+    kept = sorted(path.name for path in tiny.cache.iterdir())
+    assert len(kept) == 4  # the new entry, its lock, and what is not ours
+    assert {"notes.txt", "train-data"} < set(kept)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no index"])
+def test_an_entry_that_cannot_be_mapped_is_made_again(tiny: DataConfig, damage: str) -> None:
+    assert tiny.cache is not None
+    before = np.array(open_split(tiny, "train").groups[0].images)
+    entry = next(tiny.cache.glob("train-*/"))
+    file = entry / "16x12.npy"
+    match damage:
+        case "cut":
+            file.write_bytes(file.read_bytes()[:200])
+        case "gone":
+            file.unlink()
+        case "no index":
+            (entry / "index.json").write_text("")
+
+    np.testing.assert_array_equal(open_split(tiny, "train").groups[0].images, before)
+
+
+def test_a_slice_that_cannot_be_scored_is_refused_by_name(
+    tiny: DataConfig, write: Callable[..., Path]
+) -> None:
+    name = "case_004_week_0_slice_3.nii"
+    write(tiny.root / "keras_slices_train" / name, np.zeros((10, 40), np.int16))
+
+    with pytest.raises(InputError, match=f"{name}: 10x40 pixels are too few; SSIM needs 11"):
+        open_split(tiny, "train")

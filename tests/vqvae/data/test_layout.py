@@ -25,7 +25,7 @@ def test_a_name_reads_back(suffix: str) -> None:
     name = SliceName(4, 12, 10)
     assert name.stem() == "case_004_week_12_slice_10"
     assert SliceName.parse(name.stem() + suffix) == name
-    assert SliceName.parse(name.stem("seg") + suffix) == name
+    assert SliceName.parse(name.stem("seg") + suffix) is None
     assert name.patient == 4
     assert SliceName.parse("case_004_week_0.nii") is None
 
@@ -83,3 +83,11 @@ def test_hidden_and_other_files_do_not_count(tiny: DataConfig, write: Callable[.
     listing = list_splits(tiny.root)["train"]
     assert len(listing.files) == 2
     assert listing.odd == ("keras_slices_train/average.nii",)
+
+
+def test_a_segmentation_among_the_images_is_odd(
+    tiny: DataConfig, write: Callable[..., Path]
+) -> None:
+    write(tiny.root / "keras_slices_train" / "seg_004_week_0_slice_7.nii")
+
+    assert list_splits(tiny.root)["train"].odd == ("keras_slices_train/seg_004_week_0_slice_7.nii",)

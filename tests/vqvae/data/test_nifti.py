@@ -84,3 +84,20 @@ def test_pixels_of_another_shape_are_refused(tmp_path: Path, write: Callable[...
 
 def test_shape_without_trailing_axes(tmp_path: Path, write: Callable[..., Path]) -> None:
     assert read_shape(write(tmp_path / "a.nii", PIXELS[:, :, None])) == (8, 6)
+    assert read_shape(write(tmp_path / "a.nii.gz", PIXELS[:, :, None])) == (8, 6)
+
+
+def test_a_shape_is_read_whatever_the_suffix_says(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    content = write(tmp_path / "a.nii", PIXELS).read_bytes()
+    (tmp_path / "zipped.nii").write_bytes(gzip.compress(content))
+    (tmp_path / "plain.nii.gz").write_bytes(content)
+    nibabel.save(nibabel.Nifti2Image(PIXELS, AFFINE), tmp_path / "second.nii")
+
+    for name in ("zipped.nii", "plain.nii.gz", "second.nii"):
+        assert read_shape(tmp_path / name) == read_slice(tmp_path / name).pixels.shape == (8, 6)
+    (tmp_path / "text.nii").write_text("no scan " * 100)
+    for name in ("text.nii", "absent.nii"):
+        with pytest.raises(InputError, match=f"{name}: not a readable NIfTI file"):
+            read_shape(tmp_path / name)
