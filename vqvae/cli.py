@@ -17,6 +17,7 @@ import typer
 
 from vqvae.config import read_config
 from vqvae.errors import InputError
+from vqvae.files import make_writable
 
 ModelOption = Annotated[
     Path, typer.Option("--model", help="a training's folder, or a checkpoint such as best.pt")
@@ -61,6 +62,7 @@ def train(
     from vqvae.sweep import trainer  # noqa: PLC0415
     from vqvae.training import fit  # noqa: PLC0415
 
+    make_writable(out)
     trainer.prepare([settings])
     threads = threads or len(os.sched_getaffinity(0))
     # Said because it is needed to get the same bits again.
@@ -99,17 +101,28 @@ def reconstruct(
     inputs: Annotated[list[Path], typer.Argument(help="NIfTI slices, or folders of them")],
     model: ModelOption,
     out: Annotated[Path, typer.Option("--out", help="where reconstructions go")],
+    device: DeviceOption = DeviceChoice.auto,
 ) -> None:
     """Reconstruct scans: NIfTI with the geometry and intensities of the input, and a picture."""
     from vqvae.checkpoint import load_model  # noqa: PLC0415
+    from vqvae.device import choose_device  # noqa: PLC0415
     from vqvae.progress import print_scores  # noqa: PLC0415
     from vqvae.reconstruction import plan, write_table  # noqa: PLC0415
     from vqvae.reconstruction import reconstruct as run  # noqa: PLC0415
 
     jobs = plan(inputs, out)
     network, _ = load_model(model)
-    rows = print_scores(run(network, jobs), len(jobs))
-    typer.echo(f"scores: {write_table(rows, out)}")
+    network = network.to(choose_device(device.value))
+    make_writable(out)
+    scores = print_scores(run(network, jobs), len(jobs))
+    if scores.done:
+        typer.echo(f"scores: {write_table(scores.done, out)}")
+    for failed in scores.failed:
+        typer.echo(failed.reason, err=True)
+    if scores.failed:
+        raise InputError(
+            f"{len(scores.failed)} of {len(jobs)} scans could not be reconstructed, named above"
+        )
 
 
 def command_line(words: Sequence[str]) -> typer.Typer:

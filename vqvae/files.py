@@ -1,8 +1,25 @@
 """Writing files that another process may read at any moment."""
 
 import os
-import shutil
+import tempfile
 from pathlib import Path
+
+from vqvae.errors import InputError
+
+
+def make_writable(folder: Path) -> None:
+    """Make `folder` if need be, and see that it can be written into: before the work, not after.
+
+    Raises:
+        InputError: it cannot, or something else has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{folder}: cannot be written ({reason}); name another folder") from error
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -36,7 +53,8 @@ def share_whole(source: Path, target: Path) -> None:
     try:
         draft.hardlink_to(source)
     except OSError:
-        shutil.copyfile(source, draft)
+        write_whole(target, source.read_bytes())
+        return
     # A rename between two names of one file does nothing and leaves both: hence the last unlink.
     draft.replace(target)
     draft.unlink(missing_ok=True)

@@ -1,14 +1,16 @@
 """What a person sees of long work: a moving display on a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from vqvae.checkpoint import Epoch
 from vqvae.evaluation import Evaluation
-from vqvae.reconstruction import Reconstructed
+from vqvae.reconstruction import Failed, Reconstructed
 
 _SHOWN = ("train/loss", "val/loss", "val/ssim", "val/psnr", "val/perplexity")
 _LABELS = {
@@ -24,6 +26,14 @@ _LABELS = {
 }
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What became of the scans."""
+
+    done: list[Reconstructed]
+    failed: list[Failed]
+
+
 def watch(rows: Iterable[Epoch], epochs: int) -> Epoch:
     """Show each epoch as it ends, and return the last.
 
@@ -35,7 +45,9 @@ def watch(rows: Iterable[Epoch], epochs: int) -> Epoch:
     with _progress(console) as progress:
         task = progress.add_task("training", total=epochs)
         for last in rows:
-            progress.console.print(_line(last, epochs), highlight=False, soft_wrap=True)
+            progress.console.print(
+                _line(last, epochs), highlight=False, markup=False, soft_wrap=True
+            )
             progress.update(task, completed=last.epoch)
     if last is None:
         raise RuntimeError("not one epoch was trained")
@@ -44,7 +56,9 @@ def watch(rows: Iterable[Epoch], epochs: int) -> Epoch:
 
 def print_evaluation(found: Evaluation) -> None:
     """A table of the scores, and a line for each patient."""
-    table = Table(title=f"{found.split}: {found.slices} slices of {len(found.patients)} patients")
+    patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
+    slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
+    table = Table(title=f"{found.split}: {slices} of {patients}")
     table.add_column("score")
     table.add_column("mean over slices", justify="right")
     for name, label in _LABELS.items():
@@ -60,20 +74,27 @@ def print_evaluation(found: Evaluation) -> None:
         console.print(f"case {case:03d}: SSIM {value:.4f}")
 
 
-def print_scores(rows: Iterator[Reconstructed], number: int) -> list[Reconstructed]:
+def print_scores(rows: Iterator[Reconstructed | Failed], number: int) -> Scores:
     """Show the work as it goes on, then a table of the scores."""
     console = Console()
     done: list[Reconstructed] = []
+    failed: list[Failed] = []
     with _progress(console) as progress:
         task = progress.add_task("reconstructing", total=number)
         for row in rows:
-            done.append(row)
+            if isinstance(row, Failed):
+                failed.append(row)
+            else:
+                done.append(row)
             progress.advance(task)
     table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
     for row in done:
-        table.add_row(row.target, f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}")
-    console.print(table)
-    return done
+        table.add_row(
+            escape(row.target), f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}"
+        )
+    if done:
+        console.print(table)
+    return Scores(done, failed)
 
 
 def _line(row: Epoch, epochs: int) -> str:

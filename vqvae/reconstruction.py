@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqvae.data import intensity
-from vqvae.data.nifti import SUFFIXES, is_nifti_name, read_slice, write_slice
+from vqvae.data.nifti import SMALLEST_SIDE, SUFFIXES, is_nifti_name, read_slice, write_slice
 from vqvae.data.splits import Split
+from vqvae.device import exact
 from vqvae.errors import InputError
 from vqvae.evaluation import bits_per_pixel
 from vqvae.files import write_whole
@@ -30,6 +32,7 @@ class Job:
 
     source: Path
     target: Path
+    picture: Path
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,13 @@ class Reconstructed:
     bits_per_pixel: float
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A scan that could not be reconstructed, and why: a line that names it."""
+
+    reason: str
+
+
 def plan(inputs: Iterable[Path], out: Path) -> list[Job]:
     """What to read and where to write: a file goes into `out`, a folder's tree below it.
 
@@ -50,38 +60,43 @@ def plan(inputs: Iterable[Path], out: Path) -> list[Job]:
         InputError: an input is not there or not NIfTI, a folder holds no scan, two inputs would
             be written to one file, or an input would be overwritten.
     """
-    jobs = [job for given in inputs for job in _jobs(given, out)]
+    found = [pair for given in inputs for pair in _pairs(given, out)]
     taken: dict[Path, Path] = {}
-    for job in jobs:
-        if job.target.resolve() == job.source.resolve():
-            raise InputError(f"{job.source}: --out {out} would overwrite it")
-        other = taken.setdefault(job.target, job.source)
-        if other is not job.source:
-            raise InputError(f"{job.source} and {other} would both be written to {job.target}")
-    return jobs
+    for source, target in found:
+        if target.resolve() == source.resolve():
+            raise InputError(f"{source}: --out {out} would overwrite it")
+        other = taken.setdefault(target, source)
+        if other is not source:
+            raise InputError(f"{source} and {other} would both be written to {target}")
+    stems = Counter(target.with_name(_stem(target)) for target in taken)
+    return [Job(source, target, _picture(target, stems)) for source, target in found]
 
 
-def reconstruct(model: VQVAE, jobs: Sequence[Job]) -> Iterator[Reconstructed]:
-    """Reconstruct one scan after another, with a picture beside each.
+def reconstruct(model: VQVAE, jobs: Sequence[Job]) -> Iterator[Reconstructed | Failed]:
+    """Reconstruct one scan after another, with a picture beside each, on the model's device.
 
-    Raises:
-        InputError: a scan cannot be read.
+    One that cannot be read does not keep the others from being done.
     """
     for job in jobs:
-        scan = read_slice(job.source)
-        scaled, window = intensity.scale(scan.pixels)
-        made, codes, similarity = _run(model, scaled)
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_slice(job.target, intensity.restore(made, window), like=scan)
-        name = _stem(job.target)
-        write_pair(job.target.with_name(f"{name}.png"), Pair(name, scaled, made, similarity))
-        yield Reconstructed(
-            source=str(job.source),
-            target=str(job.target),
-            ssim=similarity,
-            psnr=float(psnr(_batch(scaled), _batch(made))),
-            bits_per_pixel=bits_per_pixel(model, codes, scaled.size),
-        )
+        try:
+            yield _reconstruct(model, job)
+        except InputError as error:
+            yield Failed(str(error))
+
+
+def _reconstruct(model: VQVAE, job: Job) -> Reconstructed:
+    scan = read_slice(job.source, SMALLEST_SIDE)
+    scaled, window = intensity.scale(scan.pixels)
+    made, codes, similarity = _run(model, scaled)
+    write_slice(job.target, intensity.restore(made, window), like=scan)
+    write_pair(job.picture, Pair(_stem(job.target), scaled, made, similarity))
+    return Reconstructed(
+        source=str(job.source),
+        target=str(job.target),
+        ssim=similarity,
+        psnr=float(psnr(_batch(scaled), _batch(made))),
+        bits_per_pixel=bits_per_pixel(model, codes, scaled.size),
+    )
 
 
 def write_table(rows: Sequence[Reconstructed], out: Path) -> Path:
@@ -109,30 +124,35 @@ def compare(model: VQVAE, split: Split, number: int) -> list[Pair]:
     return pairs
 
 
+@exact()
 @torch.inference_mode()
 def _run(model: VQVAE, scaled: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, float]:
     """One image in [0, 1]: its reconstruction, how many codes it took, and its SSIM."""
-    original = _batch(scaled)
+    original = _batch(scaled).to(model.spread.device)
     made, indices = model(original)
-    return made[0, 0].numpy(), indices.numel(), float(ssim(original, made))
+    return made[0, 0].cpu().numpy(), indices.numel(), float(ssim(original, made))
 
 
 def _batch(image: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(image.copy())[None, None]
 
 
-def _jobs(given: Path, out: Path) -> list[Job]:
+def _pairs(given: Path, out: Path) -> list[tuple[Path, Path]]:
+    """Sources and their targets."""
     # Some unzippers leave a folder X.nii that holds X.nii: that is one scan, not a folder of them.
     if is_nifti_name(given.name) and given.exists():
-        return [Job(given, out / given.name)]
+        return [(given, out / given.name)]
     if given.is_file():
         raise InputError(f"{given}: not a scan; its name should end in {' or '.join(SUFFIXES)}")
     if not given.is_dir():
         raise InputError(f"{given}: no such file or folder")
     found = sorted(path for path in given.rglob("*") if _is_scan(path))
+    if given.resolve() in out.resolve().parents:
+        # What an earlier command left there is not to be reconstructed again.
+        found = [path for path in found if out.resolve() not in path.resolve().parents]
     if not found:
         raise InputError(f"{given}: no file in it ends in {' or '.join(SUFFIXES)}")
-    return [Job(path, out / path.relative_to(given)) for path in found]
+    return [(path, out / path.relative_to(given)) for path in found]
 
 
 def _is_scan(path: Path) -> bool:
@@ -141,3 +161,9 @@ def _is_scan(path: Path) -> bool:
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _picture(target: Path, stems: Counter[Path]) -> Path:
+    """`scan.png`, or `scan.nii.png` and `scan.nii.gz.png` where there are both."""
+    alone = stems[target.with_name(_stem(target))] == 1
+    return target.with_name(f"{_stem(target) if alone else target.name}.png")

@@ -39,18 +39,22 @@ class Trainer:
             InputError: the data are not there or not sound, or a batch is larger than the
                 training set.
         """
-        from vqvae.data.splits import ensure, inspect  # noqa: PLC0415 - numpy is not light
+        from vqvae.data.splits import ensure, inspect, open_split  # noqa: PLC0415 - numpy is not light
 
         fingerprints: dict[str, None] = {}
         for data in dict.fromkeys(config.data for config in configs):
             ensure(data)
             inventory = inspect(data)
             fingerprints[inventory.fingerprint] = None
+            readable = inventory.slices["train"]
+            if data.on_bad_slice == "skip":
+                # Names alone do not tell which will be left out; opening says so, too.
+                readable = len(open_split(data, "train"))
             largest = max(c.training.batch_size for c in configs if c.data == data)
-            if largest > inventory.slices["train"]:
+            if largest > readable:
                 raise InputError(
                     f"training.batch_size = {largest} is more than the "
-                    f"{inventory.slices['train']} training slices in {data.root}"
+                    f"{readable} training slices in {data.root}"
                 )
         return "+".join(fingerprints)
 

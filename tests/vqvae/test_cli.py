@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.vqvae.conftest import blobs, tiny, write_nifti
@@ -165,6 +167,104 @@ def test_a_scan_is_never_written_over(
     other = write_nifti(tmp_path / "more" / "scan.nii", blobs(1, 32, 24))
     assert run("reconstruct", "--model", trained, scan, other, "--out", tmp_path / "out") == 2
     assert "would both be written" in capsys.readouterr().err
+
+
+def test_one_bad_scan_does_not_keep_the_others_from_being_done(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = tmp_path / "in"
+    write_nifti(scans / "a_holes.nii", np.full((32, 24), np.nan, np.float32))
+    write_nifti(scans / "b_volume.nii", np.zeros((32, 24, 3), np.float32))
+    write_nifti(scans / "c_small.nii", blobs(1, 24, 10))
+    whole = write_nifti(scans / "d_cut.nii.gz", blobs(1, 32, 24))
+    whole.write_bytes(whole.read_bytes()[:100])
+    write_nifti(scans / "e [bold] good.nii.gz", blobs(2, 32, 24))
+
+    assert run("reconstruct", "--model", trained, scans, "--out", tmp_path / "out") == 2
+
+    shown = capsys.readouterr()
+    lines = shown.err.splitlines()
+    assert len(lines) == 5
+    names = ("a_holes", "b_volume", "c_small", "d_cut", "4 of 5 scans could not be reconstructed")
+    assert all(name in line for name, line in zip(names, lines, strict=True))
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
+    assert [Path(row["source"]).name for row in rows] == ["e [bold] good.nii.gz"]
+    assert "[bold]" in "".join(shown.out.split())
+
+
+def test_scans_that_differ_in_their_suffix_have_a_picture_each(
+    trained: Path, tmp_path: Path
+) -> None:
+    for name in ("s.nii", "s.nii.gz", "t.nii"):
+        write_nifti(tmp_path / "in" / name, blobs(1, 32, 24))
+
+    assert run("reconstruct", "--model", trained, tmp_path / "in", "--out", tmp_path / "out") == 0
+
+    pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert pictures == ["s.nii.gz.png", "s.nii.png", "t.png"]
+
+
+def test_what_was_reconstructed_before_is_not_taken_for_scans(
+    trained: Path, tmp_path: Path
+) -> None:
+    write_nifti(tmp_path / "scan.nii", blobs(1, 32, 24))
+
+    for _ in range(2):
+        assert run("reconstruct", "--model", trained, tmp_path, "--out", tmp_path / "out") == 0
+
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.nii"))
+    assert found == ["out/scan.nii", "scan.nii"]
+
+
+@pytest.mark.parametrize("below", ["", "x"])
+def test_a_file_in_the_way_is_found_before_the_work(
+    toml: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    scan = write_nifti(tmp_path / "scan.nii", blobs(1, 32, 24))
+    out = tmp_path / "file" / below
+
+    assert run("train", toml, "--out", out) == 2
+    assert run("reconstruct", "--model", trained, scan, "--out", out) == 2
+    assert run("evaluate", "--model", tmp_path / "file" / "x") == 2
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all("file: cannot be written" in line or "x: " in line for line in lines)
+
+
+def test_one_patient_is_not_several(
+    trained: Path, tmp_path: Path, data: DataConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(data.root, tmp_path / "set")
+    for path in (tmp_path / "set").rglob("case_041*"):
+        path.unlink()
+    toml = tmp_path / "c.toml"
+    toml.write_text(f'[data]\nroot = "{tmp_path / "set"}"\ncache = "{tmp_path / "cache"}"\n')
+
+    assert run("evaluate", "--model", trained, "--config", toml, "--split", "test") == 0
+
+    assert "test: 4 slices of 1 patient " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "reconstruct"])
+def test_a_misspelt_device_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rest = ["scan.nii", "--out", "o"] if command == "reconstruct" else []
+
+    assert run(command, *rest, "--model", "m", "--device", "gpu") == 2
+
+    assert "'gpu' is not one of" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_not_there_does_not_blame_the_configuration(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", "--model", trained, "--device", "cuda") == 2
+
+    shown = capsys.readouterr().err
+    assert "torch sees no CUDA device here" in shown
+    assert "training.device" not in shown
 
 
 def test_a_training_that_diverges_is_a_failure(

@@ -1,4 +1,5 @@
 import inspect
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,18 @@ def test_a_batch_larger_than_the_training_set_is_refused(data: DataConfig) -> No
 
     with pytest.raises(InputError, match=r"batch_size = 13 is more than the 12 training slices"):
         trainer.prepare(configs)
+
+
+def test_a_batch_is_held_against_the_slices_that_can_be_read(
+    data: DataConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(data.root, tmp_path / "set")
+    next((tmp_path / "set").rglob("case_005*slice_1*")).write_bytes(b"nothing")
+    update = {"root": tmp_path / "set", "on_bad_slice": "skip"}
+
+    with pytest.raises(InputError, match=r"batch_size = 12 is more than the 11 training slices"):
+        trainer.prepare([tiny(data.model_copy(update=update), batch_size=12)])
+    assert "train: 1 slice left out: " in caplog.text
 
 
 def test_data_that_are_not_there_are_refused(tmp_path: Path) -> None:
