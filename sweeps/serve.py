@@ -10,12 +10,16 @@ from sweeps.store import store_of
 
 
 def serve(runs: RunsPaths, port: int) -> None:
-    """Turn this process into MLflow's server on 127.0.0.1.
+    """Turn this process into MLflow's server on 127.0.0.1; a server elsewhere is only named.
 
     Raises:
         InputError: no port from `port` on is free.
     """
     store = store_of(runs, None)
+    if not store.is_database_here:
+        print(f"MLflow: {store.uri}")
+        return
+    runs.folder.mkdir(parents=True, exist_ok=True)
     free = _free_port(port)
     if free != port:
         print(f"port {port} is taken; {free} is free")
