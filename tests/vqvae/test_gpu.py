@@ -1,5 +1,8 @@
 """What only a GPU can show. `pytest -m gpu` runs these; elsewhere each says why it does not."""
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -9,13 +12,17 @@ import torch
 from tests.vqvae.conftest import tiny
 from vqvae.batches import open_images
 from vqvae.checkpoint import LAST, load
-from vqvae.config import ModelConfig, TrainingConfig
+from vqvae.config import Config, ModelConfig, TrainingConfig
 from vqvae.data.config import DataConfig
 from vqvae.data.splits import open_split
-from vqvae.device import autocast
+from vqvae.device import autocast, exact, repeatable
+from vqvae.evaluation import evaluate
+from vqvae.metrics import ssim
 from vqvae.model import VQVAE
 from vqvae.quantizer import nearest
-from vqvae.training import fit
+from vqvae.run import begin, restore
+from vqvae.sweep import trainer
+from vqvae.training import Tally, fit, train_epoch, train_step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,7 +43,7 @@ def model() -> VQVAE:
 def test_losses_agree_with_those_of_the_cpu(model: VQVAE) -> None:
     images = torch.rand(4, 1, 64, 48)
 
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with exact():
         here, there = model.losses(images), model.to(CUDA).losses(images.to(CUDA))
 
     for name in ("total", "reconstruction", "codebook", "commitment"):
@@ -58,11 +65,62 @@ def test_half_precision_stops_before_the_quantizer(model: VQVAE) -> None:
     assert quantized.commitment_loss.dtype == torch.float32
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_scores_agree_with_those_of_the_cpu(model: VQVAE, data: DataConfig) -> None:
+    config = tiny(data)
+
+    here = evaluate(model, config, "validate", device="cpu")
+    there = evaluate(model, config, "validate", device="cuda")
+
+    assert there.scores == pytest.approx(here.scores, rel=1e-3, abs=1e-3)
+    assert there.patients == pytest.approx(here.patients, abs=1e-3)
+
+
+def test_ssim_is_not_rounded_on_its_way() -> None:
+    images = torch.rand(4, 1, 64, 48)
+    made = (images + 0.05 * torch.randn_like(images)).clamp(0, 1)
+
+    with exact():
+        found = ssim(images.to(CUDA), made.to(CUDA))
+
+    # With TF32 the variances, differences of nearly equal numbers, are off by about 1e-3.
+    torch.testing.assert_close(found.cpu(), ssim(images, made), rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("resident", [True, False], ids=["resident", "from-host"])
+def test_no_step_waits_for_the_device(data: DataConfig, resident: bool) -> None:
+    images = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
+    images = images if resident else replace(images, resident=None)
+    config = tiny(data, device="cuda")
+    with repeatable(1):
+        run = begin(config, CUDA, images)
+        tally = Tally(run)
+        train_epoch(run, images, epoch=1)  # kernels are compiled and chosen here
+
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for batch in images.shuffled(config.training.batch_size, seed=0, epoch=2):
+                tally.add(batch, train_step(run, batch, 1e-3))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    assert tally.images == len(images)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"precision": "bfloat16"},
+        {"codebook": "gradient"},
+        {"codebook": "gradient", "optimizer": "sgd", "learning_rate": 0.05},
+    ],
+    ids=["float32", "bfloat16", "gradient", "sgd-gradient"],
+)
 def test_a_resumed_run_ends_close_to_an_uninterrupted_one(
-    data: DataConfig, tmp_path: Path, precision: str
+    data: DataConfig, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    config = tiny(data, device="cuda", precision=precision, revive_after=0)
+    config = tiny(data, device="cuda", revive_after=0, **changes)
     whole = list(fit(config, tmp_path / "whole", threads=1))
     first = list(islice(fit(config, tmp_path / "cut", threads=1), 1))
 
@@ -72,6 +130,41 @@ def test_a_resumed_run_ends_close_to_an_uninterrupted_one(
     assert [row.epoch for row in rest] == [1, 2, 3]
     # Sums over codes are taken in the order in which they come, so close is all there can be.
     assert rest[-1].metrics["val/loss"] == pytest.approx(whole[-1].metrics["val/loss"], rel=0.1)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_what_is_restored_is_what_was_saved(
+    data: DataConfig, tmp_path: Path, optimizer: str
+) -> None:
+    config = tiny(data, device="cuda", optimizer=optimizer)
+    list(islice(fit(config, tmp_path, threads=1), 1))
+    saved = load(tmp_path / LAST)
+
+    run = restore(saved, tmp_path / LAST, config, CUDA)
+
+    for name, value in run.model.state_dict().items():
+        assert value.device.type == CUDA.type, name
+        assert torch.equal(value.cpu(), saved.model[name]), name
+    for key, entries in run.optimizer.state_dict()["state"].items():
+        for name, value in entries.items():
+            assert torch.equal(value.cpu(), saved.optimizer["state"][key][name]), (key, name)
+    assert torch.equal(run.generator.get_state(), saved.random)
+
+
+def test_a_model_from_a_gpu_is_drawn_scored_and_exported(data: DataConfig, tmp_path: Path) -> None:
+    config = tiny(data, device="cuda", epochs=1)
+    list(fit(config, tmp_path, threads=1))
+
+    trainer.illustrate(config, tmp_path, tmp_path / "picture.png")
+    scores = trainer.evaluate(config, tmp_path)
+    trainer.export(config, tmp_path, tmp_path / "model.pt2")
+
+    assert (tmp_path / "picture.png").stat().st_size > 0
+    assert -1 <= scores["test/ssim"] <= 1
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    made, _ = program(torch.rand(2, 1, 33, 27))
+    assert made.device.type == "cpu"
+    assert made.shape == (2, 1, 33, 27)
 
 
 def test_a_checkpoint_of_a_gpu_loads_without_one(data: DataConfig, tmp_path: Path) -> None:
@@ -105,3 +198,34 @@ def test_images_stay_on_the_device(data: DataConfig) -> None:
     on_host = open_images(split, torch.device("cpu"), torch.contiguous_format)
     for there, here in zip(images.in_order(5), on_host.in_order(5), strict=True):
         torch.testing.assert_close(there.cpu(), here)
+
+
+def test_how_long_a_step_takes_is_printed(
+    data: DataConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default model at HipMRI's size: what docs/gpu.md wants to know of a machine."""
+    images = torch.rand(32, 1, 256, 128, device=CUDA)
+    source = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
+    for precision in ("float32", "bfloat16"):
+        config = Config(data=data, training=TrainingConfig(precision=precision))
+        for layout in (torch.contiguous_format, torch.channels_last):
+            with repeatable(1):
+                run = begin(config, CUDA, source)
+                run.model.to(memory_format=layout)  # type: ignore[call-overload]
+                batch = images.contiguous(memory_format=layout)
+                seconds = seconds_of(lambda run=run, batch=batch: train_step(run, batch, 1e-4))
+            assert seconds > 0
+            with capsys.disabled():
+                print(f"\n{precision}, {layout}: {len(images) / seconds:.0f} slices a second")
+
+
+def seconds_of(work: Callable[[], object], times: int = 20) -> float:
+    """How long `work` takes, once kernels are compiled and chosen."""
+    for _ in range(5):
+        work()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(times):
+        work()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - started) / times
