@@ -60,6 +60,7 @@ def test_train_evaluate_reconstruct(
 
     assert run("train", toml, "--out", out) == 0
     shown = capsys.readouterr().out
+    assert "CPU threads: " in shown
     assert "epoch 1/2" in shown
     assert "epoch 2/2" in shown
     assert run("train", toml, "--out", out) == 0
