@@ -12,7 +12,7 @@ from sweeps.claims import Claim, claim_text
 from sweeps.experiment import signature
 from sweeps.lock import Turn
 from sweeps.paths import SweepPaths
-from sweeps.record import State, Trial, state_of, write_trial
+from sweeps.record import State, Trial, read_trial, state_of, write_trial
 from sweeps.space import Values
 from sweeps.study import Member, Study, Told
 from sweeps.sweep import Sweep, forgiven
@@ -53,6 +53,7 @@ class Asker:
 
     def _propose(self, wanted: Values | None, turn: Turn) -> Claim | None:
         """Ask the study once; None where the proposal was an earlier one, or no configuration."""
+        turn.renew()  # thirty proposals may take longer than a silent holder is believed alive
         number, values = self.study.ask(self.sweep.resolved.space, wanted)
         try:
             config = self.sweep.resolved.config(values)
@@ -70,7 +71,7 @@ class Asker:
             epochs=self.sweep.resolved.trainer.epochs(config),
             threads=self.threads,
         )
-        turn.check()  # a frozen asker that was passed over must not add a trial nobody counted
+        turn.renew()  # a frozen asker that was passed over must not add a trial nobody counted
         return self._make_folder(trial)
 
     def _make_folder(self, trial: Trial) -> Claim:
@@ -101,13 +102,9 @@ class Asker:
             if resolved.signature_of(values) not in last:
                 yield values
         until = forgiven(self.sweep.paths)
-        for member in self.study.members():
-            if member.told is Told.FAILED and member.number <= until and member.values:
-                latest = last.get(resolved.signature_of(member.values))
-                if latest is None or latest.number > until:
-                    continue
-                if state_of(latest) is State.FAILED:
-                    yield dict(member.values)
+        for trial in last.values():
+            if trial.number <= until and state_of(trial) is State.FAILED:
+                yield dict(read_trial(trial).values)
 
     def _untried(self) -> Iterator[Values]:
         tried = {trial.signature for trial in self.sweep.paths.trials()}

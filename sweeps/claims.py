@@ -116,7 +116,8 @@ class Lookout:
         self._silence(attempt)
         changed = self._changed.get(str(attempt.folder), float("-inf"))
         recent = time.monotonic() - changed < BEATS_MISSED * self._claim_seconds / BEATS
-        return recent or owner_of(attempt).is_here()
+        owner = owner_of(attempt)
+        return recent or (owner.is_here() and not owner.is_stopped())
 
     def _silence(self, attempt: AttemptPaths) -> float:
         """Seconds since the heartbeat was seen to change."""

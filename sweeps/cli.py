@@ -4,6 +4,8 @@ Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong
 command needs is imported at the top: `sweeps status` must answer at once on a busy login node.
 """
 
+import itertools
+import json
 import shlex
 import shutil
 import signal
@@ -64,17 +66,17 @@ def run(
     path, cluster = _defaults(experiment, cluster)
     sweep = prepare(Request(path, cluster, runs_folder(runs), trials))
     top_up = TopUp(sweep)
-    sent = top_up.send()
-    while True:
-        for number in sent:
-            typer.echo(f"job {number} sent to {cluster}")
-        if not watching:
-            typer.echo(f"watch it with: {_command('watch', sweep)}")
-            return
-        if not _watch(sweep):
-            return
-        if not (sent := top_up.send()):
-            break
+    try:
+        for sent in itertools.chain([top_up.send()], iter(top_up.send, [])):
+            for number in sent:
+                typer.echo(f"job {number} sent to {cluster}")
+            if not watching:
+                typer.echo(f"watch it with: {_command('watch', sweep)}")
+                return
+            _watch(sweep)
+    except KeyboardInterrupt:
+        _say_it_goes_on(sweep)
+        return
     _conclude(sweep)
 
 
@@ -82,8 +84,12 @@ def run(
 def watch(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep until it ends. Closing this changes nothing."""
     sweep = open_sweep(_named(name, runs))
-    if _watch(sweep):
-        _conclude(sweep)
+    try:
+        _watch(sweep)
+    except KeyboardInterrupt:
+        _say_it_goes_on(sweep)
+        return
+    _conclude(sweep)
 
 
 @app.command()
@@ -140,19 +146,21 @@ def ui(
 ) -> None:
     """Bring MLflow up to date and serve it to this machine's browser."""
     from sweeps.serve import serve  # noqa: PLC0415
+    from sweeps.store import store_of  # noqa: PLC0415
 
     folder = runs_folder(runs)
-    for problem in _sync([open_sweep(paths) for paths in folder.sweeps()]):
+    sweeps = [open_sweep(paths) for paths in _latest_last(folder)]
+    for problem in _sync(sweeps):
         typer.echo(f"not all is up to date: {problem}", err=True)
-    serve(folder, port)
+    serve(store_of(folder, sweeps[-1].plan.cluster.tracking if sweeps else None), port)
 
 
 @app.command(hidden=True)
-def submit(folder: Path, tokens: list[str]) -> None:
-    """Send jobs to this machine: what a launcher starts in a session of its own."""
-    from sweeps.launcher import submit as send  # noqa: PLC0415
+def submit(folder: Path) -> None:
+    """Send missing jobs to this machine: what a launcher starts in a session of its own."""
+    from sweeps.launcher import submit_missing_from_here  # noqa: PLC0415
 
-    send(open_sweep(SweepPaths(folder)), tokens)
+    print(json.dumps(submit_missing_from_here(open_sweep(SweepPaths(folder)))))
 
 
 @app.command(hidden=True)
@@ -202,21 +210,20 @@ def _one_line(error: Exception) -> str:
     return text if isinstance(error, InputError | WorldError) else f"{type(error).__name__}: {text}"
 
 
-def _watch(sweep: Sweep) -> bool:
-    """Watch to the end of the sweep's jobs; False where a person closed the watcher before."""
+def _watch(sweep: Sweep) -> None:
+    """Watch to the end of the sweep's jobs."""
     from sweeps.publish import publishing  # noqa: PLC0415
     from sweeps.watch import watch  # noqa: PLC0415
 
     elsewhere = sweep.plan.cluster.scheduler != "local"
-    try:
-        with publishing(sweep) if elsewhere else nullcontext():
-            watch(sweep, Console())
-    except KeyboardInterrupt:
-        typer.echo("\nthe sweep goes on without this watcher")
-        typer.echo(f"  watch it again: {_command('watch', sweep)}")
-        typer.echo(f"  end it: {_command('stop', sweep)}")
-        return False
-    return True
+    with publishing(sweep) if elsewhere else nullcontext():
+        watch(sweep, Console())
+
+
+def _say_it_goes_on(sweep: Sweep) -> None:
+    typer.echo("\nthe sweep goes on without this watcher")
+    typer.echo(f"  watch it again: {_command('watch', sweep)}")
+    typer.echo(f"  end it: {_command('stop', sweep)}")
 
 
 def _conclude(sweep: Sweep) -> None:
@@ -224,7 +231,7 @@ def _conclude(sweep: Sweep) -> None:
     from sweeps.summary import summary  # noqa: PLC0415
     from sweeps.watch import status_now  # noqa: PLC0415
 
-    lines, ended_well = summary(status_now(sweep), sweep, _come_back(sweep))
+    lines, ended_well = summary(status_now(sweep), sweep, _come_back(sweep), _compare(sweep))
     for line in lines:
         Console().print(line, soft_wrap=True, highlight=False, markup=False)
     if not ended_well:
@@ -235,7 +242,7 @@ def _defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
     """What to run where, for what was not said."""
     on_rangpur = shutil.which("sbatch") is not None and HIPMRI.is_dir()
     path = experiment or Path("hipmri" if on_rangpur else "quickstart")
-    if path.suffix != ".toml" and not path.exists():
+    if path.suffix != ".toml" and not path.is_file():
         path = Path("experiments") / f"{path}.toml"
     return path, cluster or ("rangpur" if on_rangpur else "local")
 
@@ -243,6 +250,14 @@ def _defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
 def _come_back(sweep: Sweep) -> str:
     """The command that goes on with the sweep, to be typed as it stands."""
     return shlex.join([program("sweeps"), "run", *sweep.plan.arguments])
+
+
+def _compare(sweep: Sweep) -> str:
+    """The command that shows the runs, to be typed as it stands."""
+    ours = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == sweep.paths.runs
+    if ours and runs_folder() == RunsPaths(Path("runs").absolute()):
+        return "make ui"
+    return shlex.join([program("sweeps"), "ui", "--runs", str(sweep.paths.runs)])
 
 
 def _command(name: str, sweep: Sweep) -> str:
@@ -263,10 +278,14 @@ def _sweeps_or_refuse(folder: RunsPaths, name: str | None) -> list[SweepPaths]:
     """The sweep of that name, or all of them, the latest last."""
     if name is not None:
         return [folder.sweep(name)]
-    found = sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
+    found = _latest_last(folder)
     if not found:
         raise InputError(f"no sweep in {folder.folder}; start one with: make sweep")
     return found
+
+
+def _latest_last(folder: RunsPaths) -> list[SweepPaths]:
+    return sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
 
 
 def _sync(sweeps: list[Sweep], *, rebuild: bool = False, take_over: bool = False) -> list[str]:

@@ -59,25 +59,28 @@ def cut_torn_tail(handle: int) -> int:
             end = start + newline + 1
             break
         end = start
-    if end != size:
+    if end != size and os.fstat(handle).st_size == size:
         os.ftruncate(handle, end)
     return end
 
 
-def write_whole(handle: int, content: bytes, offset: int, *, sync: bool = True) -> None:
-    """Write all of `content` at `offset` and sync; a write that fails leaves nothing behind.
+def write_whole(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
+    """Write all of `content` at `offset` and sync; return where it ends.
 
-    A sync that fails leaves the content: others may have read it by then.
+    A write that fails leaves nothing behind, unless somebody wrote behind it meanwhile. A sync
+    that fails leaves the content: others may have read it by then.
     """
+    written = 0
     try:
-        written = 0
         while written < len(content):
             written += os.pwrite(handle, content[written:], offset + written)
     except OSError:
-        os.ftruncate(handle, offset)
+        if os.fstat(handle).st_size == offset + written:
+            os.ftruncate(handle, offset)
         raise
     if sync:
         os.fsync(handle)
+    return offset + written
 
 
 def read_json(path: Path) -> Any:

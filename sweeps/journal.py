@@ -41,13 +41,14 @@ class Journal:
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add entries behind all others, each a whole line on disk or not there at all."""
         with self._lock.hold() as turn:
-            handle = os.open(self._path, os.O_RDWR)
+            # A holder that stood still past its turn then writes behind its successor's entries,
+            # not over them (on NFS the server does not promise that).
+            handle = os.open(self._path, os.O_RDWR | os.O_APPEND)
             try:
                 end = files.cut_torn_tail(handle)
                 for log in logs:
                     line = (json.dumps(log, separators=(",", ":")) + "\n").encode()
                     turn.check()
-                    files.write_whole(handle, line, end)
-                    end += len(line)
+                    end = files.write_whole(handle, line, end)
             finally:
                 os.close(handle)

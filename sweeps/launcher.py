@@ -8,9 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,41 +62,47 @@ class Task:
 def submit_missing(sweep: Sweep) -> list[str]:
     """Bring the number of jobs that run or wait up to what the cluster's file says.
 
-    Two launchers at once take turns, so that none doubles what the other sent.
-
     Returns:
         The scheduler's numbers of the jobs sent now; empty where nothing was missing.
 
     Raises:
         WorldError: the scheduler refused.
     """
-    cluster = sweep.plan.cluster
-    with Lock(sweep.paths.lock("launch"), stale_after=LAUNCH_SECONDS).hold() as turn:
-        missing = cluster.jobs - len(jobs_alive(sweep.paths))
-        if missing <= 0:
-            return []
-        tokens = [
-            f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}" for _ in range(missing)
-        ]
-        for token in tokens:
-            sweep.paths.job(token).folder.mkdir(parents=True)
-        turn.check()
-        if cluster.scheduler == "local":
-            _submit_from_a_session_of_its_own(sweep, tokens)
-        else:
-            submit(sweep, tokens)
-        return [files.read_json(sweep.paths.job(token).submitted)["id"] for token in tokens]
+    if sweep.plan.cluster.scheduler != "local":
+        return submit_missing_from_here(sweep)
+    # What submitit starts on this machine inherits the session of whoever submits: Ctrl-C or a
+    # closed terminal would end the sweep with its watcher, and `make sweep | tee log` would hang.
+    command = [sys.executable, "-m", "sweeps", "submit", str(sweep.paths.folder)]
+    sweep.paths.scheduler_logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryFile() as answer, sweep.paths.submission_log.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=answer, stderr=log, start_new_session=True
+        )
+        if process.wait():
+            raise WorldError(f"no job could be started here; {sweep.paths.submission_log} says why")
+        answer.seek(0)
+        return list(json.loads(answer.read()))
 
 
-def submit(sweep: Sweep, tokens: Sequence[str]) -> None:
-    """Send jobs, and write down the numbers that the scheduler gave them.
+def submit_missing_from_here(sweep: Sweep) -> list[str]:
+    """The same, by this process. Two at once take turns, and none doubles what the other sent.
 
     Raises:
         WorldError: the scheduler refused.
     """
+    with Lock(sweep.paths.lock("launch"), stale_after=LAUNCH_SECONDS).hold() as turn:
+        missing = sweep.plan.cluster.jobs - len(jobs_alive(sweep.paths))
+        turn.check()
+        return _submit(sweep, missing) if missing > 0 else []
+
+
+def _submit(sweep: Sweep, count: int) -> list[str]:
     cluster = sweep.plan.cluster
     local = cluster.scheduler == "local"
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", EVERY_DEVICE) if local else None
+    tokens = [f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}" for _ in range(count)]
+    for token in tokens:
+        sweep.paths.job(token).folder.mkdir(parents=True)
     tasks = [Task(sweep.paths.folder, token, devices) for token in tokens]
     try:
         executor = _executor(sweep.paths, cluster)
@@ -107,27 +113,7 @@ def submit(sweep: Sweep, tokens: Sequence[str]) -> None:
     for token, job in zip(tokens, jobs, strict=True):
         record = {"id": job.job_id, "scheduler": cluster.scheduler, "process": _process_of(job)}
         files.write(sweep.paths.job(token).submitted, json.dumps(record))
-
-
-def _submit_from_a_session_of_its_own(sweep: Sweep, tokens: Sequence[str]) -> None:
-    """Submit through a process that shares neither terminal nor pipes with this one.
-
-    What submitit starts on this machine inherits the session of whoever submits: Ctrl-C or a
-    closed terminal would end the sweep with its watcher, and `make sweep | tee log` would hang.
-    """
-    log = sweep.paths.job(tokens[0]).submission_log
-    command = [sys.executable, "-m", "sweeps", "submit", str(sweep.paths.folder), *tokens]
-    with log.open("ab") as output:
-        ended = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            check=False,
-        )
-    if ended.returncode:
-        raise WorldError(f"no job could be started here; {log} says why")
+    return [job.job_id for job in jobs]
 
 
 def _executor(paths: SweepPaths, cluster: Cluster) -> submitit.AutoExecutor:

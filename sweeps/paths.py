@@ -158,12 +158,7 @@ class JobPaths:
     @property
     def ended(self) -> Path:
         """There once its work was done."""
-        return self.folder / "ended.json"
-
-    @property
-    def submission_log(self) -> Path:
-        """What the submission printed."""
-        return self.folder / "submission.log"
+        return self.folder / "ended"
 
     def worker_log(self, number: int) -> Path:
         """What worker `number` of the job printed."""
@@ -234,6 +229,11 @@ class SweepPaths:
     def lock(self, name: str) -> Path:
         """The folder of the lock called `name`."""
         return self.folder / "locks" / name
+
+    @property
+    def submission_log(self) -> Path:
+        """What submissions to this machine complained of."""
+        return self.folder / "jobs" / "submission.log"
 
     @property
     def scheduler_logs(self) -> Path:

@@ -32,9 +32,8 @@ def publish_once(sweep: Sweep) -> str | None:
 
     store = store_for(sweep)
     if not is_ours(store):
-        return (
-            f"{store.runs.database} is written to from {holder(store)}; --take-over moves it here"
-        )
+        where = f"{store.runs.database} is written to from {holder(store)}"
+        return f"{where}; to do it from here: sweeps sync --take-over"
     try:
         with store.lock().hold() as turn:
             problems = Publisher(sweep, store).publish(turn)
@@ -78,7 +77,11 @@ def publishing(sweep: Sweep) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # the next publication sends what is missing
+            process.kill()
+            process.wait()
 
 
 def forget_published(sweep: Sweep) -> None:

@@ -94,8 +94,8 @@ def read_trial(paths: TrialPaths) -> Trial:
 
 
 def write_result(paths: TrialPaths, result: Result) -> None:
-    """Record how the trial ended."""
-    files.write(paths.result, json.dumps(asdict(result), indent=2))
+    """Record how the trial ended; recorded already, nothing changes."""
+    files.create(paths.result, json.dumps(asdict(result), indent=2))
 
 
 def read_result(paths: TrialPaths) -> Result | None:

@@ -87,5 +87,7 @@ class TopUp:
         epochs = sum(len(read_curve(trial)) for trial in self._sweep.paths.trials())
         if epochs == self._seen:
             return []
-        self._seen = epochs
-        return submit_missing(self._sweep)
+        sent = submit_missing(self._sweep)
+        if sent:
+            self._seen = epochs
+        return sent

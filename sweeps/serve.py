@@ -5,21 +5,22 @@ import socket
 import sys
 
 from sweeps.errors import InputError
-from sweeps.paths import RunsPaths
-from sweeps.store import store_of
+from sweeps.store import Store, holder, is_ours
 
 
-def serve(runs: RunsPaths, port: int) -> None:
+def serve(store: Store, port: int) -> None:
     """Turn this process into MLflow's server on 127.0.0.1; a server elsewhere is only named.
 
     Raises:
-        InputError: no port from `port` on is free.
+        InputError: no port from `port` on is free, or another host writes to the database.
     """
-    store = store_of(runs, None)
     if not store.is_database_here:
         print(f"MLflow: {store.uri}")
         return
-    runs.folder.mkdir(parents=True, exist_ok=True)
+    store.runs.folder.mkdir(parents=True, exist_ok=True)
+    if not is_ours(store):
+        where = f"{store.runs.database} is written to from {holder(store)}"
+        raise InputError(f"{where}; serve it there, or first: sweeps sync --take-over")
     free = _free_port(port)
     if free != port:
         print(f"port {port} is taken; {free} is free")
@@ -27,7 +28,7 @@ def serve(runs: RunsPaths, port: int) -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(free)]
     command += ["--backend-store-uri", store.uri, "--workers", "1"]
-    command += ["--default-artifact-root", str(runs.artifacts)]
+    command += ["--default-artifact-root", str(store.runs.artifacts)]
     os.execv(sys.executable, command)  # noqa: S606 (its signals and exit status are the server's)
 
 

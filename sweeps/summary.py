@@ -6,13 +6,16 @@ from sweeps.sweep import Sweep
 from sweeps.view import number, totals_line
 
 
-def summary(status: SweepStatus, sweep: Sweep, come_back: str) -> tuple[list[str], bool]:
+def summary(
+    status: SweepStatus, sweep: Sweep, come_back: str, compare: str
+) -> tuple[list[str], bool]:
     """The closing lines, and whether the sweep ended well.
 
     Args:
         status: the sweep as it stands.
         sweep: the same, for its places.
         come_back: the command that goes on with it.
+        compare: the command that shows its runs.
     """
     best = next((trial for trial in status.trials if trial.is_best), None)
     lines = ["", totals_line(status)]
@@ -35,7 +38,9 @@ def summary(status: SweepStatus, sweep: Sweep, come_back: str) -> tuple[list[str
     elif status.counted < status.asked:
         lines.append(_why_it_ended_short(sweep))
     if best is not None:
-        lines.append("compare the runs with: make ui")
+        lines.append(f"compare the runs with: {compare}")
+    elif status.is_over:
+        lines.append("no trial is complete: each was pruned, diverged or failed")
     return lines, status.is_over and best is not None
 
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from sweeps import files
 from sweeps.cluster import crew, work_seconds
@@ -26,6 +26,10 @@ from sweeps.sweep import Sweep
 POLL_SECONDS = 0.2
 RESTARTS = 5
 """How often a worker's place is filled again before it is given up."""
+PUBLISHER_PAUSE_SECONDS = 60.0
+"""How long a publisher that died is not started again."""
+LONG_LIFE_SECONDS = 600.0
+"""A worker that lived so long makes its place forget the deaths before."""
 PUBLISHER_SECONDS = 300.0
 """How long a job waits at its end for the last publication."""
 
@@ -40,6 +44,8 @@ class Place:
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    filled: float = 0.0
+    """When the place was last filled, by the monotonic clock."""
     not_before: float = 0.0
     """When the place may be filled, by the monotonic clock: later after each death."""
     done: bool = False
@@ -55,6 +61,8 @@ class Place:
         elif (code := self.process.poll()) is not None:
             print(f"worker {self.number} ended with status {code}", flush=True)
             self.process = None
+            if time.monotonic() - self.filled > LONG_LIFE_SECONDS:
+                self.starts = 1
             self.done = code == 0 or leaving or self.starts > RESTARTS
             self.not_before = time.monotonic() + min(2.0**self.starts, 60.0) - 2.0
 
@@ -62,6 +70,7 @@ class Place:
         with self.log.open("ab") as log:
             self.process = _start(self.command, log, self.environment)
         self.starts += 1
+        self.filled = time.monotonic()
 
 
 @dataclass
@@ -72,6 +81,7 @@ class Supervisor:
     job: JobPaths
     places: list[Place] = field(default_factory=list)
     publisher: subprocess.Popen[bytes] | None = None
+    publisher_not_before: float = 0.0
     leaving: bool = False
 
     def run(self) -> None:
@@ -82,21 +92,30 @@ class Supervisor:
         """
         self._refuse_to_do_without_a_gpu()
         self.job.ended.unlink(missing_ok=True)  # SLURM may start the same job again
-        files.write(self.job.started, json.dumps(this_process().to_json()))
+        files.write(self.job.started, json.dumps(self._what_runs()))
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._leave)
         self._open_places()
-        self._start_publisher()
         told = False
         while not all(place.done for place in self.places):
             for place in self.places:
                 place.look(leaving=self.leaving)
+            self._look_after_the_publisher()
+            os.utime(self.job.started)  # for those on other machines: this job is alive
             if self.leaving and not told:
                 told = True
                 self._tell_workers_to_leave()
             time.sleep(POLL_SECONDS)
         self._end_publisher()
         self.job.ended.touch()
+
+    def _what_runs(self) -> dict[str, Any]:
+        """This process, and the number that its scheduler has for the job."""
+        array = os.environ.get("SLURM_ARRAY_JOB_ID")
+        task = os.environ.get("SLURM_ARRAY_TASK_ID")
+        number = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+        scheduler = {"scheduler": self.sweep.plan.cluster.scheduler, "id": number}
+        return this_process().to_json() | scheduler
 
     def _refuse_to_do_without_a_gpu(self) -> None:
         cluster = self.sweep.plan.cluster
@@ -119,6 +138,14 @@ class Supervisor:
             Place(number, command, self.job.worker_log(number), environment)
             for number in range(1, workers + 1)
         ]
+
+    def _look_after_the_publisher(self) -> None:
+        """Start the publisher, and start it again a while after it died."""
+        if self.publisher is not None and self.publisher.poll() is None:
+            return
+        if time.monotonic() >= self.publisher_not_before and not self.leaving:
+            self.publisher_not_before = time.monotonic() + PUBLISHER_PAUSE_SECONDS
+            self._start_publisher()
 
     def _start_publisher(self) -> None:
         command = [sys.executable, "-m", "sweeps", "publish", str(self.sweep.paths.folder)]

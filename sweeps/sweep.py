@@ -165,6 +165,8 @@ def resume(paths: SweepPaths) -> None:
     if failed and max(failed) > forgiven(paths):
         files.write(paths.retry, json.dumps({"until": max(failed)}))
         paths.exhausted.unlink(missing_ok=True)
+    if not (files.read_json(paths.exhausted) or {}).get("every point tried", False):
+        paths.exhausted.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
 
 

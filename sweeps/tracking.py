@@ -88,7 +88,7 @@ class Publisher:
             turn.renew()
             try:
                 send()
-            except MlflowException as error:  # a run that somebody deleted stops no other
+            except (MlflowException, OSError, ValueError) as error:  # one run stops no other
                 problems.append(" ".join(str(error).split()))
         return problems
 

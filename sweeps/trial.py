@@ -81,7 +81,7 @@ def run_trial(run: TrialRun) -> None:
         if result is None:
             run.claim.release()
         else:
-            _settle(run, read_result(run.claim.trial) or result)
+            _settle(run, result)
     except ClaimLostError as lost:
         print(lost, flush=True)
 
@@ -212,8 +212,8 @@ def _illustrate(run: TrialRun) -> None:
 
 def _settle(run: TrialRun, result: Result) -> None:
     """Record how the trial ended: in its folder, then in the study."""
-    if read_result(run.claim.trial) is None:
-        write_result(run.claim.trial, result)
+    write_result(run.claim.trial, result)
+    result = read_result(run.claim.trial) or result  # the first one written stands
     run.study.tell(run.claim.trial.number, result)
     run.claim.trial.settled.touch()
     print(_line(run, result), flush=True)

@@ -66,14 +66,14 @@ def half(owner: Any, name: str, fuse: Fuse, where: Callable[[str], bool]) -> Non
     """Have a write to a file end half way."""
     original = getattr(owner, name)
 
-    def call(handle: int, content: bytes, offset: int, *, sync: bool = True) -> None:
+    def call(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
         if where(Path(f"/proc/self/fd/{handle}").readlink().name):
             fuse.left -= 1
             if fuse.left == 0:
                 os.pwrite(handle, content[: len(content) // 2], offset)
                 os.fsync(handle)
                 kill()
-        original(handle, content, offset, sync=sync)
+        return original(handle, content, offset, sync=sync)
 
     setattr(owner, name, call)
 

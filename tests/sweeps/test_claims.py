@@ -97,3 +97,17 @@ def test_a_reused_process_number_is_not_the_process() -> None:
     assert Process(machine(), os.getpid(), "1").is_gone()
     assert not Process.of(os.getpid()).is_gone()
     assert not Process("elsewhere", os.getpid(), "1").is_gone()
+
+
+def test_a_stopped_owner_is_not_alive(trial: TrialPaths) -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    claim = take(trial, 0, "job")
+    claim.attempt.claim.write_text(json.dumps(Process.of(sleeper.pid).to_json()))
+    lookout = Lookout(claim_seconds=30)
+    assert lookout.is_alive(claim.attempt)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    time.sleep(0.1)
+    assert not lookout.is_alive(claim.attempt)
+    assert not lookout.is_orphan(claim.attempt)
+    sleeper.kill()
+    sleeper.wait()

@@ -7,6 +7,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from sweeps import files
 from sweeps.journal import Journal
 from sweeps.lock import Lock
 
@@ -73,3 +74,21 @@ def test_processes_lose_none_of_each_others_entries(tmp_path: Path) -> None:
         process.join()
     entries = [entry["n"] for entry in journal_at(tmp_path).read_logs(0)]
     assert sorted(entries) == sorted(list(range(50)) * 4)
+
+
+def test_a_holder_that_stood_still_past_its_turn_overwrites_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, successor = journal_at(tmp_path), journal_at(tmp_path)
+    frozen.append_logs([{"n": 0}])
+    write_whole = files.write_whole
+
+    def meanwhile(*given: object, **named: object) -> int:
+        monkeypatch.undo()
+        successor._lock = Lock(tmp_path / "the next turn")  # it was passed over
+        successor.append_logs([{"n": 1, "long": "x" * 100}])
+        return write_whole(*given, **named)
+
+    monkeypatch.setattr(files, "write_whole", meanwhile)
+    frozen.append_logs([{"n": 2}])
+    assert sorted(entry["n"] for entry in journal_at(tmp_path).read_logs(0)) == [0, 1, 2]

@@ -14,6 +14,7 @@ import pytest
 
 from sweeps.paths import RunsPaths
 from sweeps.serve import serve
+from sweeps.store import store_of
 from sweeps.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep, worker_of
 
@@ -72,5 +73,5 @@ def test_a_server_elsewhere_is_only_named(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    serve(RunsPaths(make_sweep().paths.runs), 5000)
+    serve(store_of(RunsPaths(make_sweep().paths.runs), None), 5000)
     assert "https://mlflow.example.org" in capsys.readouterr().out

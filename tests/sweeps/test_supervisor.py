@@ -108,3 +108,15 @@ def test_a_job_is_alive_while_its_process_is(make_sweep: MakeSweep) -> None:
     threading.Event().wait(0.2)
     assert jobs_alive(sweep.paths) == []  # a zombie is no process any more
     sleeper.wait()
+
+
+def test_a_job_on_another_machine_counts_while_it_shows_that_it_lives(
+    make_sweep: MakeSweep,
+) -> None:
+    sweep = make_sweep()
+    job = sweep.paths.job("one")
+    job.folder.mkdir(parents=True)
+    files.write(job.started, json.dumps({"machine": "elsewhere/1/2", "pid": 1, "started": "1"}))
+    assert jobs_alive(sweep.paths) == [job]
+    os.utime(job.started, (time.time() - 3600, time.time() - 3600))
+    assert jobs_alive(sweep.paths) == []

@@ -105,7 +105,7 @@ def test_another_host_leaves_the_database_to_its_holder(
     assert is_ours(store)
     monkeypatch.setenv("SWEEPS_HOST", "login2")
     assert not is_ours(store)
-    assert "--take-over moves it here" in publish_once(published)
+    assert "sweeps sync --take-over" in publish_once(published)
     take_over(store)
     assert publish_once(published) is None
     monkeypatch.delenv("SWEEPS_HOST")

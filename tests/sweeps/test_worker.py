@@ -383,3 +383,38 @@ def test_a_trial_the_study_gave_up_is_settled_and_replaced(make_sweep: MakeSweep
     worker.work()
     assert sweep.is_over()
     assert states(sweep) == {"failed": 1, "complete": 2}
+
+
+def test_a_refused_proposal_does_not_hinder_forgiveness(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A voided proposal is told as failed too, but nobody wants it again."""
+    from tests.sweeps.tiny import Tiny
+
+    sweep = make_sweep(trials=3, pruner="none")
+    worker = worker_of(sweep)
+    number, _ = worker.study.ask(sweep.resolved.space, None)
+    worker.study.void(number)
+    working_fit = Tiny.fit
+
+    def broken(*given: object, **named: object) -> object:
+        raise RuntimeError("a bug")
+        yield
+
+    monkeypatch.setattr(Tiny, "fit", broken)
+    worker_of(sweep, trials=1).work()
+    monkeypatch.setattr(Tiny, "fit", working_fit)
+    resume(sweep.paths)
+    worker_of(sweep).work()
+    assert sweep.is_over()
+    assert states(sweep) == {"failed": 1, "complete": 3}
+
+
+def test_proposals_that_ran_out_of_luck_do_not_end_a_sweep_for_good(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1)
+    worker_of(sweep).work()
+    sweep.paths.exhausted.write_text('{"every point tried": false}')
+    longer = make_sweep(trials=2)
+    resume(longer.paths)
+    worker_of(longer).work()
+    assert len(longer.paths.trials()) == 2
