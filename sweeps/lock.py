@@ -81,13 +81,6 @@ class Lock:
         finally:
             turn.release()
 
-    def try_hold(self) -> Turn | None:
-        """A turn if it can be had at once, to be released by the caller; else None."""
-        number, free = self._look()
-        if not (free or self._is_dead(number, 0.0)):
-            return None
-        return self._take(number + 1)
-
     def _wait(self) -> Turn:
         give_up = time.monotonic() + self._patience
         watched, since, pause = (-1, 0), time.monotonic(), 0.001

@@ -37,7 +37,8 @@ def test_turns_exclude_each_other(tmp_path: Path) -> None:
 def test_a_killed_holder_on_this_machine_is_passed_over_at_once(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from sweeps.lock import Lock\n"
-        "Lock(Path(sys.argv[1])).try_hold(); print('held', flush=True); time.sleep(60)"
+        "held = Lock(Path(sys.argv[1])).hold(); held.__enter__()\n"
+        "print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -57,7 +58,8 @@ def test_a_killed_holder_on_this_machine_is_passed_over_at_once(tmp_path: Path) 
 def test_a_holder_that_runs_here_is_never_passed_over_and_a_stopped_one_is(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from sweeps.lock import Lock\n"
-        "Lock(Path(sys.argv[1])).try_hold(); print('held', flush=True); time.sleep(60)"
+        "held = Lock(Path(sys.argv[1])).hold(); held.__enter__()\n"
+        "print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -75,7 +77,8 @@ def test_a_holder_that_runs_here_is_never_passed_over_and_a_stopped_one_is(tmp_p
 
 def test_a_holder_elsewhere_that_renews_its_turn_is_not_passed_over(tmp_path: Path) -> None:
     lock = Lock(tmp_path, stale_after=0.3, patience=1.0)
-    elsewhere = lock.try_hold()
+    holding = lock.hold()  # kept: a manager that is forgotten releases
+    elsewhere = holding.__enter__()
     (tmp_path / "1").write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
     ended = threading.Event()
 
@@ -92,9 +95,9 @@ def test_a_holder_elsewhere_that_renews_its_turn_is_not_passed_over(tmp_path: Pa
 
 
 def test_a_silent_holder_of_another_machine_is_passed_over_and_finds_out(tmp_path: Path) -> None:
-    lock = Lock(tmp_path, stale_after=0.2)
-    frozen = lock.try_hold()
-    assert frozen is not None
+    lock = Lock(tmp_path, stale_after=0.2, patience=0.5)
+    holding = lock.hold()  # kept: a manager that is forgotten releases
+    frozen = holding.__enter__()
     (tmp_path / "1").write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
     began = time.monotonic()
     with lock.hold() as turn:
@@ -103,7 +106,8 @@ def test_a_silent_holder_of_another_machine_is_passed_over_and_finds_out(tmp_pat
             frozen.check()
         frozen.release()
         turn.check()  # what the robbed one releases is its own turn, never its successor's
-        assert lock.try_hold() is None
+        with pytest.raises(LockBusyError, match="waited"), lock.hold():
+            pass
 
 
 def test_an_old_number_freed_by_the_sweeping_is_no_turn(tmp_path: Path) -> None:
