@@ -106,7 +106,7 @@ def test_kill_everything_and_run_it_again(
     settings = {"trials": 6, "pruner": "none", "epochs": 4, "gate_at": 3}
     watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: 2 in trials_of(paths))
+    wait_for(lambda: trials_of(paths) == [2, 2])  # each worker has claimed: none is overlooked
     watcher.kill()
     watcher.communicate()
     supervisor = files.read_json(paths.jobs()[0].started)["pid"]
@@ -128,7 +128,7 @@ def test_a_terminal_that_closes_takes_only_the_watcher_along(
 ) -> None:
     watcher = start(trials=4, pruner="none", gate_at=3)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: 2 in trials_of(paths))
+    wait_for(lambda: trials_of(paths) == [2, 2])
     os.killpg(watcher.pid, signal.SIGHUP)
     watcher.communicate()
     open_gate(paths)
