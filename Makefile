@@ -9,7 +9,9 @@ STAMP := $(VENV)/.vqvae-sweeps-installed
 OURS := $(if $(filter .venv,$(VENV)),yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format ui status stop gpu-check clean
+SWEEP ?=
+TRIAL ?=
+.PHONY: help install sweep test check format ui promote rollback models status stop gpu-check clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +48,15 @@ format: $(STAMP)  ## put the source in its form
 
 ui: $(STAMP)  ## compare the runs: MLflow on 127.0.0.1
 	@$(BIN)/python -m sweeps ui
+
+promote: $(STAMP)  ## put the best model of the latest sweep (SWEEP=name, TRIAL=name) to use
+	@$(BIN)/python -m sweeps promote $(SWEEP) $(if $(TRIAL),--trial $(TRIAL))
+
+rollback: $(STAMP)  ## make the champion before this one the champion again
+	@$(BIN)/python -m sweeps rollback
+
+models: $(STAMP)  ## the versions of the registered model, and why each is there
+	@$(BIN)/python -m sweeps models
 
 status: $(STAMP)  ## how the latest sweep stands
 	@$(BIN)/python -m sweeps status

@@ -39,7 +39,11 @@ class Asker:
             if self.sweep.paths.exhausted.exists():
                 return None
             for _ in range(PATIENCE):
-                if (claim := self._propose(next(self._wanted(), None), turn)) is not None:
+                wanted = next(self._wanted(), None)
+                if wanted is None and self.sweep.experiment.sampler.kind == "enqueued":
+                    self._end_with("all that was enqueued")
+                    return None
+                if (claim := self._propose(wanted, turn)) is not None:
                     return claim
             return self._ask_what_is_left(turn)
 
@@ -48,8 +52,12 @@ class Asker:
             if (claim := self._propose(values, turn)) is not None:
                 return claim
         listed = self.sweep.resolved.space.points() is not None
-        files.write(self.sweep.paths.exhausted, json.dumps({"every point tried": listed}))
+        self._end_with("every point" if listed else "nothing new")
         return None
+
+    def _end_with(self, tried: str) -> None:
+        """Record that the sweep has nothing more to try, and what was tried."""
+        files.write(self.sweep.paths.exhausted, json.dumps({"tried": tried}))
 
     def _propose(self, wanted: Values | None, turn: Turn) -> Claim | None:
         """Ask the study once; None where the proposal was an earlier one, or no configuration."""

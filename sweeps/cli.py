@@ -4,15 +4,12 @@ Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong
 command needs is imported at the top: `sweeps status` must answer at once on a busy login node.
 """
 
-import itertools
 import json
-import shlex
 import shutil
 import signal
 import sys
 import time
 import traceback
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +17,19 @@ import typer
 from rich.console import Console
 
 from sweeps.errors import InputError, WorldError
-from sweeps.invocation import program
-from sweeps.paths import RunsPaths, SweepPaths
+from sweeps.paths import SweepPaths
+from sweeps.promotion import cli as promotion
+from sweeps.shell import (
+    Name,
+    Runs,
+    come_back,
+    make_or,
+    named,
+    say_it_goes_on,
+    send_and_watch,
+    sweeps_in,
+    watch_to_the_end,
+)
 from sweeps.sweep import Sweep, open_sweep, runs_folder, stop, stop_reason
 
 HIPMRI = Path("/home/groups/comp3710/HipMRI_Study_open")
@@ -33,8 +41,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Runs = Annotated[Path | None, typer.Option("--runs", help="folder of all sweeps (default: runs)")]
-Name = Annotated[str | None, typer.Argument(help="the sweep's name (default: the latest)")]
+for command in (promotion.promote, promotion.rollback, promotion.models):
+    app.command()(command)
 
 
 @app.callback()
@@ -61,33 +69,22 @@ def run(
     ] = True,
 ) -> None:
     """Start a sweep, or go on with it; then watch. Running it again never doubles anything."""
-    from sweeps.run import Request, TopUp, prepare  # noqa: PLC0415 (submitit is not light)
+    from sweeps.run import Request, prepare  # noqa: PLC0415 (submitit is not light)
 
     path, cluster = _defaults(experiment, cluster)
     sweep = prepare(Request(path, cluster, runs_folder(runs), trials))
-    top_up = TopUp(sweep)
-    try:
-        for sent in itertools.chain([top_up.send()], iter(top_up.send, [])):
-            for number in sent:
-                typer.echo(f"job {number} sent to {cluster}")
-            if not watching:
-                typer.echo(f"watch it with: {_command('watch', sweep)}")
-                return
-            _watch(sweep)
-    except KeyboardInterrupt:
-        _say_it_goes_on(sweep)
-        return
-    _conclude(sweep)
+    if send_and_watch(sweep, cluster, watching=watching):
+        _conclude(sweep)
 
 
 @app.command()
 def watch(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep until it ends. Closing this changes nothing."""
-    sweep = open_sweep(_named(name, runs))
+    sweep = open_sweep(named(name, runs))
     try:
-        _watch(sweep)
+        watch_to_the_end(sweep)
     except KeyboardInterrupt:
-        _say_it_goes_on(sweep)
+        say_it_goes_on(sweep)
         return
     _conclude(sweep)
 
@@ -98,12 +95,12 @@ def status(name: Name = None, runs: Runs = None) -> None:
     from sweeps.status import status_of  # noqa: PLC0415
     from sweeps.view import table  # noqa: PLC0415
 
-    sweep = open_sweep(_named(name, runs))
+    sweep = open_sweep(named(name, runs))
     now = status_of(sweep, stop_reason(sweep.paths))
     console = Console()
     console.print(table(now))
     if now.stopped is not None:
-        console.print(f"stopped: {now.stopped}; go on with: {_come_back(sweep)}", markup=False)
+        console.print(f"stopped: {now.stopped}; go on with: {come_back(sweep)}", markup=False)
 
 
 @app.command("stop")
@@ -111,13 +108,13 @@ def stop_command(name: Name = None, runs: Runs = None) -> None:
     """Have every worker keep its trial's last epoch, give the trial back, and leave."""
     from sweeps.jobs import jobs_alive  # noqa: PLC0415
 
-    sweep = open_sweep(_named(name, runs))
+    sweep = open_sweep(named(name, runs))
     stop(sweep.paths, "by hand (sweeps stop)")
     typer.echo("workers leave after the epoch they are in", nl=False)
     while sweep.plan.cluster.scheduler == "local" and jobs_alive(sweep.paths):
         time.sleep(0.5)
         typer.echo(".", nl=False)
-    typer.echo(f"\nnothing is lost; go on with: {_come_back(sweep)}")
+    typer.echo(f"\nnothing is lost; go on with: {come_back(sweep)}")
 
 
 @app.command()
@@ -149,7 +146,7 @@ def ui(
     from sweeps.store import store_of  # noqa: PLC0415
 
     folder = runs_folder(runs)
-    sweeps = [open_sweep(paths) for paths in _latest_last(folder)]
+    sweeps = [open_sweep(paths) for paths in sweeps_in(folder)]
     for problem in _sync(sweeps):
         typer.echo(f"not all is up to date: {problem}", err=True)
     serve(store_of(folder, sweeps[-1].plan.cluster.tracking if sweeps else None), port)
@@ -210,28 +207,18 @@ def _one_line(error: Exception) -> str:
     return text if isinstance(error, InputError | WorldError) else f"{type(error).__name__}: {text}"
 
 
-def _watch(sweep: Sweep) -> None:
-    """Watch to the end of the sweep's jobs."""
-    from sweeps.publish import publishing  # noqa: PLC0415
-    from sweeps.watch import watch  # noqa: PLC0415
-
-    elsewhere = sweep.plan.cluster.scheduler != "local"
-    with publishing(sweep) if elsewhere else nullcontext():
-        watch(sweep, Console())
-
-
-def _say_it_goes_on(sweep: Sweep) -> None:
-    typer.echo("\nthe sweep goes on without this watcher")
-    typer.echo(f"  watch it again: {_command('watch', sweep)}")
-    typer.echo(f"  end it: {_command('stop', sweep)}")
-
-
 def _conclude(sweep: Sweep) -> None:
     """Say how the sweep ended, and end with status 1 where it did not end well."""
     from sweeps.summary import summary  # noqa: PLC0415
     from sweeps.watch import status_now  # noqa: PLC0415
 
-    lines, ended_well = summary(status_now(sweep), sweep, _come_back(sweep), _compare(sweep))
+    lines, ended_well = summary(
+        status_now(sweep),
+        sweep,
+        come_back(sweep),
+        make_or("ui", sweep, "ui"),
+        make_or("promote", sweep, "promote", sweep.paths.name),
+    )
     for line in lines:
         Console().print(line, soft_wrap=True, highlight=False, markup=False)
     if not ended_well:
@@ -247,45 +234,12 @@ def _defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
     return path, cluster or ("rangpur" if on_rangpur else "local")
 
 
-def _come_back(sweep: Sweep) -> str:
-    """The command that goes on with the sweep, to be typed as it stands."""
-    return shlex.join([program("sweeps"), "run", *sweep.plan.arguments])
-
-
-def _compare(sweep: Sweep) -> str:
-    """The command that shows the runs, to be typed as it stands."""
-    ours = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == sweep.paths.runs
-    if ours and runs_folder() == RunsPaths(Path("runs").absolute()):
-        return "make ui"
-    return shlex.join([program("sweeps"), "ui", "--runs", str(sweep.paths.runs)])
-
-
-def _command(name: str, sweep: Sweep) -> str:
-    """A command on this sweep, to be typed as it stands."""
-    place = [] if runs_folder().folder == sweep.paths.runs else ["--runs", str(sweep.paths.runs)]
-    return shlex.join([program("sweeps"), name, sweep.paths.name, *place])
-
-
-def _named(name: str | None, runs: Path | None) -> SweepPaths:
-    return _sweeps_or_refuse(runs_folder(runs), name)[-1]
-
-
 def _sweeps(name: str | None, runs: Path | None) -> list[Sweep]:
-    return [open_sweep(paths) for paths in _sweeps_or_refuse(runs_folder(runs), name)]
-
-
-def _sweeps_or_refuse(folder: RunsPaths, name: str | None) -> list[SweepPaths]:
     """The sweep of that name, or all of them, the latest last."""
     if name is not None:
-        return [folder.sweep(name)]
-    found = _latest_last(folder)
-    if not found:
-        raise InputError(f"no sweep in {folder.folder}; start one with: make sweep")
-    return found
-
-
-def _latest_last(folder: RunsPaths) -> list[SweepPaths]:
-    return sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
+        return [open_sweep(named(name, runs))]
+    named(None, runs)  # refused where there is none
+    return [open_sweep(paths) for paths in sweeps_in(runs_folder(runs))]
 
 
 def _sync(sweeps: list[Sweep], *, rebuild: bool = False, take_over: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from sweeps.errors import InputError
+from sweeps.paths import CONFIRMATION
 from sweeps.settings import Settings, check, dotted, nearest, read_toml, with_values
 from sweeps.space import Space, Values, parse_space
 from sweeps.trainer import Trainer, load_trainer
@@ -35,7 +36,8 @@ class Objective(Settings):
 class Sampler(Settings):
     """How trials are proposed."""
 
-    kind: Literal["tpe", "random"] = "tpe"
+    kind: Literal["tpe", "random", "enqueued"] = "tpe"
+    """`enqueued`: nothing but what the experiment lists."""
     startup: int = Field(10, ge=1, description="trials drawn at random before the sampler learns")
     seed: int = Field(0, ge=0)
 
@@ -53,6 +55,23 @@ class Pruner(Settings):
     rivals: int = Field(3, ge=1)
 
 
+class Promotion(Settings):
+    """When a sweep's best model becomes the one in use."""
+
+    model: str = Field("", description="registered as; none: trainer's package and experiment")
+    candidates: int = Field(3, ge=1, description="the best trials that are trained again")
+    seeds: int = Field(3, ge=2, le=100, description="how often each of them is")
+    floors: dict[str, float] = Field(default_factory=dict)
+    """Test figures to reach at least, over those that the trainer sets."""
+
+    @field_validator("model")
+    @classmethod
+    def _safe(cls, name: str) -> str:
+        if name and not SAFE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} becomes part of a URI: 1 to 64 letters, digits, - and _")
+        return name
+
+
 class Experiment(Settings):
     """The file as it stands; `Resolved` has what it means to its trainer."""
 
@@ -62,6 +81,7 @@ class Experiment(Settings):
     objective: Objective = Field(default_factory=Objective)
     sampler: Sampler = Field(default_factory=Sampler)
     pruner: Pruner = Field(default_factory=Pruner)
+    promotion: Promotion = Field(default_factory=Promotion)
     trial: dict[str, Any] = Field(default_factory=dict)
     space: dict[str, Any] = Field(min_length=1)
     enqueue: list[dict[str, Any]] = Field(default_factory=list)
@@ -69,11 +89,17 @@ class Experiment(Settings):
     @field_validator("name")
     @classmethod
     def _safe(cls, name: str) -> str:
-        if not SAFE_NAME.fullmatch(name):
+        if not SAFE_NAME.fullmatch(name.removesuffix(CONFIRMATION)):
             raise ValueError(f"{name!r} becomes a folder's name: 1 to 64 letters, digits, - and _")
         if name in RESERVED:
             raise ValueError(f"{name!r} is the name of another folder among the runs; take another")
         return name
+
+    @property
+    def model_name(self) -> str:
+        """What its best model is registered as."""
+        package = self.trainer.partition(":")[0].partition(".")[0]
+        return self.promotion.model or f"{package}-{self.name}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +153,9 @@ def read_experiment(path: Path, trials: int | None = None) -> Resolved:
     """
     given = {} if trials is None else {"trials": trials}
     experiment = check(read_toml(path) | given, Experiment, str(path))
+    if experiment.name.endswith(CONFIRMATION):
+        mend = f"names that end in {CONFIRMATION} are those of confirmations; take another"
+        raise InputError(f"{path}: name = {experiment.name!r}: {mend}")
     return resolve(experiment, str(path))
 
 

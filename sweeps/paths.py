@@ -8,6 +8,7 @@ runs/
     study.jsonl  locks/                  the study and the locks on it
     stop.json  exhausted.json  retry.json
     jobs/<token>/                        one folder a job
+    promotion/                           see sweeps/promotion/paths.py
     trials/0007-1a2b3c4d/                one folder a trial
       config.json  result.json  settled  mlflow.json
       attempts/<n>/                      one folder a claim on it
@@ -17,6 +18,9 @@ runs/
 
 from dataclasses import dataclass
 from pathlib import Path
+
+CONFIRMATION = "-confirm"
+"""What the name of a sweep ends in that trains another's best trials again."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,16 @@ class SweepPaths:
         return self.folder.parent
 
     @property
+    def confirmation(self) -> "SweepPaths":
+        """The sweep that trains this one's best trials again, there or not."""
+        return SweepPaths(self.folder.with_name(self.name + CONFIRMATION))
+
+    @property
+    def promotion(self) -> Path:
+        """What was found of candidates."""
+        return self.folder / "promotion"
+
+    @property
     def identity(self) -> Path:
         """What cannot change under the sweep."""
         return self.folder / "sweep.json"
@@ -299,6 +313,15 @@ class RunsPaths:
     def lock(self) -> Path:
         """The folder of the publishers' lock."""
         return self.folder / "store" / "lock"
+
+    @property
+    def test_reads(self) -> Path:
+        """When test splits were read, and for what."""
+        return self.folder / "store" / "test-reads.jsonl"
+
+    def registry_lock(self, model: str) -> Path:
+        """The folder of the lock on one registered model."""
+        return self.folder / "store" / f"registry-{model}"
 
     def probe(self, name: str) -> Path:
         """A file that is made to see whether files can be made here."""

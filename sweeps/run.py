@@ -8,7 +8,7 @@ from sweeps.cluster import read_cluster
 from sweeps.errors import InputError
 from sweeps.experiment import Resolved, read_experiment
 from sweeps.launcher import submit_missing
-from sweeps.paths import RunsPaths
+from sweeps.paths import RunsPaths, SweepPaths
 from sweeps.record import read_curve
 from sweeps.store import check_writable, is_ours, store_of
 from sweeps.sweep import Given, Sweep, resume, runs_folder, start
@@ -30,9 +30,9 @@ class Request:
     runs: RunsPaths
     trials: int | None = None
 
-    def options(self) -> tuple[str, ...]:
-        """The options that say the same again."""
-        options = ["--cluster", self.cluster]
+    def command(self) -> tuple[str, ...]:
+        """The arguments of `sweeps` that say the same again."""
+        options = ["run", str(self.experiment), "--cluster", self.cluster]
         if self.runs != runs_folder():
             options += ["--runs", str(self.runs.folder)]
         if self.trials is not None:
@@ -48,20 +48,34 @@ def prepare(request: Request) -> Sweep:
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
-    if cluster.scheduler == "slurm" and shutil.which("sbatch") is None:
-        mend = "there is no sbatch here; log in to the cluster, or take --cluster local"
-        raise InputError(f"cluster {request.cluster}: {mend}")
-    store = store_of(request.runs, cluster.tracking)
-    check_writable(store)
-    given = Given(cluster, _fingerprint(resolved), request.options())
+    given = Given(cluster, fingerprint_of(resolved), request.command())
     paths = request.runs.sweep(resolved.experiment.name)
-    sweep = start(paths, resolved, request.experiment, given)
+    return begin(paths, resolved, request.experiment, given)
+
+
+def begin(paths: SweepPaths, resolved: Resolved, source: Path, given: Given) -> Sweep:
+    """Check where a sweep's work and its figures go, then make it or go on with it.
+
+    Raises:
+        InputError: no jobs can be sent to the cluster from here, or the store cannot be written.
+    """
+    if given.cluster.scheduler == "slurm" and shutil.which("sbatch") is None:
+        mend = "there is no sbatch here; log in to the cluster, or take --cluster local"
+        raise InputError(f"the cluster's jobs go through SLURM: {mend}")
+    store = store_of(RunsPaths(paths.runs), given.cluster.tracking)
+    check_writable(store)
+    sweep = start(paths, resolved, source, given)
     is_ours(store)  # the host that launches is the one that publishes, if it is the first
     resume(sweep.paths)
     return sweep
 
 
-def _fingerprint(resolved: Resolved) -> str:
+def fingerprint_of(resolved: Resolved) -> str:
+    """The fingerprint of the data that every configuration of the space works on.
+
+    Raises:
+        InputError: the data are not there, or a configuration cannot work on them.
+    """
     try:
         return resolved.trainer.prepare(resolved.ends())
     except ValueError as error:

@@ -209,7 +209,7 @@ def _member(trial: FrozenTrial) -> Member:
 def _sampler(settings: Sampler, number: int) -> BaseSampler:
     seed = settings.seed * 1_000_003 + number
     match settings.kind:
-        case "random":
+        case "random" | "enqueued":
             return RandomSampler(seed=seed)
         case "tpe":
             with warnings.catch_warnings():  # `group` may change: the exact version is pinned

@@ -7,7 +7,7 @@ from sweeps.view import number, totals_line
 
 
 def summary(
-    status: SweepStatus, sweep: Sweep, come_back: str, compare: str
+    status: SweepStatus, sweep: Sweep, come_back: str, compare: str, promote: str
 ) -> tuple[list[str], bool]:
     """The closing lines, and whether the sweep ended well.
 
@@ -16,6 +16,7 @@ def summary(
         sweep: the same, for its places.
         come_back: the command that goes on with it.
         compare: the command that shows its runs.
+        promote: the command that makes its best model the one in use.
     """
     best = next((trial for trial in status.trials if trial.is_best), None)
     lines = ["", totals_line(status)]
@@ -39,14 +40,19 @@ def summary(
         lines.append(_why_it_ended_short(sweep))
     if best is not None:
         lines.append(f"compare the runs with: {compare}")
+        if status.is_over and sweep.plan.within is None:
+            lines.append(f"put the best model to use with: {promote}")
     elif status.is_over:
         lines.append("no trial is complete: each was pruned, diverged or failed")
     return lines, status.is_over and best is not None
 
 
 def _why_it_ended_short(sweep: Sweep) -> str:
-    if (files.read_json(sweep.paths.exhausted) or {}).get("every point tried"):
-        return "every configuration of the space has been tried"
+    match (files.read_json(sweep.paths.exhausted) or {}).get("tried"):
+        case "every point":
+            return "every configuration of the space has been tried"
+        case "all that was enqueued":
+            return "all that the experiment enqueues has been tried"
     return (
         "nothing new was proposed: every proposal had been tried before, or the trainer refused it"
     )

@@ -29,14 +29,16 @@ class Plan:
         cluster: where.
         fingerprint: of the data.
         commit: of the code.
-        arguments: of the command that goes on with the sweep.
+        command: what goes on with the sweep, as arguments of `sweeps`.
+        within: the name of the sweep whose best trials this one trains again; None for any other.
     """
 
     experiment: Experiment
     cluster: Cluster
     fingerprint: str
     commit: str
-    arguments: tuple[str, ...]
+    command: tuple[str, ...]
+    within: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,14 @@ class Given:
     Attributes:
         cluster: where its jobs run from now on.
         fingerprint: of the data, as the trainer found it.
-        options: of the command line, beside the experiment's file.
+        command: what goes on with the sweep, as arguments of `sweeps`.
+        within: the name of the sweep whose best trials this one trains again.
     """
 
     cluster: Cluster
     fingerprint: str
-    options: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    within: str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def open_sweep(paths: SweepPaths) -> Sweep:
             Cluster.model_validate(content["cluster"]),
             content["fingerprint"],
             content["commit"],
-            tuple(content["arguments"]),
+            tuple(content.get("command", ())),  # of before version 0.2
+            content.get("within"),
         ),
     )
 
@@ -145,7 +150,8 @@ def start(paths: SweepPaths, resolved: Resolved, source: Path, given: Given) -> 
             "cluster": given.cluster.model_dump(mode="json"),
             "fingerprint": given.fingerprint,
             "commit": _commit(),
-            "arguments": [str(source), *given.options],
+            "command": given.command,
+            "within": given.within,
         }
         files.write(paths.plan, json.dumps(plan, indent=2))
     except OSError as error:
@@ -165,7 +171,7 @@ def resume(paths: SweepPaths) -> None:
     if failed and max(failed) > forgiven(paths):
         files.write(paths.retry, json.dumps({"until": max(failed)}))
         paths.exhausted.unlink(missing_ok=True)
-    if not (files.read_json(paths.exhausted) or {}).get("every point tried", False):
+    if (files.read_json(paths.exhausted) or {}).get("tried") != "every point":
         paths.exhausted.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
 """What a sweep amounts to: how its trials ended, what they cost, and which one is best."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeps.experiment import Objective
@@ -38,19 +38,25 @@ def totals_of(looks: Sequence[Look], objective: Objective) -> Totals:
     """Count what a sweep's folders say."""
     states: Counter[State] = Counter()
     seconds = saved = 0.0
-    ranked: list[tuple[float, int, TrialPaths, float]] = []
     for look in looks:
         result = look.result
         states[State.RUNNING if result is None else result.state] += 1
         seconds += sum(row.seconds for row in look.rows)
         saved += _saved(look)
-        if result is not None and result.state is State.COMPLETE and result.value is not None:
-            ranked.append(
-                (objective.sign * result.value, -look.paths.number, look.paths, result.value)
-            )
-    top = max(ranked, key=lambda entry: entry[:2], default=None)
-    best, value = (None, None) if top is None else (top[2], top[3])
+    best, value = next(iter(ranked(looks, objective)), (None, None))
     return Totals(dict(states), best, value, seconds / 3600, saved / 3600)
+
+
+def ranked(looks: Iterable[Look], objective: Objective) -> list[tuple[TrialPaths, float]]:
+    """Complete trials and their values, the best first; of equal ones the earlier."""
+    complete = [
+        (look.paths, look.result.value)
+        for look in looks
+        if look.result is not None
+        and look.result.state is State.COMPLETE
+        and look.result.value is not None
+    ]
+    return sorted(complete, key=lambda pair: (-objective.sign * pair[1], pair[0].number))
 
 
 def _saved(look: Look) -> float:

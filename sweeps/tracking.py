@@ -24,7 +24,7 @@ from mlflow.tracking import MlflowClient
 
 from sweeps import files
 from sweeps.lock import Turn
-from sweeps.paths import TrialPaths
+from sweeps.paths import RunsPaths, TrialPaths
 from sweeps.record import (
     State,
     Trial,
@@ -38,7 +38,7 @@ from sweeps.settings import dotted
 from sweeps.space import short_names
 from sweeps.store import Store, put_right_after_a_move
 from sweeps.study import Study
-from sweeps.sweep import Sweep
+from sweeps.sweep import Sweep, open_sweep
 from sweeps.totals import Totals, totals_of
 
 TRIAL_TAG = "sweep.trial"
@@ -74,8 +74,15 @@ class Publisher:
         self._store = store
         self._client = MlflowClient(tracking_uri=store.uri)
         put_right_after_a_move(store)
-        self._experiment = self._experiment_id()
+        within = sweep.plan.within
+        self._above = None if within is None else _search(sweep, store)
+        self._experiment = self._experiment_id(within or sweep.paths.name)
         self._parent = self._parent_run()
+
+    @property
+    def run(self) -> tuple[str, str]:
+        """The experiment that shows the sweep, and the run that its trials are nested in."""
+        return self._experiment, self._parent.run
 
     def publish(self, turn: Turn) -> list[str]:
         """Send what is missing; say what could not be sent, and of which run.
@@ -95,8 +102,7 @@ class Publisher:
     def _sender(self, paths: TrialPaths) -> Callable[[], None]:
         return lambda: self._publish_trial(paths)
 
-    def _experiment_id(self) -> str:
-        name = self._sweep.paths.name
+    def _experiment_id(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
@@ -111,14 +117,16 @@ class Publisher:
             return known
         tags = {"sweep.state": "running", "sweep.data": self._sweep.plan.fingerprint}
         tags["mlflow.source.git.commit"] = self._sweep.plan.commit
-        run = self._run(paths.name, tags, paths.identity.stat().st_mtime)
+        if self._above is not None:
+            tags["mlflow.parentRunId"] = self._above
+        run = self.find_or_make(paths.name, tags, paths.identity.stat().st_mtime)
         # Only what cannot change under a sweep: MLflow takes a param once.
         fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
         self._client.log_batch(run, params=_params(dotted(fixed)))
         self._client.log_artifact(run, str(paths.experiment))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
-    def _run(self, name: str, tags: Mapping[str, str], started: float) -> str:
+    def find_or_make(self, name: str, tags: Mapping[str, str], started: float) -> str:
         """The id of the run that shows `name`, made only if it is not there."""
         found = self._client.search_runs(
             [self._experiment], filter_string=f"tags.`{TRIAL_TAG}` = '{name}'", max_results=1
@@ -160,7 +168,7 @@ class Publisher:
             "sweep.state": State.RUNNING.value,
             "sweep.data": self._sweep.plan.fingerprint,
         }
-        run = self._run(paths.name, tags, paths.config.stat().st_mtime)
+        run = self.find_or_make(paths.name, tags, paths.config.stat().st_mtime)
         short = short_names(self._sweep.resolved.space.paths)
         settings = {short.get(path, path): value for path, value in dotted(trial.config).items()}
         self._client.log_batch(run, params=_params(settings))
@@ -229,6 +237,12 @@ class Publisher:
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
         self._client.set_terminated(run, "FINISHED")
+
+
+def _search(confirmation: Sweep, store: Store) -> str:
+    """The run of the sweep whose best trials another one trains again."""
+    paths = RunsPaths(confirmation.paths.runs).sweep(str(confirmation.plan.within))
+    return Publisher(open_sweep(paths), store).run[1]
 
 
 def _params(settings: Mapping[str, Any]) -> list[Param]:

@@ -39,6 +39,26 @@ class Epoch(Protocol):
         """Why going on is pointless (a loss that is not a number, say); None while all is well."""
 
 
+class Scores(Protocol):
+    """What a packaged model is worth on the test split."""
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Figures by name, `test/…`; the one that is optimized as `val/…` is among them."""
+
+    @property
+    def patients(self) -> Mapping[str, Mapping[str, float]]:
+        """The same for each patient: what one patient's images have in common is no evidence."""
+
+    @property
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """Where 95 of 100 values lie if other patients had been drawn; where that can be said."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What was scored on: `name`, `digest` (of the content), `source` and a `profile`."""
+
+
 class Trainer(Protocol):
     """What can be searched over. Importing its module must be light (no torch)."""
 
@@ -47,6 +67,12 @@ class Trainer(Protocol):
 
     bounds: Mapping[str, tuple[float, float]]
     """Metrics that a sweep may optimize, each with its worst and its best value, in this order."""
+
+    seed: str
+    """The dotted path of the configuration's seed."""
+
+    floors: Mapping[str, float]
+    """Test figures that a model must reach before anybody is asked to use it."""
 
     def prepare(self, configs: Sequence[Any]) -> str:
         """Look at the data before any job; make what the configuration says is to be made.
@@ -88,11 +114,26 @@ class Trainer(Protocol):
     def illustrate(self, config: Any, folder: Path, picture: Path) -> None:
         """Write a PNG that shows what the best model in `folder` does."""
 
-    def evaluate(self, config: Any, folder: Path) -> Mapping[str, float]:
-        """Score the best model in `folder` on the test split."""
-
     def export(self, config: Any, folder: Path, destination: Path) -> None:
-        """Write the best model in `folder` as a program that runs without this code."""
+        """Write the best model in `folder` as a package: programs that run without this code.
+
+        The folder `destination` appears whole or not at all. Its `package.json` names the
+        `programs` and their digests; `model.pt2` maps one tensor to one. It also has `input` and
+        `output` (`shape` with -1 for any, `dtype`), `example` (a JSON file with one input),
+        `requirements` (pinned), and two texts in Markdown: `about` the model and its `use`.
+
+        Raises:
+            ValueError: the package does not do what the model does.
+        """
+
+    def evaluate(self, config: Any, package: Path, out: Path) -> Scores:
+        """Score a package on the test split; pictures and tables go into the folder `out`.
+
+        The same package on the same data is worth the same.
+
+        Raises:
+            ValueError: the package is damaged or none, or the data cannot be read.
+        """
 
 
 def load_trainer(name: str) -> Trainer:
@@ -123,4 +164,7 @@ def load_trainer(name: str) -> Trainer:
     return cast(Trainer, trainer)
 
 
-_PARTS = ("config", "bounds", "prepare", "epochs", "fit", "illustrate", "evaluate", "export")
+_PARTS = (
+    *("config", "bounds", "seed", "floors"),
+    *("prepare", "epochs", "fit", "illustrate", "export", "evaluate"),
+)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import cli
+from sweeps import cli, shell
 from sweeps.paths import RunsPaths
 from tests.sweeps.conftest import EXPERIMENT
 
@@ -213,9 +213,9 @@ def test_what_is_printed_to_come_back_can_be_typed(
         "--runs",
         str(sweep.paths.runs),
     )
-    sweep = replace(sweep, plan=replace(sweep.plan, arguments=arguments))
-    assert shlex.split(cli._come_back(sweep))[-len(arguments) :] == list(arguments)
-    assert shlex.split(cli._command("watch", sweep))[-3:] == [
+    sweep = replace(sweep, plan=replace(sweep.plan, command=arguments))
+    assert shlex.split(shell.come_back(sweep))[-len(arguments) :] == list(arguments)
+    assert shlex.split(shell.command_on("watch", sweep))[-3:] == [
         "tiny",
         "--runs",
         str(sweep.paths.runs),

@@ -413,7 +413,7 @@ def test_a_refused_proposal_does_not_hinder_forgiveness(
 def test_proposals_that_ran_out_of_luck_do_not_end_a_sweep_for_good(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     worker_of(sweep).work()
-    sweep.paths.exhausted.write_text('{"every point tried": false}')
+    sweep.paths.exhausted.write_text('{"tried": "nothing new"}')
     longer = make_sweep(trials=2)
     resume(longer.paths)
     worker_of(longer).work()

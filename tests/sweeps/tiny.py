@@ -4,9 +4,12 @@ Its model is one number that is drawn towards a target at a pace the hyperparame
 its checkpoints as JSON, and restores exactly.
 """
 
+import hashlib
 import json
 import math
 import os
+import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: int = 100
+    patients: int = 3
 
 
 class Training(BaseModel):
@@ -29,6 +33,8 @@ class Training(BaseModel):
     epochs: int = Field(5, ge=1)
     seconds: float = 0.0
     bug: bool = False
+    seed: int = 0
+    """Adds what its sine is to the pace: another seed, another result."""
     gate_at: int = 0
     """From this epoch on, wait until a test makes the file `open` in the sweep's folder."""
 
@@ -48,8 +54,18 @@ class Row:
     diverged: str | None
 
 
+@dataclass(frozen=True)
+class Scored:
+    scores: Mapping[str, float]
+    patients: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, tuple[float, float]]
+    data: Mapping[str, Any]
+
+
 class Tiny:
     config = Config
+    seed = "training.seed"
+    floors: Mapping[str, float] = {"test/score": 0.2}
     bounds: Mapping[str, tuple[float, float]] = {"val/score": (-1.0, 1.0), "val/loss": (1e9, 0.0)}
 
     def prepare(self, configs: Sequence[Config]) -> str:
@@ -92,6 +108,7 @@ class Tiny:
                     time.sleep(0.01)
             time.sleep(training.seconds)
             pace = training.learning_rate * (0.5 if training.optimizer == "sgd" else 1.0)
+            pace *= 1 + 0.01 * math.sin(training.seed)
             state *= 1 - pace / math.sqrt(training.batch_size)
             diverged = "the state left all bounds" if abs(state) > 10 else None
             score = -1.0 if diverged else 1 - min(2.0, abs(state))
@@ -108,11 +125,40 @@ class Tiny:
     def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
         picture.write_bytes(b"\x89PNG\r\n\x1a\n")
 
-    def evaluate(self, config: Config, folder: Path) -> Mapping[str, float]:
-        return {"test/score": 0.0}
-
     def export(self, config: Config, folder: Path, destination: Path) -> None:
-        destination.write_text("{}")
+        draft = destination.with_name(f".{destination.name}.{os.getpid()}")
+        draft.mkdir()
+        shutil.copy(folder / "best.pt", draft / "model.pt2")
+        digest = hashlib.sha256((draft / "model.pt2").read_bytes()).hexdigest()
+        tensor = {"shape": [-1, 1, -1, -1], "dtype": "float32"}
+        manifest = {
+            "programs": {"model.pt2": digest},
+            "input": tensor,
+            "output": tensor,
+            "requirements": ["torch==2.13.0"],
+            "about": "One number.",
+            "use": "Look at it.",
+        }
+        (draft / "package.json").write_text(json.dumps(manifest))
+        draft.rename(destination)
+
+    def evaluate(self, config: Config, package: Path, out: Path) -> Scored:
+        content = (package / "model.pt2").read_bytes()
+        manifest = json.loads((package / "package.json").read_text())
+        if hashlib.sha256(content).hexdigest() != manifest["programs"]["model.pt2"]:
+            raise ValueError(f"{package}: model.pt2 is damaged")
+        (out / "worst.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        score = 1 - min(2.0, abs(json.loads(content)["state"]))
+        patients = {
+            f"case_{at:03d}": {"test/score": score + at / 100} for at in range(config.data.patients)
+        }
+        mean = statistics.fmean(figures["test/score"] for figures in patients.values())
+        return Scored({"test/score": mean}, patients, {}, data_of(config))
+
+
+def data_of(config: Config) -> dict[str, Any]:
+    profile = {"slices": 10, "patients": config.data.patients}
+    return {"name": "tiny", "digest": "0123456789abcdef", "source": "nowhere", "profile": profile}
 
 
 def save(folder: Path, state: float, row: Row) -> None:

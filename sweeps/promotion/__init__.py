@@ -1,0 +1,1 @@
+"""From a sweep's best trial to a model that people use: confirm, score, decide, register."""

@@ -1,0 +1,112 @@
+"""The candidate: the configuration that is best over its seeds, and the best of its trainings."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import BaseModel
+
+from sweeps.experiment import Objective
+from sweeps.paths import TrialPaths
+from sweeps.promotion.confirm import seeds_of, trained_again
+from sweeps.promotion.paths import ScoredPaths
+from sweeps.promotion.scoring import Scored
+from sweeps.record import read_result
+from sweeps.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of the search's best trials, and what it was worth from other seeds.
+
+    Attributes:
+        searched: the trial as the search had it.
+        value: its value there, by which it was chosen.
+        again: the trials that trained it again.
+        values: their values, in the same order.
+        seeds: their seeds.
+        objective: what the values are.
+    """
+
+    searched: TrialPaths
+    value: float
+    again: Sequence[TrialPaths]
+    values: Sequence[float]
+    seeds: Sequence[int]
+    objective: Objective
+
+    @cached_property
+    def mean(self) -> float:
+        """Over the new seeds: free of the luck by which the trial was chosen."""
+        return statistics.fmean(self.values)
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation over the new seeds."""
+        return statistics.stdev(self.values)
+
+    @property
+    def bias(self) -> float:
+        """By how much the search made it look better than it is."""
+        return self.objective.sign * (self.value - self.mean)
+
+    @property
+    def best(self) -> TrialPaths:
+        """The training whose model would be registered: the best one by validation."""
+        pairs = zip(self.values, self.again, strict=True)
+        return max(pairs, key=lambda pair: self.objective.sign * pair[0])[1]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The model that is put up.
+
+    Attributes:
+        found: the configurations it was chosen among, its own first.
+        config: of the training that made it.
+        paths: its folder.
+        scored: what it is worth on the test split.
+        key: tells it from every other model.
+    """
+
+    found: Sequence[Contender]
+    config: BaseModel
+    paths: ScoredPaths
+    scored: Scored
+    key: str
+
+    @property
+    def contender(self) -> Contender:
+        """The configuration that is best over its seeds."""
+        return self.found[0]
+
+
+def contenders(sweep: Sweep, trials: Sequence[TrialPaths]) -> list[Contender]:
+    """What the confirmation says of `trials`, the best by mean first.
+
+    Raises:
+        InputError: one of them is not confirmed yet.
+    """
+    objective = sweep.resolved.experiment.objective
+    found = [_contender(sweep, trial, objective) for trial in trials]
+    return sorted(found, key=lambda contender: -objective.sign * contender.mean)
+
+
+def _contender(sweep: Sweep, trial: TrialPaths, objective: Objective) -> Contender:
+    again = trained_again(sweep, sweep.paths.confirmation, trial)
+    return Contender(
+        searched=trial,
+        value=_value(trial),
+        again=again,
+        values=[_value(paths) for paths in again],
+        seeds=seeds_of(sweep, trial),
+        objective=objective,
+    )
+
+
+def _value(trial: TrialPaths) -> float:
+    result = read_result(trial)
+    if result is None or result.value is None:
+        raise ValueError(f"{trial.folder} has no value")
+    return result.value

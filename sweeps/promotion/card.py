@@ -1,0 +1,90 @@
+"""The model card: what a model is, what it is worth and how that was found, from the figures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeps.promotion.candidate import Contender
+from sweeps.promotion.gate import Decision
+from sweeps.promotion.scoring import Scored
+from sweeps.space import Scalar
+
+
+def card(
+    name: str,
+    manifest: Mapping[str, Any],
+    found: Sequence[Contender],
+    scored: Scored,
+    decision: Decision,
+    lineage: Mapping[str, str],
+    values: Mapping[str, Scalar],
+) -> str:
+    """The card in Markdown.
+
+    Args:
+        name: what the model is registered as.
+        manifest: what its package says of it.
+        found: the configurations it was chosen among, the best first.
+        scored: its figures on the test split.
+        decision: why it may be used.
+        lineage: where it comes from.
+        values: its hyperparameters, as far as they were searched for.
+    """
+    sections = [
+        f"# {name}",
+        str(manifest.get("about", "")),
+        f"## Use\n\n{manifest.get('use', '')}",
+        f"## On the test split\n\n{_scores(scored)}\n\n{_patients(scored)}",
+        f"## How it was chosen\n\n{_chosen(found)}",
+        "## Decision\n\n" + "\n".join(f"-{line[1:]}" for line in decision.lines()),
+        f"## Hyperparameters\n\n{_table(('name', 'value'), values.items())}",
+        f"## Where it comes from\n\n{_table(('what', ''), lineage.items())}",
+    ]
+    return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
+def _scores(scored: Scored) -> str:
+    rows = [
+        (name, f"{value:.4f}", _interval(scored.intervals.get(name)))
+        for name, value in sorted(scored.scores.items())
+    ]
+    profile = ", ".join(f"{key} {_short(value)}" for key, value in scored.data["profile"].items())
+    head = f"Data: {scored.data['name']} ({profile}), content {scored.data['digest'][:12]}."
+    return f"{head}\n\n" + _table(("figure", "mean", "95 % over patients"), rows)
+
+
+def _patients(scored: Scored) -> str:
+    names = sorted({name for figures in scored.patients.values() for name in figures})
+    rows = [
+        (patient, *(f"{figures[name]:.4f}" if name in figures else "" for name in names))
+        for patient, figures in sorted(scored.patients.items())
+    ]
+    return _table(("patient", *names), rows)
+
+
+def _chosen(found: Sequence[Contender]) -> str:
+    metric = found[0].objective.metric
+    rows = [
+        (
+            contender.searched.name,
+            f"{contender.value:.4f}",
+            f"{contender.mean:.4f} ± {contender.spread:.4f}",
+            f"{contender.bias:+.4f}",
+            ", ".join(map(str, contender.seeds)),
+        )
+        for contender in found
+    ]
+    heads = ("trial", f"{metric} in the search", "from new seeds", "selection bias", "seeds")
+    return _table(heads, rows)
+
+
+def _table(heads: Sequence[str], rows: Any) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def _short(value: object) -> str:
+    return " ".join(str(value).split())

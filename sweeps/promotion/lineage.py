@@ -1,0 +1,80 @@
+"""Where a candidate comes from: the tags and the card that stay with it in the registry."""
+
+from sweeps import files
+from sweeps.paths import TrialPaths
+from sweeps.promotion.candidate import Candidate
+from sweeps.promotion.card import card
+from sweeps.promotion.deciding import test_name
+from sweeps.promotion.entry import MANIFEST, Entry
+from sweeps.promotion.gate import Decision
+from sweeps.record import read_trial
+from sweeps.sweep import Sweep, open_sweep
+
+DIRTY = "-dirty"
+
+
+def write_card(sweep: Sweep, name: str, candidate: Candidate, decision: Decision) -> None:
+    """Write the candidate's card from its figures."""
+    text = card(
+        name,
+        files.read_json(candidate.paths.package / MANIFEST),
+        candidate.found,
+        candidate.scored,
+        decision,
+        lineage(sweep, candidate),
+        read_trial(candidate.contender.searched).values,
+    )
+    files.write(candidate.paths.card, text)
+
+
+def entry_of(sweep: Sweep, candidate: Candidate, decision: Decision) -> Entry:
+    """The candidate as the registry takes it."""
+    metric = test_name(sweep.resolved.experiment.objective.metric)
+    scored = candidate.scored
+    patients = {f"{metric}/{name}": figures[metric] for name, figures in scored.patients.items()}
+    why = f"forced: {decision.forced}" if decision.forced else "passed the gate"
+    tags = {
+        "sweep.metric": metric,
+        "sweep.test": f"{scored.scores[metric]:.6f}",
+        "sweep.decision": why,
+        "sweep.by": decision.by,
+    }
+    return Entry(
+        key=candidate.key,
+        name=f"promotion of {candidate.contender.best.name}",
+        package=candidate.paths.package,
+        card=candidate.paths.card,
+        attachments=(candidate.paths.decision, candidate.paths.scores),
+        evaluation=candidate.paths.evaluation,
+        figures={**scored.scores, **patients},
+        dataset=scored.data,
+        tags=lineage(sweep, candidate) | tags,
+        time=scored.time,
+    )
+
+
+def lineage(sweep: Sweep, candidate: Candidate) -> dict[str, str]:
+    """The facts that lead back from a version to where it comes from, by the names of its tags."""
+    contender = candidate.contender
+    commit = open_sweep(sweep.paths.confirmation).plan.commit
+    return {
+        "sweep.name": sweep.paths.name,
+        "sweep.trial": contender.searched.name,
+        "sweep.confirmed_by": contender.best.name,
+        "sweep.seeds": " ".join(map(str, contender.seeds)),
+        "sweep.run": _run_of(contender.searched),
+        "sweep.confirmation_run": _run_of(contender.best),
+        "sweep.commit": commit.removesuffix(DIRTY) or "unknown",
+        "sweep.commit_clean": "unknown" if not commit else str(DIRTY not in commit).lower(),
+        "sweep.data": sweep.plan.fingerprint,
+        "sweep.test_data": str(candidate.scored.data["digest"]),
+        "sweep.mean": f"{contender.mean:.6f}",
+        "sweep.spread": f"{contender.spread:.6f}",
+        "sweep.selection_bias": f"{contender.bias:.6f}",
+    }
+
+
+def _run_of(trial: TrialPaths) -> str:
+    """The run that shows a trial in MLflow, where it was published."""
+    content = files.read_json(trial.mlflow)
+    return "not published" if content is None else str(content["run"])

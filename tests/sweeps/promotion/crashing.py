@@ -1,0 +1,35 @@
+"""A promotion that is killed, as by `kill -9`, before one of its steps: a process of its own.
+
+`python -m tests.sweeps.promotion.crashing STEP FOLDER` promotes the best trial of the sweep in
+FOLDER, which is confirmed, and dies when STEP is about to be taken.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sweeps.paths import SweepPaths
+from sweeps.promotion.confirm import best_trials
+from sweeps.promotion.steps import Wish, promote
+from sweeps.sweep import open_sweep
+
+STEPS = (
+    *("export", "score", "publish", "run", "model", "upload", "version"),
+    *("load back", "previous", "champion", "crowned"),
+)
+
+
+def main() -> None:
+    fatal, folder = sys.argv[1], Path(sys.argv[2])
+
+    def step(name: str) -> None:
+        if name == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sweep = open_sweep(SweepPaths(folder))
+    promote(sweep, Wish(best_trials(sweep), dry_run=False, force="", say=print), step)
+
+
+if __name__ == "__main__":
+    main()
