@@ -46,27 +46,48 @@ class VQVAE(nn.Module):
         # contrast of a data set would decide what beta means.
         self.register_buffer("spread", torch.ones(()))
 
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return self.config.codebook_size
+
+    @property
+    def stride(self) -> int:
+        """One code stands for `stride` x `stride` pixels."""
+        return self.config.stride
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruct: [B, 1, H, W] to the same within [0, 1], and codes [B, h, w]."""
-        quantized = self.quantizer(self.encode(images))
+        """Reconstruct: [B, 1, H, W] to the same within [0, 1], and codes [B, h, w].
+
+        What is decoded are the codes themselves, and nothing else of the images: whoever keeps
+        the codes gets the same bits from `images`.
+        """
+        indices = self.codes(images)
         # Cropped last: an exported program would take an operation after it for a promise that
         # there was nothing to crop.
-        made = self.decode(quantized.values).clamp(0, 1)
-        return crop(made, like=images), quantized.indices
+        return crop(self.images(indices), like=images), indices
 
-    def encode(self, images: Tensor) -> Tensor:
+    def codes(self, images: Tensor) -> Tensor:
+        """[B, 1, H, W] to codes [B, ceil(H / stride), ceil(W / stride)], int64."""
+        return self.quantizer.choose(self.to_vectors(images))
+
+    def images(self, indices: Tensor) -> Tensor:
+        """Codes [B, h, w] to images [B, 1, h stride, w stride] within [0, 1], not cropped."""
+        return self.to_pixels(self.quantizer.look_up(indices)).clamp(0, 1)
+
+    def to_vectors(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to [B, D, ceil(H / stride), ceil(W / stride)]."""
         return self.encoder(pad(images, self.config.stride))  # type: ignore[no-any-return]
 
-    def decode(self, values: Tensor) -> Tensor:
+    def to_pixels(self, vectors: Tensor) -> Tensor:
         """Code vectors [B, D, h, w] to float32 images [B, 1, h stride, w stride], not cropped."""
-        return self.decoder(values).float()  # type: ignore[no-any-return]
+        return self.decoder(vectors).float()  # type: ignore[no-any-return]
 
     def losses(self, images: Tensor) -> Losses:
         """The loss of `images` [B, 1, H, W] and its terms; padding does not count."""
-        encoded = self.encode(images)
+        encoded = self.to_vectors(images)
         quantized = self.quantizer(encoded)
-        made = crop(self.decode(quantized.values), like=images)
+        made = crop(self.to_pixels(quantized.values), like=images)
         reconstruction = _distance(self.config, made, images) / self.spread
         commitment = self.config.commitment * quantized.commitment_loss
         total = reconstruction + commitment
