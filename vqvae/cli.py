@@ -20,7 +20,12 @@ from vqvae.errors import InputError
 from vqvae.files import make_writable
 
 ModelOption = Annotated[
-    Path, typer.Option("--model", help="a training's folder, or a checkpoint such as best.pt")
+    str,
+    typer.Option(
+        "--model",
+        help="a training's folder, a checkpoint such as best.pt, a package's folder, "
+        "or a URI such as models:/name@alias",
+    ),
 ]
 
 
@@ -84,13 +89,16 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Score a model on a split by the main protocol, with other conventions beside it."""
-    from vqvae.checkpoint import load_model  # noqa: PLC0415
+    from vqvae.device import choose_device  # noqa: PLC0415
     from vqvae.evaluation import evaluate as score  # noqa: PLC0415
+    from vqvae.models import open_model  # noqa: PLC0415
     from vqvae.progress import print_evaluation  # noqa: PLC0415
 
-    network, checkpoint = load_model(model)
-    data = checkpoint.config if config is None else read_config(config)
-    found = score(network, data, split.value, device.value)
+    codec, trained = open_model(model, choose_device(device.value))
+    data = trained if config is None else read_config(config)
+    if data is None:
+        raise InputError(f"{model}: a package does not say where its data are; give --config")
+    found = score(codec, data, split.value)
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=2))
     else:
@@ -104,17 +112,16 @@ def reconstruct(
     device: DeviceOption = DeviceChoice.auto,
 ) -> None:
     """Reconstruct scans: NIfTI with the geometry and intensities of the input, and a picture."""
-    from vqvae.checkpoint import load_model  # noqa: PLC0415
     from vqvae.device import choose_device  # noqa: PLC0415
+    from vqvae.models import open_model  # noqa: PLC0415
     from vqvae.progress import print_scores  # noqa: PLC0415
     from vqvae.reconstruction import plan, write_table  # noqa: PLC0415
     from vqvae.reconstruction import reconstruct as run  # noqa: PLC0415
 
     jobs = plan(inputs, out)
-    network, _ = load_model(model)
-    network = network.to(choose_device(device.value))
+    codec, _ = open_model(model, choose_device(device.value))
     make_writable(out)
-    scores = print_scores(run(network, jobs), len(jobs))
+    scores = print_scores(run(codec, jobs), len(jobs))
     if scores.done:
         typer.echo(f"scores: {write_table(scores.done, out)}")
     for failed in scores.failed:

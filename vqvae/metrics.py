@@ -25,7 +25,7 @@ _FLOOR = 1e-10
 
 def ssim(originals: Tensor, made: Tensor) -> Tensor:
     """SSIM by the main protocol."""
-    return _gaussian_map(originals, made).mean((1, 2, 3))
+    return ssim_map(originals, made).mean((1, 2, 3))
 
 
 def ssim_inside(originals: Tensor, made: Tensor, inside: Tensor) -> Tensor:
@@ -33,9 +33,13 @@ def ssim_inside(originals: Tensor, made: Tensor, inside: Tensor) -> Tensor:
 
     An image without such a pixel gets NaN.
     """
-    weights = inside.to(originals.dtype)
-    values = _gaussian_map(originals, made) * weights
-    return values.sum((1, 2, 3)) / weights.sum((1, 2, 3))
+    return mean_inside(ssim_map(originals, made), inside)
+
+
+def mean_inside(values: Tensor, inside: Tensor) -> Tensor:
+    """The mean of `values` [N, 1, H, W] over the pixels that `inside` marks, [N]; NaN for none."""
+    weights = inside.to(values.dtype)
+    return (values * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))
 
 
 def ssim_uniform(originals: Tensor, made: Tensor) -> Tensor:
@@ -63,14 +67,18 @@ def ssim_zscore(originals: Tensor, made: Tensor) -> Tensor:
     """SSIM of images brought to the original's mean 0 and deviation 1, data range still 1."""
     mean = originals.mean((1, 2, 3), keepdim=True)
     deviation = originals.std((1, 2, 3), keepdim=True, correction=0).clamp(min=_FLOOR)
-    values = _gaussian_map((originals - mean) / deviation, (made - mean) / deviation)
+    values = ssim_map((originals - mean) / deviation, (made - mean) / deviation)
     return values.mean((1, 2, 3))
 
 
 def psnr(originals: Tensor, made: Tensor) -> Tensor:
     """10 log10(1 / MSE) in dB, data range 1; at most 100, which two equal images get."""
-    error = (originals - made).square().mean((1, 2, 3))
-    return -10 * error.clamp(min=_FLOOR).log10()
+    return _decibels((originals - made).square().mean((1, 2, 3)))
+
+
+def psnr_inside(originals: Tensor, made: Tensor, inside: Tensor) -> Tensor:
+    """PSNR over the pixels that `inside` [N, 1, H, W] marks; NaN for an image without any."""
+    return _decibels(mean_inside((originals - made).square(), inside))
 
 
 def nmse(originals: Tensor, made: Tensor) -> Tensor:
@@ -94,8 +102,8 @@ def used(counts: Tensor) -> float:
     return float((counts > 0).double().mean())
 
 
-def _gaussian_map(originals: Tensor, made: Tensor) -> Tensor:
-    """[N, 1, H, W] twice to the SSIM around each pixel, [N, 1, H, W]."""
+def ssim_map(originals: Tensor, made: Tensor) -> Tensor:
+    """[N, 1, H, W] twice to the SSIM around each pixel, [N, 1, H, W], by the main protocol."""
     if min(originals.shape[-2:]) < _WINDOW:
         size = "x".join(map(str, originals.shape[-2:]))
         raise InputError(f"SSIM needs images of at least {_WINDOW} pixels a side, not {size}")
@@ -110,6 +118,10 @@ def _gaussian_map(originals: Tensor, made: Tensor) -> Tensor:
         return_full_image=True,
     )
     return values
+
+
+def _decibels(error: Tensor) -> Tensor:
+    return -10 * error.clamp(min=_FLOOR).log10()
 
 
 def _box(images: Tensor) -> Tensor:

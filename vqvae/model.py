@@ -1,5 +1,6 @@
 """The VQ-VAE: encoder, quantizer, decoder and their loss, for images of any size."""
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -46,27 +47,66 @@ class VQVAE(nn.Module):
         # contrast of a data set would decide what beta means.
         self.register_buffer("spread", torch.ones(()))
 
+    @property
+    def codebook_size(self) -> int:
+        """K."""
+        return self.config.codebook_size
+
+    @property
+    def stride(self) -> int:
+        """One code stands for `stride` x `stride` pixels."""
+        return self.config.stride
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.spread.device
+
+    @property
+    def identity(self) -> str:
+        """Hex SHA-256 of configuration and tensors: what its codes mean to nobody else."""
+        digest = hashlib.sha256(self.config.model_dump_json().encode())
+        for name, value in self.state_dict().items():
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruct: [B, 1, H, W] to the same within [0, 1], and codes [B, h, w]."""
-        quantized = self.quantizer(self.encode(images))
-        # Cropped last: an exported program would take an operation after it for a promise that
-        # there was nothing to crop.
-        made = self.decode(quantized.values).clamp(0, 1)
-        return crop(made, like=images), quantized.indices
+        """Reconstruct: [B, 1, H, W] to the same within [0, 1], and codes [B, h, w].
+
+        What is decoded are the codes themselves, and nothing else of the images: whoever keeps
+        the codes gets the same bits from `decode`.
+        """
+        indices = self.encode(images)
+        height, width = images.shape[-2:]
+        return self.decode(indices, height, width), indices
 
     def encode(self, images: Tensor) -> Tensor:
+        """[B, 1, H, W] to codes [B, ceil(H / stride), ceil(W / stride)], int64."""
+        return self.quantizer.choose(self.to_vectors(images))
+
+    def decode(self, indices: Tensor, height: int, width: int) -> Tensor:
+        """Codes [B, h, w] to the images [B, 1, height, width] that they stand for."""
+        # Cropped last: an exported program would take an operation after it for a promise that
+        # there was nothing to crop.
+        return crop(self.decode_all(indices), height, width)
+
+    def decode_all(self, indices: Tensor) -> Tensor:
+        """Codes [B, h, w] to images [B, 1, h stride, w stride] within [0, 1], not cropped."""
+        return self.to_pixels(self.quantizer.look_up(indices)).clamp(0, 1)
+
+    def to_vectors(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to [B, D, ceil(H / stride), ceil(W / stride)]."""
         return self.encoder(pad(images, self.config.stride))  # type: ignore[no-any-return]
 
-    def decode(self, values: Tensor) -> Tensor:
+    def to_pixels(self, vectors: Tensor) -> Tensor:
         """Code vectors [B, D, h, w] to float32 images [B, 1, h stride, w stride], not cropped."""
-        return self.decoder(values).float()  # type: ignore[no-any-return]
+        return self.decoder(vectors).float()  # type: ignore[no-any-return]
 
     def losses(self, images: Tensor) -> Losses:
         """The loss of `images` [B, 1, H, W] and its terms; padding does not count."""
-        encoded = self.encode(images)
+        encoded = self.to_vectors(images)
         quantized = self.quantizer(encoded)
-        made = crop(self.decode(quantized.values), like=images)
+        made = crop(self.to_pixels(quantized.values), *images.shape[-2:])
         reconstruction = _distance(self.config, made, images) / self.spread
         commitment = self.config.commitment * quantized.commitment_loss
         total = reconstruction + commitment
@@ -92,9 +132,8 @@ def pad(images: Tensor, multiple: int) -> Tensor:
     return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
-def crop(images: Tensor, like: Tensor) -> Tensor:
-    """Undo `pad`: the part of `images` that has the height and width of `like`."""
-    height, width = like.shape[-2:]
+def crop(images: Tensor, height: int, width: int) -> Tensor:
+    """Undo `pad`: the first `height` rows and `width` columns of `images`."""
     if torch.compiler.is_exporting():
         # A slice would make the program promise that what is cropped was or was not contiguous.
         rows, columns = torch.arange(height), torch.arange(width)

@@ -59,19 +59,33 @@ def print_evaluation(found: Evaluation) -> None:
     patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
     slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
     table = Table(title=f"{found.split}: {slices} of {patients}")
-    table.add_column("score")
-    table.add_column("mean over slices", justify="right")
-    for name, label in _LABELS.items():
-        table.add_row(label, f"{found.scores[name]:.4f}")
+    for column in ("score", "mean over slices", "95 % of bootstraps over patients"):
+        table.add_column(column, justify="left" if column == "score" else "right")
+    for name, value in found.scores.items():
+        ends = found.intervals.get(name)
+        shown = "" if ends is None else f"{ends.low:.4f} to {ends.high:.4f}"
+        table.add_row(_label(name), f"{value:.4f}", shown)
     console = Console()
     console.print(table)
-    if found.interval is None:
+    if not found.intervals:
         console.print("one patient: how much patients scatter cannot be said")
-    else:
-        low, high = found.interval.low, found.interval.high
-        console.print(f"SSIM, 95 % of bootstraps over patients: {low:.4f} to {high:.4f}")
-    for case, value in found.patients.items():
-        console.print(f"case {case:03d}: SSIM {value:.4f}")
+    _print_patients(console, found)
+
+
+def _print_patients(console: Console, found: Evaluation) -> None:
+    shown = [name for name in found.scores if name == "ssim" or name.startswith("ssim_")]
+    shown = [name for name in shown if name not in ("ssim_uniform7", "ssim_zscore")]
+    table = Table("SSIM", *(name.partition("_")[2] or "whole slice" for name in shown))
+    for case, scores in found.patients.items():
+        table.add_row(f"case {case:03d}", *(f"{scores[name]:.4f}" for name in shown))
+    console.print(table)
+
+
+def _label(name: str) -> str:
+    if name in _LABELS:
+        return _LABELS[name]
+    metric, _, organ = name.partition("_")
+    return f"{metric.upper()} inside the {organ}"
 
 
 def print_scores(rows: Iterator[Reconstructed | Failed], number: int) -> Scores:

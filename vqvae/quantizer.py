@@ -34,10 +34,9 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     """
     with torch.no_grad():
         norms = codebook.square().sum(1)
-        if torch.compiler.is_exporting():
-            return (norms - 2 * F.linear(vectors, codebook)).argmin(-1)
+        flat = vectors.flatten(0, -2)
         rows = max(1, _DISTANCES_AT_ONCE // len(codebook))
-        parts = torch.split(vectors.flatten(0, -2), rows)
+        parts = (flat,) if torch.compiler.is_exporting() else torch.split(flat, rows)
         found = [torch.addmm(norms, z, codebook.T, alpha=-2).argmin(1) for z in parts]
         return torch.cat(found).reshape(vectors.shape[:-1])
 
@@ -90,6 +89,11 @@ def draw_by_error(errors: Tensor, number: int, generator: torch.Generator) -> Te
 def channels_last(maps: Tensor) -> Tensor:
     """[B, D, h, w] to [N, D]: a vector is the channels of one place, not a row of pixels."""
     return maps.movedim(1, -1).flatten(0, -2)
+
+
+def _by_place(maps: Tensor) -> Tensor:
+    """[B, D, h, w] to [B, h, w, D], in the one layout that training and inference share."""
+    return maps.movedim(1, -1).contiguous()
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,10 @@ class Quantizer(nn.Module):
                 return self._quantize(encoded.float())
         return self._quantize(encoded.float())
 
+    def choose(self, encoded: Tensor) -> Tensor:
+        """The nearest code of each vector of `encoded` [B, D, h, w]: [B, h, w] int64."""
+        return nearest(_by_place(encoded.float()), self.codebook.vectors)
+
     def look_up(self, indices: Tensor) -> Tensor:
         """Codes [B, h, w] to their vectors [B, D, h, w]."""
         return F.embedding(indices, self.codebook.vectors).movedim(-1, 1)
@@ -219,11 +227,14 @@ class Quantizer(nn.Module):
             self.idle.masked_fill_(dead, 0)
 
     def _quantize(self, encoded: Tensor) -> Quantized:
-        vectors = encoded.movedim(1, -1).contiguous()
+        vectors = _by_place(encoded)
         indices = nearest(vectors, self.codebook.vectors)
         codes = F.embedding(indices, self.codebook.vectors)
+        # With no gradient to carry, z + (e - z) would be e but for a rounding: scores of a
+        # validation would differ in the last bits from those of the codes alone.
+        carried = straight_through(vectors, codes) if torch.is_grad_enabled() else codes
         return Quantized(
-            values=straight_through(vectors, codes).movedim(-1, 1),
+            values=carried.movedim(-1, 1),
             indices=indices,
             codebook_loss=F.mse_loss(codes, vectors.detach()),
             commitment_loss=F.mse_loss(vectors, codes.detach()),

@@ -12,15 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqvae.codec import Codec, bits_per_pixel
 from vqvae.data import intensity
 from vqvae.data.nifti import SMALLEST_SIDE, SUFFIXES, is_nifti_name, read_slice, write_slice
 from vqvae.data.splits import Split
 from vqvae.device import exact
 from vqvae.errors import InputError
-from vqvae.evaluation import bits_per_pixel
 from vqvae.files import write_whole
 from vqvae.metrics import psnr, ssim
-from vqvae.model import VQVAE
 from vqvae.pictures import Pair, write_pair
 
 TABLE = "scores.csv"
@@ -72,22 +71,22 @@ def plan(inputs: Iterable[Path], out: Path) -> list[Job]:
     return [Job(source, target, _picture(target, stems)) for source, target in found]
 
 
-def reconstruct(model: VQVAE, jobs: Sequence[Job]) -> Iterator[Reconstructed | Failed]:
-    """Reconstruct one scan after another, with a picture beside each, on the model's device.
+def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | Failed]:
+    """Reconstruct one scan after another, with a picture beside each, on the codec's device.
 
     One that cannot be read does not keep the others from being done.
     """
     for job in jobs:
         try:
-            yield _reconstruct(model, job)
+            yield _reconstruct(codec, job)
         except InputError as error:
             yield Failed(str(error))
 
 
-def _reconstruct(model: VQVAE, job: Job) -> Reconstructed:
+def _reconstruct(codec: Codec, job: Job) -> Reconstructed:
     scan = read_slice(job.source, SMALLEST_SIDE)
     scaled, window = intensity.scale(scan.pixels)
-    made, codes, similarity = _run(model, scaled)
+    made, codes, similarity = _run(codec, scaled)
     write_slice(job.target, intensity.restore(made, window), like=scan)
     write_pair(job.picture, Pair(_stem(job.target), scaled, made, similarity))
     return Reconstructed(
@@ -95,7 +94,7 @@ def _reconstruct(model: VQVAE, job: Job) -> Reconstructed:
         target=str(job.target),
         ssim=similarity,
         psnr=float(psnr(_batch(scaled), _batch(made))),
-        bits_per_pixel=bits_per_pixel(model, codes, scaled.size),
+        bits_per_pixel=bits_per_pixel(codec, codes, scaled.size),
     )
 
 
@@ -109,15 +108,20 @@ def write_table(rows: Sequence[Reconstructed], out: Path) -> Path:
     return out / TABLE
 
 
-def compare(model: VQVAE, split: Split, number: int) -> list[Pair]:
+def compare(codec: Codec, split: Split, number: int) -> list[Pair]:
     """Some slices of a split, spaced evenly and the same each time, and their reconstructions."""
+    total = len(split)
+    chosen = np.linspace(0, total - 1, min(number, total) + 2).round().astype(int)
+    return pairs_at(codec, split, chosen[1:-1] if total > number else range(total))
+
+
+def pairs_at(codec: Codec, split: Split, positions: Iterable[int]) -> list[Pair]:
+    """The slices at some positions of a split's order, and their reconstructions."""
     places = [(group, at) for group in split.groups for at in range(len(group.names))]
-    chosen = np.linspace(0, len(places) - 1, min(number, len(places)) + 2).round().astype(int)
-    inner = chosen[1:-1] if len(places) > number else np.arange(len(places))
     pairs = []
-    for group, at in (places[position] for position in inner):
+    for group, at in (places[position] for position in positions):
         original = group.images[at].astype(np.float32) / np.float32(65535)
-        made, _, similarity = _run(model, original)
+        made, _, similarity = _run(codec, original)
         name = group.names[at]
         title = f"case {name.case:03d}\nweek {name.week} slice {name.slice}"
         pairs.append(Pair(title, original, made, similarity))
@@ -126,10 +130,11 @@ def compare(model: VQVAE, split: Split, number: int) -> list[Pair]:
 
 @exact()
 @torch.inference_mode()
-def _run(model: VQVAE, scaled: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, float]:
+def _run(codec: Codec, scaled: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, float]:
     """One image in [0, 1]: its reconstruction, how many codes it took, and its SSIM."""
-    original = _batch(scaled).to(model.spread.device)
-    made, indices = model(original)
+    original = _batch(scaled).to(codec.device)
+    indices = codec.encode(original)
+    made = codec.decode(indices, *scaled.shape)
     return made[0, 0].cpu().numpy(), indices.numel(), float(ssim(original, made))
 
 

@@ -36,7 +36,7 @@ def begin(config: Config, device: torch.device, train: Images) -> Run:
     run.model.spread.copy_(spread_of(config.model, whole))
     first = next(train.shuffled(config.training.batch_size, config.training.seed, epoch=1))
     with torch.no_grad(), autocast(device, config.training):
-        run.model.quantizer.start_(run.model.encode(first), run.generator)
+        run.model.quantizer.start_(run.model.to_vectors(first), run.generator)
     return run
 
 

@@ -10,6 +10,7 @@ from vqvae.config import Config
 from vqvae.errors import InputError
 
 if TYPE_CHECKING:
+    from vqvae.assessment import Assessment
     from vqvae.checkpoint import Epoch
 
 _PICTURED = 6
@@ -28,6 +29,11 @@ class Trainer:
         "val/reconstruction_loss": (_WORST_LOSS, 0.0),
     }
     """The worst and the best value of each metric that can be optimized, in this order."""
+    seed = "training.seed"
+    """Where in the configuration the seed stands: what two trainings of one setting differ in."""
+    floors: Mapping[str, float] = {"test/ssim": 0.6, "test/codebook_usage": 0.1}
+    """What a model must reach on the test split before it may be promoted. The SSIM is the first
+    report's threshold; a model that uses a tenth of its codes pays for bits it does not need."""
 
     def prepare(self, configs: Sequence[Config]) -> str:
         """Make the data if a configuration asks for that, and see that each can work on it.
@@ -98,33 +104,36 @@ class Trainer:
         heading = f"epoch {checkpoint.row.epoch}, val/ssim {checkpoint.row.metrics['val/ssim']:.4f}"
         write_comparison(picture, pairs, heading)
 
-    def evaluate(self, config: Config, folder: Path) -> Mapping[str, float]:
-        """Score the best model on the test split.
+    def export(self, config: Config, folder: Path, destination: Path) -> None:
+        """Write the package of the best model in `folder`; see `vqvae.export`.
 
-        Returns:
-            `test/ssim` and the other scores by name, the ends of `test/ssim`'s interval where
-            there is one, and `test/ssim/case_040` and so on for each patient.
+        Args:
+            config: the trial's.
+            folder: where its `best.pt` is.
+            destination: a folder that is not there yet; it appears whole or not at all.
+
+        Raises:
+            InputError: there is no model, `destination` is taken or cannot be written, or the
+                programs do not do what the model does.
         """
         from vqvae.checkpoint import load_model  # noqa: PLC0415
-        from vqvae.evaluation import evaluate  # noqa: PLC0415
+        from vqvae.export import write_package  # noqa: PLC0415
 
         model, _ = load_model(folder)
-        found = evaluate(model, config, "test", config.training.device)
-        scores = {f"test/{name}": value for name, value in found.scores.items()}
-        if found.interval is not None:
-            scores["test/ssim_low"] = found.interval.low
-            scores["test/ssim_high"] = found.interval.high
-        for case, value in found.patients.items():
-            scores[f"test/ssim/case_{case:03d}"] = value
-        return scores
+        write_package(model, destination, data=config.data.root.resolve().name)
 
-    def export(self, config: Config, folder: Path, destination: Path) -> None:  # noqa: ARG002
-        """Write the best model as a `torch.export` program; see `vqvae.export`."""
-        from vqvae.checkpoint import load_model  # noqa: PLC0415
-        from vqvae.export import write_program  # noqa: PLC0415
+    def evaluate(self, config: Config, package: Path, out: Path) -> "Assessment":
+        """Score a package on the test split, with pictures and a table in the folder `out`.
 
-        model, _ = load_model(folder)
-        write_program(model, destination)
+        Returns:
+            See `vqvae.assessment.Assessment`.
+
+        Raises:
+            InputError: the package or the data cannot be read.
+        """
+        from vqvae.assessment import assess  # noqa: PLC0415
+
+        return assess(config, package, out)
 
 
 trainer = Trainer()

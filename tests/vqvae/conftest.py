@@ -1,5 +1,6 @@
 """Small data that take milliseconds: smooth blobs in the HipMRI layout, two shapes in training."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import torch
 
 from vqvae.config import Config
 from vqvae.data.config import DataConfig
+from vqvae.sweep import trainer
+from vqvae.training import fit
+
+# Pytest listens to every logger, and while it exports torch writes pages to one that is heard.
+logging.getLogger("torch.__trace").propagate = False
 
 PLACES = {"train": (4, 5, 6), "validate": (36, 37), "test": (40, 41)}
 SLICES = 4
@@ -68,3 +74,19 @@ TRAINING = set(Config.model_fields["training"].annotation.model_fields)
 @pytest.fixture(autouse=True)
 def _fixed_chance() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def trained(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of one epoch."""
+    folder = tmp_path_factory.mktemp("trained")
+    list(fit(tiny(data, epochs=1), folder, threads=1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def package(data: DataConfig, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of that training's model; only to be read."""
+    folder = tmp_path_factory.mktemp("packages") / "package"
+    trainer.export(tiny(data), trained, folder)
+    return folder

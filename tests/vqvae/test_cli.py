@@ -11,11 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.vqvae.conftest import blobs, tiny, write_nifti
+from tests.vqvae.conftest import blobs, write_nifti
 from vqvae.cli import main
 from vqvae.config import Config
 from vqvae.data.config import DataConfig
-from vqvae.training import fit
 
 TOML = """
 [data]
@@ -44,13 +43,6 @@ def toml(data: DataConfig, tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
     path.write_text(TOML.format(root=data.root, cache=data.cache))
     return path
-
-
-@pytest.fixture(scope="module")
-def trained(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained")
-    list(fit(tiny(data, epochs=1), folder, threads=1))
-    return folder
 
 
 def test_train_evaluate_reconstruct(

@@ -6,9 +6,10 @@ import torch
 
 from tests.vqvae.conftest import blobs, tiny
 from vqvae.data.config import DataConfig
-from vqvae.evaluation import body, bootstrap, evaluate
+from vqvae.evaluation import bootstrap, evaluate
 from vqvae.metrics import ssim
 from vqvae.model import VQVAE
+from vqvae.regions import body
 
 
 @pytest.fixture
@@ -19,23 +20,25 @@ def model(data: DataConfig) -> VQVAE:
 
 
 def test_every_slice_counts_once_whatever_its_shape(model: VQVAE, data: DataConfig) -> None:
-    found = evaluate(model, tiny(data), "train", device="cpu")
+    found = evaluate(model, tiny(data), "train")
 
     assert found.slices == 12
     assert set(found.patients) == {4, 5, 6}
-    assert found.scores["ssim"] == pytest.approx(np.mean(list(found.patients.values())))
+    assert found.scores["ssim"] == pytest.approx(
+        np.mean([scores["ssim"] for scores in found.patients.values()])
+    )
     assert found.scores["bits_per_pixel"] == pytest.approx(
         math.log2(16) * (8 * 8 * 6 + 4 * 8 * 7) / (8 * 32 * 24 + 4 * 32 * 27)
     )
     assert 1 <= found.scores["perplexity"] <= 16
-    assert found.interval.low <= found.scores["ssim"] <= found.interval.high
+    assert found.intervals["ssim"].low <= found.scores["ssim"] <= found.intervals["ssim"].high
 
 
 def test_it_agrees_with_scoring_by_hand(model: VQVAE, data: DataConfig) -> None:
     from vqvae.batches import open_images
     from vqvae.data.splits import open_split
 
-    found = evaluate(model, tiny(data), "validate", device="cpu")
+    found = evaluate(model, tiny(data), "validate")
 
     opened = open_split(data, "validate")
     images = open_images(opened, torch.device("cpu"), torch.contiguous_format)

@@ -57,7 +57,7 @@ def test_half_precision_stops_before_the_quantizer(model: VQVAE) -> None:
     model, images = model.to(CUDA), torch.rand(2, 1, 64, 48, device=CUDA)
 
     with autocast(CUDA, TrainingConfig(precision="bfloat16")):
-        encoded = model.encode(images)
+        encoded = model.to_vectors(images)
         quantized = model.quantizer(encoded)
 
     assert encoded.dtype == torch.bfloat16

@@ -32,7 +32,7 @@ def test_cropping_undoes_padding() -> None:
     padded = pad(images, 8)
 
     assert padded.shape[-2:] == (16, 24)
-    assert torch.equal(crop(padded, like=images), images)
+    assert torch.equal(crop(padded, 13, 18), images)
     assert torch.equal(padded[..., :13, 20], images[..., -1])
 
 
@@ -103,3 +103,34 @@ def test_a_residual_block_begins_by_adding_nothing() -> None:
     assert len(blocks) == 4
     for block in blocks:
         assert torch.equal(block(features), features)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("codebook", ["ema", "gradient"])
+def test_codes_alone_give_the_reconstruction_bit_for_bit(
+    codebook: str, layout: torch.memory_format
+) -> None:
+    model = make(codebook=codebook).eval()
+    images = torch.rand(3, 1, 37, 26).contiguous(memory_format=layout)
+
+    made, indices = model(images)
+
+    assert torch.equal(model.encode(images), indices)
+    assert torch.equal(model.decode(indices, 37, 26), made)
+
+
+def test_validation_sees_what_the_codes_alone_give() -> None:
+    model, images = make().eval(), torch.rand(3, 1, 37, 26)
+
+    with torch.no_grad():
+        found = model.losses(images).images.clamp(0, 1)
+
+    assert torch.equal(found, model(images)[0])
+
+
+def test_training_carries_the_gradient_past_the_codes() -> None:
+    model = make()
+
+    model.losses(torch.rand(2, 1, 16, 16)).reconstruction.backward()
+
+    assert model.encoder[0].weight.grad.any()

@@ -5,31 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from sweeps.trainer import Trainer, load_trainer
 from tests.vqvae.conftest import tiny
-from vqvae.checkpoint import load_model
 from vqvae.data.config import DataConfig, PhantomConfig
 from vqvae.errors import InputError
 from vqvae.sweep import trainer
-
-
-@pytest.fixture(scope="module")
-def trained(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trial")
-    rows = trainer.fit(
-        tiny(data, epochs=2),
-        folder,
-        continue_from=None,
-        threads=1,
-        should_stop=lambda: False,
-        metric="val/ssim",
-        maximize=True,
-    )
-    assert [row.epoch for row in rows] == [1, 2]
-    return folder
 
 
 def test_a_sweep_finds_it_by_its_name() -> None:
@@ -110,29 +92,6 @@ def test_the_picture_is_large_enough_to_look_at(
         assert picture.width > 1000
         assert picture.height > 700
         assert len(picture.getcolors(1 << 24)) > 50
-
-
-def test_the_test_split_is_scored_patient_by_patient(data: DataConfig, trained: Path) -> None:
-    scores = trainer.evaluate(tiny(data), trained)
-
-    mean = (scores["test/ssim/case_040"] + scores["test/ssim/case_041"]) / 2
-    assert scores["test/ssim"] == pytest.approx(mean)
-    assert scores["test/ssim_low"] <= scores["test/ssim"] <= scores["test/ssim_high"]
-    assert scores["test/bits_per_pixel"] == pytest.approx(4 / 16)
-
-
-def test_the_exported_program_takes_any_batch_and_size(
-    data: DataConfig, trained: Path, tmp_path: Path
-) -> None:
-    trainer.export(tiny(data), trained, tmp_path / "model.pt2")
-
-    program = torch.export.load(tmp_path / "model.pt2").module()
-    model, _ = load_model(trained)
-    for shape in [(1, 1, 32, 24), (5, 1, 33, 27), (3, 1, 64, 18)]:
-        images = torch.rand(shape)
-        found, expected = program(images), model(images)
-        torch.testing.assert_close(found[0], expected[0])
-        assert torch.equal(found[1], expected[1])
 
 
 def test_importing_is_light() -> None:

@@ -279,7 +279,7 @@ def test_validation_scores_as_evaluation_does_in_half_precision_too(
     train(config, tmp_path)
 
     model, best = load_model(tmp_path)
-    found = evaluate(model, config, "validate", "cpu")
+    found = evaluate(model, config, "validate")
     assert found.scores["ssim"] == pytest.approx(best.row.metrics["val/ssim"], abs=1e-5)
 
 

@@ -20,7 +20,7 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SLICES_FOLDER = "keras_slices_data"
 EXAMPLE = "case_004_week_0_slice_10.nii.gz"
 
-_NAME = re.compile(r"case_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
+_NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
 
 
 @dataclass(frozen=True, order=True)
@@ -37,10 +37,10 @@ class SliceName:
         return self.case
 
     @classmethod
-    def parse(cls, name: str) -> Self | None:
-        """Read an image's file name; None if it has another form, a segmentation's included."""
+    def parse(cls, name: str, prefix: Literal["case", "seg"] = "case") -> Self | None:
+        """Read an image's file name, or a segmentation's; None if it has another form."""
         match = _NAME.fullmatch(name)
-        return cls(*map(int, match.groups())) if match else None
+        return cls(*map(int, match.groups()[1:])) if match and match[1] == prefix else None
 
     def stem(self, prefix: Literal["case", "seg"] = "case") -> str:
         """The name of its file without a suffix."""
@@ -119,6 +119,21 @@ def list_split(base: Path, split: SplitName) -> Listing:
     files.sort()
     _check_once(files)
     return Listing(tuple(files), tuple(sorted(odd)))
+
+
+def list_labels(base: Path, split: SplitName) -> dict[SliceName, Path]:
+    """The segmentations of one split, by the slice that each is of; none if there is no folder.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    folder = split_folder(base, split, labels=True)
+    try:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"data folder {folder} cannot be read ({error.strerror})") from error
+    named = [(SliceName.parse(path.name, "seg"), inner_file(path)) for path in entries]
+    return {name: path for name, path in named if name is not None}
 
 
 def check_apart(listings: Mapping[SplitName, Listing]) -> None:
