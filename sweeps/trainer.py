@@ -135,6 +135,14 @@ class Trainer(Protocol):
             ValueError: the package is damaged or none, or the data cannot be read.
         """
 
+    def usage(self, config: Any, model: str) -> Sequence[str]:
+        """A command that uses a registered model, for a person to type.
+
+        Args:
+            config: of the trial that made it; it says what there is to try it on.
+            model: its URI, `models:/<name>@<alias>`.
+        """
+
 
 def load_trainer(name: str) -> Trainer:
     """Import a trainer from its name, `module:attribute`.
@@ -166,5 +174,5 @@ def load_trainer(name: str) -> Trainer:
 
 _PARTS = (
     *("config", "bounds", "seed", "floors"),
-    *("prepare", "epochs", "fit", "illustrate", "export", "evaluate"),
+    *("prepare", "epochs", "fit", "illustrate", "export", "evaluate", "usage"),
 )

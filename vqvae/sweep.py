@@ -135,5 +135,12 @@ class Trainer:
 
         return assess(config, package, out)
 
+    def usage(self, config: Config, model: str) -> Sequence[str]:
+        """The command that reconstructs the test slices with a registered model."""
+        from vqvae.data.layout import find_base, split_folder  # noqa: PLC0415
+
+        scans = split_folder(find_base(config.data.root), "test")
+        return ["vqvae", "reconstruct", "--model", model, "--out", "reconstructed", str(scans)]
+
 
 trainer = Trainer()

@@ -8,7 +8,7 @@ from functools import cached_property
 from pydantic import BaseModel
 
 from sweeps.experiment import Objective
-from sweeps.paths import TrialPaths
+from sweeps.paths import CONFIRMATION, TrialPaths
 from sweeps.promotion.confirm import seeds_of, trained_again
 from sweeps.promotion.paths import ScoredPaths
 from sweeps.promotion.scoring import Scored
@@ -77,9 +77,19 @@ class Candidate:
     key: str
 
     @property
+    def label(self) -> str:
+        """What it is called in the count of reads of the test split."""
+        return label(self.contender.searched.folder.parents[1].name, self.contender.best.name)
+
+    @property
     def contender(self) -> Contender:
         """The configuration that is best over its seeds."""
         return self.found[0]
+
+
+def label(sweep: str, trial: str) -> str:
+    """What the model of a confirmation's trial is called, wherever it is registered."""
+    return f"{sweep}{CONFIRMATION}/{trial}"
 
 
 def contenders(sweep: Sweep, trials: Sequence[TrialPaths]) -> list[Contender]:

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from sweeps import files
 from sweeps.cluster import read_cluster
 from sweeps.errors import InputError
 from sweeps.invocation import program
-from sweeps.promotion.entry import MANIFEST
-from sweeps.promotion.paths import candidate_paths
 from sweeps.shell import Name, Runs, come_back, make_or, named, place_of, send_and_watch
 from sweeps.store import Store, store_of
 from sweeps.sweep import Sweep, open_sweep, runs_folder
@@ -109,14 +106,11 @@ def _again(sweep: Sweep) -> str:
 
 def _use(sweep: Sweep) -> str:
     """The command by which the trainer's own program uses the champion."""
-    manifests = sorted(
-        candidate_paths(sweep.paths, "*").folder.parent.glob(f"*/package/{MANIFEST}"),
-        key=lambda path: path.stat().st_mtime,
-    )
-    words = (files.read_json(manifests[-1]) if manifests else {}).get("command", [])
     uri = f"models:/{sweep.experiment.model_name}@champion"
-    filled = [word.replace("{model}", uri) for word in words]
-    return shlex.join([program(filled[0]), *filled[1:]]) if filled else uri
+    name, *words = sweep.resolved.trainer.usage(sweep.resolved.base, uri)
+    place = place_of(sweep)
+    where = f"SWEEPS_RUNS={shlex.quote(place[1])} " if place else ""
+    return where + shlex.join([program(name), *words])
 
 
 def _model(model: str | None, runs: Path | None) -> tuple[str, Store]:

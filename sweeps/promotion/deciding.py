@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sweeps import files
 from sweeps.errors import InputError
 from sweeps.promotion import gate
-from sweeps.promotion.candidate import Candidate
+from sweeps.promotion.candidate import Candidate, label
 from sweeps.promotion.entry import Version
 from sweeps.promotion.gate import Check, Decision, Figures
 from sweeps.promotion.paths import champion_paths
@@ -88,8 +88,10 @@ class _Duel:
         mine = self.candidate.scored.data["digest"]
         if content is not None and content["data"]["digest"] == mine:
             return Scored(**content)
+        tags = self.champion.tags
+        known_as = label(tags["sweep.name"], tags["sweep.confirmed_by"])
         scored = score(
-            self.sweep, self.candidate.config, package, self._name, "champion", at.evaluation
+            self.sweep, self.candidate.config, package, known_as, "champion", at.evaluation
         )
         files.write(at.scores, json.dumps(asdict(scored), indent=2))
         return scored

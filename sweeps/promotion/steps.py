@@ -17,7 +17,7 @@ from sweeps import files
 from sweeps.errors import InputError, WorldError
 from sweeps.lock import Lock, LockLostError, Turn
 from sweeps.paths import RunsPaths, TrialPaths
-from sweeps.promotion.candidate import Candidate, Contender, contenders
+from sweeps.promotion.candidate import Candidate, Contender, contenders, label
 from sweeps.promotion.confirm import checkpoints_of
 from sweeps.promotion.deciding import decide
 from sweeps.promotion.entry import Version
@@ -151,8 +151,7 @@ def _candidate(sweep: Sweep, wish: Wish, step: Callable[[str], None]) -> Candida
         except ValueError as error:
             raise InputError(f"{trial.name}: {error}") from error
     step("score")
-    name = f"{sweep.paths.confirmation.name}/{trial.name}"
-    scored = score_once(sweep, config, name, "candidate", paths)
+    scored = score_once(sweep, config, label(sweep.paths.name, trial.name), "candidate", paths)
     key = sha256((checkpoints / "best.pt").read_bytes()).hexdigest()[:32]
     return Candidate(found, config, paths, scored, key)
 
@@ -194,7 +193,8 @@ def _load_back(sweep: Sweep, registry: "Registry", candidate: Candidate, version
     name = f"{registry.name} version {version.number}"
     at = champion_paths(sweep.paths, version)
     package = registry.fetch(version)
-    again = score(sweep, candidate.config, package, name, "fetched back", at.evaluation)
+    why = "fetched back"
+    again = score(sweep, candidate.config, package, candidate.label, why, at.evaluation)
     if different := candidate.scored.differs_from(again):
         raise WorldError(f"{name} is not what was decided on: {'; '.join(different[:3])}")
     files.write(at.scores, json.dumps(asdict(again), indent=2))

@@ -4,35 +4,44 @@ import time
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from sweeps.promotion.entry import Version
 
 
-def history(name: str, versions: Sequence[Version]) -> Table:
-    """Every version of a model, the latest first."""
+def history(name: str, versions: Sequence[Version]) -> RenderableType:
+    """Every version of a model, the latest first, and below them why each was let in."""
     grid = Table(box=box.SIMPLE_HEAD, title=f"model {name}", title_justify="left")
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
-    for heading in ("version", "is", metric, "validation, new seeds", "from", "registered", "why"):
-        grid.add_column(heading, justify="right" if heading == "version" else "left")
+    for heading in ("", "is", metric, "new seeds", "from", "registered"):
+        grid.add_column(heading, no_wrap=True)
     for version in reversed(versions):
         grid.add_row(*(Text(cell) for cell in _cells(version)))
-    return grid
+    reasons = [f"{version.number}: {_why(version)}" for version in reversed(versions)]
+    return Group(grid, Text("\n".join(reasons)))
 
 
 def _cells(version: Version) -> tuple[str, ...]:
     tags = version.tags
-    rolled_back = (
-        f"; rolled back {tags['sweep.rolled_back']}" if "sweep.rolled_back" in tags else ""
-    )
-    mean = f"{tags['sweep.mean']} ± {tags['sweep.spread']}" if "sweep.mean" in tags else ""
+    spread = f" ± {_short(tags['sweep.spread'])}" if "sweep.spread" in tags else ""
     return (
         str(version.number),
         ", ".join(sorted(version.aliases)),
-        tags.get("sweep.test", ""),
-        mean,
-        "/".join(tags[key] for key in ("sweep.name", "sweep.trial") if key in tags),
-        time.strftime("%Y-%m-%d %H:%M", time.gmtime(version.created / 1000)),
-        tags.get("sweep.decision", "not by a promotion") + rolled_back,
+        _short(tags.get("sweep.test", "")),
+        _short(tags.get("sweep.mean", "")) + spread,
+        "\n".join(tags[key] for key in ("sweep.name", "sweep.trial") if key in tags),
+        time.strftime("%Y-%m-%d\n%H:%M UTC", time.gmtime(version.created / 1000)),
     )
+
+
+def _why(version: Version) -> str:
+    tags = version.tags
+    back = f"; rolled back {tags['sweep.rolled_back']}" if "sweep.rolled_back" in tags else ""
+    return tags.get("sweep.decision", "not by a promotion") + back
+
+
+def _short(figure: str) -> str:
+    """A figure that a tag holds, to four digits."""
+    return f"{float(figure):.4f}" if figure else ""

@@ -136,7 +136,7 @@ def test_a_bad_experiment_ends_before_any_job(run: Run, tmp_path: Path, kind: st
 def test_an_experiment_that_is_not_there_names_those_that_are(run: Run) -> None:
     status, _, err = run("run", "quickstat")
     assert (status, err.count("\n")) == (2, 1)
-    assert "did you mean 'quickstart'?" in err
+    assert "did you mean 'quickstart' or 'quickstart_longer'?" in err
 
 
 def test_a_cluster_that_is_not_there_names_those_that_are(

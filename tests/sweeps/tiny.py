@@ -155,6 +155,9 @@ class Tiny:
         mean = statistics.fmean(figures["test/score"] for figures in patients.values())
         return Scored({"test/score": mean}, patients, {}, data_of(config))
 
+    def usage(self, config: Config, model: str) -> Sequence[str]:
+        return ["tiny", "use", model]
+
 
 def data_of(config: Config) -> dict[str, Any]:
     profile = {"slices": 10, "patients": config.data.patients}
