@@ -1,4 +1,4 @@
-"""The command line: train, evaluate and reconstruct, and the data that they need.
+"""The command line: train, evaluate, reconstruct, encode, decode, and the data they need.
 
 Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong. Importing this
 module is light, so that asking for help is quick.
@@ -11,13 +11,16 @@ import traceback
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vqvae.config import read_config
 from vqvae.errors import InputError
 from vqvae.files import make_writable
+
+if TYPE_CHECKING:
+    from vqvae.plan import Failed
 
 ModelOption = Annotated[
     str,
@@ -106,7 +109,7 @@ def evaluate(
 
 
 def reconstruct(
-    inputs: Annotated[list[Path], typer.Argument(help="NIfTI slices, or folders of them")],
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI slices or volumes, or folders")],
     model: ModelOption,
     out: Annotated[Path, typer.Option("--out", help="where reconstructions go")],
     device: DeviceOption = DeviceChoice.auto,
@@ -114,22 +117,73 @@ def reconstruct(
     """Reconstruct scans: NIfTI with the geometry and intensities of the input, and a picture."""
     from vqvae.device import choose_device  # noqa: PLC0415
     from vqvae.models import open_model  # noqa: PLC0415
-    from vqvae.progress import print_scores  # noqa: PLC0415
+    from vqvae.progress import followed, print_scores  # noqa: PLC0415
     from vqvae.reconstruction import plan, write_table  # noqa: PLC0415
     from vqvae.reconstruction import reconstruct as run  # noqa: PLC0415
 
     jobs = plan(inputs, out)
     codec, _ = open_model(model, choose_device(device.value))
     make_writable(out)
-    scores = print_scores(run(codec, jobs), len(jobs))
+    scores = followed(run(codec, jobs), len(jobs), "reconstructing")
+    print_scores(scores.done)
     if scores.done:
         typer.echo(f"scores: {write_table(scores.done, out)}")
-    for failed in scores.failed:
-        typer.echo(failed.reason, err=True)
-    if scores.failed:
-        raise InputError(
-            f"{len(scores.failed)} of {len(jobs)} scans could not be reconstructed, named above"
-        )
+    _tell(scores.failed, len(jobs), "scans could not be reconstructed")
+
+
+def encode(
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI slices or volumes, or folders")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", help="where files of codes go")],
+    device: DeviceOption = DeviceChoice.auto,
+) -> None:
+    """Encode scans: a file of codes for each, from which 'decode' gives its reconstruction."""
+    from vqvae.coding import coded_name, encode_all  # noqa: PLC0415
+    from vqvae.device import choose_device  # noqa: PLC0415
+    from vqvae.models import open_model  # noqa: PLC0415
+    from vqvae.plan import SCANS, planned  # noqa: PLC0415
+    from vqvae.progress import followed, print_sizes  # noqa: PLC0415
+
+    tasks = planned(inputs, out, SCANS, coded_name)
+    codec, _ = open_model(model, choose_device(device.value))
+    make_writable(out)
+    done = followed(encode_all(codec, tasks), len(tasks), "encoding")
+    print_sizes(done.done)
+    _tell(done.failed, len(tasks), "scans could not be encoded")
+
+
+def decode(
+    inputs: Annotated[list[Path], typer.Argument(help="files of codes (.vqc), or folders")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", help="where scans go")],
+    device: DeviceOption = DeviceChoice.auto,
+) -> None:
+    """Decode files of codes: NIfTI, bit for bit what 'reconstruct' gives for the same scan."""
+    from vqvae.coding import decode_all, scan_name  # noqa: PLC0415
+    from vqvae.device import choose_device  # noqa: PLC0415
+    from vqvae.models import open_model  # noqa: PLC0415
+    from vqvae.plan import CODED, planned  # noqa: PLC0415
+    from vqvae.progress import followed  # noqa: PLC0415
+
+    tasks = planned(inputs, out, CODED, scan_name)
+    codec, _ = open_model(model, choose_device(device.value))
+    make_writable(out)
+    done = followed(decode_all(codec, tasks), len(tasks), "decoding")
+    for row in done.done:
+        typer.echo(f"{row.target}")
+    _tell(done.failed, len(tasks), "files could not be decoded")
+
+
+def _tell(failed: "Sequence[Failed]", number: int, what: str) -> None:
+    """Name what failed, a line each.
+
+    Raises:
+        InputError: something did.
+    """
+    for one in failed:
+        typer.echo(one.reason, err=True)
+    if failed:
+        raise InputError(f"{len(failed)} of {number} {what}, named above")
 
 
 def command_line(words: Sequence[str]) -> typer.Typer:
@@ -140,7 +194,7 @@ def command_line(words: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         callback=options,
     )
-    for command in (train, evaluate, reconstruct):
+    for command in (train, evaluate, reconstruct, encode, decode):
         app.command()(command)
     data = typer.Typer()
     if "data" in words:

@@ -1,7 +1,8 @@
 """What a person sees of long work: a moving display on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,8 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vqvae.checkpoint import Epoch
+from vqvae.coding import Encoded
 from vqvae.evaluation import Evaluation
-from vqvae.reconstruction import Failed, Reconstructed
+from vqvae.plan import Failed
+from vqvae.reconstruction import Reconstructed
+
+T = TypeVar("T")
 
 _SHOWN = ("train/loss", "val/loss", "val/ssim", "val/psnr", "val/perplexity")
 _LABELS = {
@@ -27,10 +32,10 @@ _LABELS = {
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What became of the scans."""
+class Outcome(Generic[T]):
+    """What became of the files."""
 
-    done: list[Reconstructed]
+    done: list[T]
     failed: list[Failed]
 
 
@@ -88,27 +93,54 @@ def _label(name: str) -> str:
     return f"{metric.upper()} inside the {organ}"
 
 
-def print_scores(rows: Iterator[Reconstructed | Failed], number: int) -> Scores:
-    """Show the work as it goes on, then a table of the scores."""
-    console = Console()
-    done: list[Reconstructed] = []
-    failed: list[Failed] = []
-    with _progress(console) as progress:
-        task = progress.add_task("reconstructing", total=number)
+def followed(rows: Iterable[T | Failed], number: int, what: str) -> Outcome[T]:
+    """Show the work as it goes on, and sort what comes of it."""
+    found: Outcome[T] = Outcome([], [])
+    with _progress(Console()) as progress:
+        task = progress.add_task(what, total=number)
         for row in rows:
             if isinstance(row, Failed):
-                failed.append(row)
+                found.failed.append(row)
             else:
-                done.append(row)
+                found.done.append(row)
             progress.advance(task)
+    return found
+
+
+def print_scores(rows: Sequence[Reconstructed]) -> None:
+    """A table of reconstructed scans, if there are any."""
     table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
-    for row in done:
+    for row in rows:
         table.add_row(
             escape(row.target), f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}"
         )
-    if done:
-        console.print(table)
-    return Scores(done, failed)
+    if rows:
+        Console().print(table)
+
+
+def print_sizes(rows: Sequence[Encoded]) -> None:
+    """A table of encoded scans, if there are any, with their sum."""
+    if not rows:
+        return
+    table = Table("file", ".nii.gz (bytes)", "codes (bytes)", "ratio", "bits per pixel", "on disk")
+    for row in rows:
+        size = f"{row.before}*" if row.compressed_here else str(row.before)
+        cells = (size, str(row.after), f"{row.before / row.after:.1f}")
+        per_pixel = (f"{row.bits_per_pixel:.4f}", f"{row.bits_on_disk:.4f}")
+        table.add_row(escape(str(row.target)), *cells, *per_pixel)
+    before, after = sum(row.before for row in rows), sum(row.after for row in rows)
+    pixels = sum(row.pixels for row in rows)
+    per_pixel = (f"{_mean_bits(rows):.4f}", f"{8 * after / pixels:.4f}")
+    table.add_section()
+    table.add_row("all", str(before), str(after), f"{before / after:.1f}", *per_pixel)
+    table.caption = "bits per pixel: of the codes alone, log2 K each; on disk: of the whole file"
+    if any(row.compressed_here for row in rows):
+        table.caption += "\n* the scan is not compressed: what gzip makes of it"
+    Console().print(table)
+
+
+def _mean_bits(rows: Sequence[Encoded]) -> float:
+    return sum(row.bits_per_pixel * row.pixels for row in rows) / sum(row.pixels for row in rows)
 
 
 def _line(row: Epoch, epochs: int) -> str:

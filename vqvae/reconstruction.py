@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqvae.codec import Codec, bits_per_pixel
+from vqvae.codec import Codec, bits_per_pixel, decode, encode
 from vqvae.data import intensity
-from vqvae.data.nifti import SMALLEST_SIDE, SUFFIXES, is_nifti_name, read_slice, write_slice
+from vqvae.data.nifti import SMALLEST_SIDE, read_scan, write_slice
 from vqvae.data.splits import Split
-from vqvae.device import exact
 from vqvae.errors import InputError
 from vqvae.files import write_whole
 from vqvae.metrics import psnr, ssim
 from vqvae.pictures import Pair, write_pair
+from vqvae.plan import SCANS, Failed, planned
 
 TABLE = "scores.csv"
 
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What became of one scan."""
+    """What became of one scan; of a volume, means over its slices."""
 
     source: str
     target: str
@@ -45,30 +45,16 @@ class Reconstructed:
     bits_per_pixel: float
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A scan that could not be reconstructed, and why: a line that names it."""
-
-    reason: str
-
-
 def plan(inputs: Iterable[Path], out: Path) -> list[Job]:
-    """What to read and where to write: a file goes into `out`, a folder's tree below it.
+    """What to read and where to write, pictures included; see `vqvae.plan`.
 
     Raises:
         InputError: an input is not there or not NIfTI, a folder holds no scan, two inputs would
             be written to one file, or an input would be overwritten.
     """
-    found = [pair for given in inputs for pair in _pairs(given, out)]
-    taken: dict[Path, Path] = {}
-    for source, target in found:
-        if target.resolve() == source.resolve():
-            raise InputError(f"{source}: --out {out} would overwrite it")
-        other = taken.setdefault(target, source)
-        if other is not source:
-            raise InputError(f"{source} and {other} would both be written to {target}")
-    stems = Counter(target.with_name(_stem(target)) for target in taken)
-    return [Job(source, target, _picture(target, stems)) for source, target in found]
+    tasks = planned(inputs, out, SCANS, lambda name: name)
+    stems = Counter(task.target.with_name(_stem(task.target)) for task in tasks)
+    return [Job(task.source, task.target, _picture(task.target, stems)) for task in tasks]
 
 
 def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | Failed]:
@@ -84,17 +70,26 @@ def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | F
 
 
 def _reconstruct(codec: Codec, job: Job) -> Reconstructed:
-    scan = read_slice(job.source, SMALLEST_SIDE)
-    scaled, window = intensity.scale(scan.pixels)
-    made, codes, similarity = _run(codec, scaled)
-    write_slice(job.target, intensity.restore(made, window), like=scan)
-    write_pair(job.picture, Pair(_stem(job.target), scaled, made, similarity))
+    scan = read_scan(job.source, SMALLEST_SIDE)
+    result, codes, similarities, ratios = np.empty_like(scan.pixels), 0, [], []
+    slices = scan.pixels.shape[2]
+    for at in range(slices):
+        scaled, window = intensity.scale(scan.pixels[..., at])
+        made, number, similarity = _run(codec, scaled)
+        result[..., at] = intensity.restore(made, window)
+        codes += number
+        similarities.append(similarity)
+        ratios.append(float(psnr(_batch(scaled), _batch(made))))
+        if at == slices // 2:
+            title = _stem(job.target) if slices == 1 else f"{_stem(job.target)}, slice {at}"
+            write_pair(job.picture, Pair(title, scaled, made, similarity))
+    write_slice(job.target, result, like=scan)
     return Reconstructed(
         source=str(job.source),
         target=str(job.target),
-        ssim=similarity,
-        psnr=float(psnr(_batch(scaled), _batch(made))),
-        bits_per_pixel=bits_per_pixel(codec, codes, scaled.size),
+        ssim=float(np.mean(similarities)),
+        psnr=float(np.mean(ratios)),
+        bits_per_pixel=bits_per_pixel(codec, codes, scan.pixels.size),
     )
 
 
@@ -128,40 +123,15 @@ def pairs_at(codec: Codec, split: Split, positions: Iterable[int]) -> list[Pair]
     return pairs
 
 
-@exact()
-@torch.inference_mode()
 def _run(codec: Codec, scaled: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, float]:
     """One image in [0, 1]: its reconstruction, how many codes it took, and its SSIM."""
-    original = _batch(scaled).to(codec.device)
-    indices = codec.encode(original)
-    made = codec.decode(indices, *scaled.shape)
-    return made[0, 0].cpu().numpy(), indices.numel(), float(ssim(original, made))
+    indices = encode(codec, scaled)
+    made = decode(codec, indices, *scaled.shape)
+    return made, indices.size, float(ssim(_batch(scaled), _batch(made)))
 
 
 def _batch(image: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(image.copy())[None, None]
-
-
-def _pairs(given: Path, out: Path) -> list[tuple[Path, Path]]:
-    """Sources and their targets."""
-    # Some unzippers leave a folder X.nii that holds X.nii: that is one scan, not a folder of them.
-    if is_nifti_name(given.name) and given.exists():
-        return [(given, out / given.name)]
-    if given.is_file():
-        raise InputError(f"{given}: not a scan; its name should end in {' or '.join(SUFFIXES)}")
-    if not given.is_dir():
-        raise InputError(f"{given}: no such file or folder")
-    found = sorted(path for path in given.rglob("*") if _is_scan(path))
-    if given.resolve() in out.resolve().parents:
-        # What an earlier command left there is not to be reconstructed again.
-        found = [path for path in found if out.resolve() not in path.resolve().parents]
-    if not found:
-        raise InputError(f"{given}: no file in it ends in {' or '.join(SUFFIXES)}")
-    return [(path, out / path.relative_to(given)) for path in found]
-
-
-def _is_scan(path: Path) -> bool:
-    return is_nifti_name(path.name) and not is_nifti_name(path.parent.name)
 
 
 def _stem(path: Path) -> str:

@@ -167,7 +167,7 @@ def test_one_bad_scan_does_not_keep_the_others_from_being_done(
 ) -> None:
     scans = tmp_path / "in"
     write_nifti(scans / "a_holes.nii", np.full((32, 24), np.nan, np.float32))
-    write_nifti(scans / "b_volume.nii", np.zeros((32, 24, 3), np.float32))
+    write_nifti(scans / "b_four_axes.nii", np.zeros((32, 24, 3, 2), np.float32))
     write_nifti(scans / "c_small.nii", blobs(1, 24, 10))
     whole = write_nifti(scans / "d_cut.nii.gz", blobs(1, 32, 24))
     whole.write_bytes(whole.read_bytes()[:100])
@@ -178,7 +178,13 @@ def test_one_bad_scan_does_not_keep_the_others_from_being_done(
     shown = capsys.readouterr()
     lines = shown.err.splitlines()
     assert len(lines) == 5
-    names = ("a_holes", "b_volume", "c_small", "d_cut", "4 of 5 scans could not be reconstructed")
+    names = (
+        "a_holes",
+        "b_four_axes",
+        "c_small",
+        "d_cut",
+        "4 of 5 scans could not be reconstructed",
+    )
     assert all(name in line for name, line in zip(names, lines, strict=True))
     rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
     assert [Path(row["source"]).name for row in rows] == ["e [bold] good.nii.gz"]

@@ -11,7 +11,6 @@ from vqvae.errors import InputError
 from vqvae.package import MANIFEST, identity_of, open_package, read_manifest
 from vqvae.programs import ENCODE, NAMES
 
-
 pytestmark = pytest.mark.xdist_group("package")
 
 

@@ -1,7 +1,8 @@
-"""Reading and writing one 2-D slice as NIfTI, with its geometry."""
+"""Reading and writing a slice, or a volume of slices, as NIfTI with its geometry."""
 
 import contextlib
 import gzip
+import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,10 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Scan:
-    """One slice as a file holds it.
+    """One slice, or the slices of a volume, as a file holds it.
 
     Attributes:
-        pixels: float32 [H, W], in the file's own intensities.
+        pixels: float32 [H, W], or [H, W, S] of a volume, in the file's own intensities.
         affine: float64 [4, 4], from indices (row, column, 0) to millimetres.
         header: nibabel's header; its data shape may have trailing axes of one.
     """
@@ -137,10 +138,27 @@ def read_slice(path: Path, smallest: int = 1) -> Scan:
         raise InputError(
             f"{path}: shape {shape} is not one 2-D slice; cut it up with 'vqvae data import'"
         )
-    if min(shape[:2]) < smallest:
-        size = f"{shape[0]}x{shape[1]}"
-        raise InputError(f"{path}: {size} pixels are too few; SSIM needs {smallest} a side")
+    _refuse_small(path, shape, smallest)
     pixels = read_array(image, path).reshape(shape[:2])
+    return Scan(np.ascontiguousarray(pixels), np.asarray(image.affine, np.float64), image.header)
+
+
+def read_scan(path: Path, smallest: int = 1) -> Scan:
+    """Read a slice or a volume, with or without trailing axes of one, as slices [H, W, S].
+
+    Args:
+        path: the file.
+        smallest: the fewest pixels a side of a slice that will do.
+
+    Raises:
+        InputError: the file cannot be read, has more than three axes, or is too small.
+    """
+    image = read_image(path)
+    shape = tuple(image.shape)
+    if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[3:]):
+        raise InputError(f"{path}: shape {shape} is neither a slice nor a volume; take it apart")
+    _refuse_small(path, shape, smallest)
+    pixels = read_array(image, path).reshape(*shape[:2], -1)
     return Scan(np.ascontiguousarray(pixels), np.asarray(image.affine, np.float64), image.header)
 
 
@@ -153,7 +171,7 @@ def write_slice(
 
     Args:
         path: ends with `.nii` or `.nii.gz`.
-        pixels: [H, W], as many rows and columns as `like` has.
+        pixels: as many rows, columns and slices as `like` has.
         like: the scan whose place in the world the pixels have.
         dtype: the type on disk.
 
@@ -162,13 +180,42 @@ def write_slice(
     """
     if pixels.shape != like.pixels.shape:
         raise ValueError(f"{path}: pixels {pixels.shape} do not fit a scan of {like.pixels.shape}")
+    write_whole(path, content_of(path, pixels, header_for(like, dtype)))
+
+
+def header_for(like: Scan, dtype: DTypeLike = np.float32) -> Any:
+    """The header of a file of other intensities in the place of `like`, of a type on disk."""
     header = like.header.copy()
     header.set_data_dtype(np.dtype(dtype))
     header.set_slope_inter(1, 0)
     # Intensities change, so a window that a viewer was told to use would be wrong.
     header["cal_min"] = header["cal_max"] = 0
-    values = pixels.astype(dtype, copy=False).reshape(like.header.get_data_shape())
-    write_whole(path, _content(path, _class_for(header)(values, None, header)))
+    return header
+
+
+def content_of(path: Path, pixels: NDArray[Any], header: Any) -> bytes:
+    """The bytes of a file named `path`: `pixels` in the shape and type that `header` says."""
+    values = pixels.astype(header.get_data_dtype(), copy=False).reshape(header.get_data_shape())
+    return _content(path, _class_for(header)(values, None, header))
+
+
+def pack_header(header: Any) -> bytes:
+    """A header with its extensions as bytes; `unpack_header` makes an equal one of them."""
+    buffer = io.BytesIO()
+    header.write_to(buffer)
+    return buffer.getvalue()
+
+
+def unpack_header(content: bytes) -> Any:
+    """The header that `pack_header` was given.
+
+    Raises:
+        InputError: the bytes are none.
+    """
+    try:
+        return _image_class(content).header_class.from_fileobj(io.BytesIO(content))
+    except _UNREADABLE as error:
+        raise InputError(f"not a NIfTI header ({_reason(error)})") from error
 
 
 def write_image(path: Path, image: Any) -> None:
@@ -180,6 +227,12 @@ def _content(path: Path, image: Any) -> bytes:
     """A file's bytes; equal images give equal ones (no time stamp in the gzip)."""
     content: bytes = image.to_bytes()
     return gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content
+
+
+def _refuse_small(path: Path, shape: tuple[int, ...], smallest: int) -> None:
+    if min(shape[:2]) < smallest:
+        size = f"{shape[0]}x{shape[1]}"
+        raise InputError(f"{path}: {size} pixels are too few; SSIM needs {smallest} a side")
 
 
 def _class_for(header: Any) -> Any:
