@@ -5,6 +5,7 @@ A package is a folder with three programs (see `vqvae.programs`), an example bat
 numpy alone.
 """
 
+import functools
 import hashlib
 import io
 import json
@@ -86,6 +87,7 @@ class Package:
 
     @torch.inference_mode()
     def _run(self, name: str, given: Tensor) -> Tensor:
+        # In one layout, whatever the layout of what was given: it decides over the last bits.
         return self._programs[name](given.contiguous())
 
 
@@ -98,6 +100,8 @@ def identity_of(programs: Mapping[str, str]) -> str:
 def open_package(folder: Path, device: torch.device | None = None) -> Package:
     """Open a package. Nothing in it is executed but the operators that its programs consist of.
 
+    Its programs are checked now, and opened when they are first used.
+
     Args:
         folder: where it lies.
         device: where it is to compute; the CPU if left out.
@@ -107,11 +111,10 @@ def open_package(folder: Path, device: torch.device | None = None) -> Package:
     """
     manifest = read_manifest(folder)
     device = device or torch.device("cpu")
-    # All are checked before any is opened.
-    contents = {
-        folder / name: _checked(folder / name, digest) for name, digest in manifest.programs.items()
+    programs = {
+        name: _later(folder / name, _checked(folder / name, digest), device)
+        for name, digest in manifest.programs.items()
     }
-    programs = {path.name: _opened(path, found, device) for path, found in contents.items()}
     return Package(
         identity=identity_of(manifest.programs),
         codebook_size=manifest.codebook_size,
@@ -160,6 +163,19 @@ def _checked(path: Path, digest: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError(f"{path}: damaged: its digest is not the one in {MANIFEST}; copy it again")
     return checked(content, path)
+
+
+def _later(path: Path, harmless: bytes, device: torch.device) -> _Program:
+    """A program that torch opens when it is first run: that takes it most of a second."""
+
+    @functools.cache
+    def opened() -> _Program:
+        return _opened(path, harmless, device)
+
+    def run(given: Tensor) -> Tensor:
+        return opened()(given)
+
+    return run
 
 
 def _opened(path: Path, harmless: bytes, device: torch.device) -> _Program:

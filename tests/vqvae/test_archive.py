@@ -299,5 +299,6 @@ def test_a_graph_that_does_not_fit_together_is_told_in_one_line(
     records = read(package / DECODE)
     records[GRAPH] = changed(records[GRAPH], lambda found: nodes(found).pop(0))
 
+    opened = open_package(with_program(package, tmp_path / "p", packed(records), DECODE))
     with pytest.raises(InputError, match=r"decode\.pt2: torch .* cannot open it: "):
-        open_package(with_program(package, tmp_path / "p", packed(records), DECODE))
+        opened.decode(torch.zeros(1, 3, 3, dtype=torch.int64), 12, 12)
