@@ -87,8 +87,9 @@ def _strip(program: ExportedProgram) -> None:
     program (and they refuse a latent grid of one row, for no reason of ours); traces, the paths of
     files on the machine that exported. `vqvae.archive` refuses a program that has any of them.
     """
-    # There is no public way to leave these two out.
-    program._example_inputs = None
+    # There is no public way to leave these two out. No inputs at all (None) would be an empty
+    # record, which MLflow's check for pickles takes for one.
+    program._example_inputs = {}  # type: ignore[assignment]
     program._guards_code = []
     for node in program.graph.nodes:
         node.meta = {"val": node.meta["val"]} if "val" in node.meta else {}

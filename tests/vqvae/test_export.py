@@ -1,9 +1,12 @@
+import io
 import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -113,12 +116,25 @@ assert made.shape == (24, 20) and abs(made - pixels).mean() < 0.5
     assert done.returncode == 0, done.stderr
 
 
-def test_a_program_has_neither_pickles_nor_paths_of_this_machine(package: Path) -> None:
+def test_a_program_has_no_example_inputs_and_no_paths_of_this_machine(package: Path) -> None:
     for name in NAMES:
         records = read(package / name)
-        assert records["data/sample_inputs/model.pt"] == b""
+        examples = zipfile.ZipFile(io.BytesIO(records["data/sample_inputs/model.pt"]))
+        assert examples.read("archive/data.pkl") == b"\x80\x02}q\x00."  # of {}
         for content in records.values():
             assert b".py" not in content
+
+
+def test_mlflow_opens_it_with_its_check_for_pickles_switched_on(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.pytorch import _load_pyfunc
+
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    served = _load_pyfunc(str(package), model_config={"device": "cpu"})
+    images = np.random.default_rng(0).random((3, 1, 30, 21), np.float32)
+    expected = open_package(package).reconstruct(torch.from_numpy(images)).numpy()
+    np.testing.assert_array_equal(served.predict(images), expected)
 
 
 def test_what_is_there_is_not_replaced(trained: Path, package: Path, data: DataConfig) -> None:
