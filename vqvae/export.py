@@ -23,7 +23,7 @@ _TOLERANCE = 1e-5
 _TIE = 1e-4
 
 _ABOUT = """\
-# A VQ-VAE of MR slices
+**A VQ-VAE of MR slices.**
 
 It encodes a 2-D slice as a grid of codes, one of {codes} for each {stride} x {stride} pixels
 ({bits:.4g} bits per pixel), and decodes the slice from them.

@@ -34,9 +34,9 @@ def entry_of(sweep: Sweep, candidate: Candidate, decision: Decision) -> Entry:
     patients = {f"{metric}/{name}": figures[metric] for name, figures in scored.patients.items()}
     why = f"forced: {decision.forced}" if decision.forced else "passed the gate"
     tags = {
-        "sweep.metric": metric,
-        "sweep.test": f"{scored.scores[metric]:.6f}",
         "sweep.decision": why,
+        "sweep.test": f"{scored.scores[metric]:.6f}",
+        "sweep.metric": metric,
         "sweep.by": decision.by,
     }
     return Entry(
@@ -48,7 +48,7 @@ def entry_of(sweep: Sweep, candidate: Candidate, decision: Decision) -> Entry:
         evaluation=candidate.paths.evaluation,
         figures={**scored.scores, **patients},
         dataset=scored.data,
-        tags=lineage(sweep, candidate) | tags,
+        tags=tags | lineage(sweep, candidate),
         time=scored.time,
     )
 

@@ -93,7 +93,7 @@ class Registry:
                     source=f"models:/{model.model_id}",
                     run_id=run,
                     model_id=model.model_id,
-                    tags={KEY_TAG: entry.key, **entry.tags, PACKAGE_TAG: digest_of(entry.package)},
+                    tags={**entry.tags, PACKAGE_TAG: digest_of(entry.package), KEY_TAG: entry.key},
                     description=entry.card.read_text(),
                 )
             found = self.find(entry.key)
