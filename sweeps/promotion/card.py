@@ -8,6 +8,9 @@ from sweeps.promotion.gate import Decision
 from sweeps.promotion.scoring import Scored
 from sweeps.space import Scalar
 
+MOST_COLUMNS = 8
+"""With so many patients their figures still stand side by side."""
+
 
 def card(
     name: str,
@@ -29,11 +32,12 @@ def card(
         lineage: where it comes from.
         values: its hyperparameters, as far as they were searched for.
     """
+    metric = "test/" + found[0].objective.metric.partition("/")[2]
     sections = [
         f"# {name}",
         str(manifest.get("about", "")),
         f"## Use\n\n{manifest.get('use', '')}",
-        f"## On the test split\n\n{_scores(scored)}\n\n{_patients(scored)}",
+        f"## On the test split\n\n{_scores(scored)}\n\n{_patients(scored, metric)}",
         f"## How it was chosen\n\n{_chosen(found)}",
         "## Decision\n\n" + "\n".join(f"-{line[1:]}" for line in decision.lines()),
         f"## Hyperparameters\n\n{_table(('name', 'value'), values.items())}",
@@ -43,22 +47,26 @@ def card(
 
 
 def _scores(scored: Scored) -> str:
+    """Every figure, beside it each patient's as far as there is room."""
+    shown = sorted(scored.patients) if len(scored.patients) <= MOST_COLUMNS else []
     rows = [
-        (name, f"{value:.4f}", _interval(scored.intervals.get(name)))
+        (
+            *(name, f"{value:.4f}", _interval(scored.intervals.get(name))),
+            *(_figure(scored.patients[patient].get(name)) for patient in shown),
+        )
         for name, value in sorted(scored.scores.items())
     ]
     profile = ", ".join(f"{key} {_short(value)}" for key, value in scored.data["profile"].items())
     head = f"Data: {scored.data['name']} ({profile}), content {scored.data['digest'][:12]}."
-    return f"{head}\n\n" + _table(("figure", "mean", "95 % over patients"), rows)
+    return f"{head}\n\n" + _table(("figure", "mean", "95 % over patients", *shown), rows)
 
 
-def _patients(scored: Scored) -> str:
-    names = sorted({name for figures in scored.patients.values() for name in figures})
-    rows = [
-        (patient, *(f"{figures[name]:.4f}" if name in figures else "" for name in names))
-        for patient, figures in sorted(scored.patients.items())
-    ]
-    return _table(("patient", *names), rows)
+def _patients(scored: Scored, metric: str) -> str:
+    """The figure that is compared, for patients that are too many for columns."""
+    if len(scored.patients) <= MOST_COLUMNS:
+        return ""
+    rows = [(patient, _figure(f.get(metric))) for patient, f in sorted(scored.patients.items())]
+    return _table(("patient", metric), rows)
 
 
 def _chosen(found: Sequence[Contender]) -> str:
@@ -80,6 +88,10 @@ def _chosen(found: Sequence[Contender]) -> str:
 def _table(heads: Sequence[str], rows: Any) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _interval(ends: Sequence[float] | None) -> str:
