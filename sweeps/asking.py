@@ -78,6 +78,7 @@ class Asker:
             config=content,
             epochs=self.sweep.resolved.trainer.epochs(config),
             threads=self.threads,
+            commit=self.sweep.plan.commit,
         )
         turn.renew()  # a frozen asker that was passed over must not add a trial nobody counted
         return self._make_folder(trial)

@@ -74,6 +74,7 @@ class Trial:
         config: the whole configuration, as JSON has it.
         epochs: how many epochs it has if nothing ends it.
         threads: how many threads it computes with, wherever it is continued.
+        commit: of the code that the sweep was last started with when the trial was made.
     """
 
     number: int
@@ -81,6 +82,7 @@ class Trial:
     config: Mapping[str, Any]
     epochs: int
     threads: int
+    commit: str = ""
 
 
 def write_trial(paths: TrialPaths, trial: Trial) -> None:

@@ -103,9 +103,14 @@ def place_of(sweep: Sweep) -> list[str]:
 
 
 def make_or(target: str, sweep: Sweep, *words: str) -> str:
-    """`make target` where that does the same as `sweeps words`, which is said elsewhere."""
+    """`make target` where that does the same as `sweeps words`, which is said elsewhere.
+
+    A target means the latest search among the runs here, and no other.
+    """
     runs = sweep.paths.runs
     ours = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == runs
     if ours and runs == Path("runs").absolute():
-        return f"make {target}"
+        latest = named(None, runs, searches=True)
+        if latest in {sweep.paths, sweep.paths.confirmation}:
+            return f"make {target}"
     return shlex.join([program("sweeps"), *words, "--runs", str(runs)])

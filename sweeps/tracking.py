@@ -164,7 +164,7 @@ class Publisher:
     def _start_trial(self, paths: TrialPaths, trial: Trial) -> Published:
         tags = {
             "mlflow.parentRunId": self._parent.run,
-            "mlflow.source.git.commit": self._sweep.plan.commit,
+            "mlflow.source.git.commit": trial.commit or self._sweep.plan.commit,
             "sweep.state": State.RUNNING.value,
             "sweep.data": self._sweep.plan.fingerprint,
         }

@@ -6,7 +6,7 @@ here in full; `vqvae.sweep:trainer` is one, and a second needs one module of its
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -67,6 +67,9 @@ class Trainer(Protocol):
 
     bounds: Mapping[str, tuple[float, float]]
     """Metrics that a sweep may optimize, each with its worst and its best value, in this order."""
+
+    tested: Collection[str]
+    """Those of them that `evaluate` measures on the test split, as `test/…`."""
 
     seed: str
     """The dotted path of the configuration's seed."""
@@ -173,6 +176,6 @@ def load_trainer(name: str) -> Trainer:
 
 
 _PARTS = (
-    *("config", "bounds", "seed", "floors"),
+    *("config", "bounds", "tested", "seed", "floors"),
     *("prepare", "epochs", "fit", "illustrate", "export", "evaluate", "usage"),
 )

@@ -53,9 +53,10 @@ _OPERATORS = {
 }
 _WORD = re.compile(r"[A-Za-z0-9_.]{0,200}")
 _EXPRESSION = re.compile(
-    r"(?:(?:Add|Mul|Max|Min|FloorDiv|PythonMod|Mod)\(|Symbol\('s\d{1,9}'|Integer\(-?\d{1,9}|"
-    r"(?:positive|integer)=True|\d{1,9}|, |\)){0,400}"
+    r"(?:(?:Add|Mul|Max|Min|FloorDiv|PythonMod|Mod)\(|Symbol\('s\d{1,9}+'|Integer\(-?\d{1,9}+|"
+    r"(?:positive|integer)=True|\d{1,9}+|, |\)){0,400}+"
 )
+"""Possessive throughout: a match that fails is not tried in other ways, of which there are 2^n."""
 _IMAGES_IN = (
     '[1, {"type": "builtins.tuple", "context": "null", "children_spec": [{"type": "builtins.tuple",'
     ' "context": "null", "children_spec": [{"type": null, "context": null, "children_spec": []}]},'

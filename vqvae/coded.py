@@ -33,8 +33,8 @@ from vqvae.data.intensity import Window
 from vqvae.errors import InputError
 
 SUFFIX = ".vqc"
-LARGEST = 2**27
-"""Pixels of a scan, so that no file can ask for more memory than this takes: 512 MiB."""
+LARGEST, MOST_SLICES = 2**25, 2**14
+"""Pixels and slices of a scan: decoding one that has so many takes some hundred MiB, not more."""
 _MAGIC = b"VQC\x01"
 _HEAD = struct.Struct("<4sBBIHHIIII32s")
 _CRC = struct.Struct("<I")
@@ -70,8 +70,12 @@ def pack(scan: Coded) -> bytes:
     slices = len(scan.windows)
     ends = np.array([(window.low, window.high) for window in scan.windows], "<f8")
     description = ends.tobytes() + scan.header
-    if scan.height * scan.width * slices > LARGEST or len(description) > _LARGEST_DESCRIPTION:
-        raise InputError(f"more than {LARGEST} pixels, or a header of megabytes; cut it up")
+    too_large = scan.height * scan.width * slices > LARGEST or slices > MOST_SLICES
+    if too_large or len(description) > _LARGEST_DESCRIPTION:
+        raise InputError(
+            f"more than {LARGEST} pixels or {MOST_SLICES} slices, or a header of megabytes; "
+            "cut it up"
+        )
     method, codes = _smallest(scan.indices.ravel(), _bits(scan.codebook_size))
     squeezed = zlib.compress(description, 9)
     head = _HEAD.pack(
@@ -100,7 +104,9 @@ def unpack(content: bytes) -> Coded:
         raise InputError("cut short, or longer than it says; copy it again")
     if zlib.crc32(content[: -_CRC.size]) != _CRC.unpack_from(content, len(content) - 4)[0]:
         raise InputError("damaged (its check sum is wrong); copy it again")
-    _refuse_foreign(stride, size, height * width * slices, described - 16 * slices)
+    if slices > MOST_SLICES or not 16 * slices < described <= _LARGEST_DESCRIPTION:
+        raise InputError("sizes that no such file has: not written by this program")
+    _refuse_foreign(stride, size, height * width * slices)
     middle = _HEAD.size + squeezed
     description = _inflated(content[_HEAD.size : middle], described)
     grid = (slices, -(-height // stride), -(-width // stride))
@@ -119,10 +125,10 @@ def unpack(content: bytes) -> Coded:
     )
 
 
-def _refuse_foreign(stride: int, size: int, pixels: int, header: int) -> None:
+def _refuse_foreign(stride: int, size: int, pixels: int) -> None:
     """Before anything is allocated by what the head says."""
     sound = stride in {2, 4, 8, 16} and 2 <= size <= 2**24
-    if not sound or not 0 < pixels <= LARGEST or not 0 < header <= _LARGEST_DESCRIPTION:
+    if not sound or not 0 < pixels <= LARGEST:
         raise InputError("sizes that no such file has: not written by this program")
 
 

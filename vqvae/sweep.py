@@ -1,6 +1,6 @@
 """What a sweep needs of this package. Importing it is light: torch comes when work begins."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ class Trainer:
         "val/reconstruction_loss": (_WORST_LOSS, 0.0),
     }
     """The worst and the best value of each metric that can be optimized, in this order."""
+    tested: Collection[str] = ("val/ssim", "val/psnr")
+    """Those that the test split is scored by, too."""
     seed = "training.seed"
     """Where in the configuration the seed stands: what two trainings of one setting differ in."""
     floors: Mapping[str, float] = {"test/ssim": 0.6, "test/codebook_usage": 0.1}

@@ -96,7 +96,7 @@ def contenders(sweep: Sweep, trials: Sequence[TrialPaths]) -> list[Contender]:
     """What the confirmation says of `trials`, the best by mean first.
 
     Raises:
-        InputError: one of them is not confirmed yet.
+        WorldError: one of them is not confirmed.
     """
     objective = sweep.resolved.experiment.objective
     found = [_contender(sweep, trial, objective) for trial in trials]

@@ -9,14 +9,18 @@ from rich.console import Console
 
 from sweeps.cluster import read_cluster
 from sweeps.errors import InputError
+from sweeps.experiment import SAFE_NAME
 from sweeps.invocation import program
+from sweeps.lock import Lock
+from sweeps.promotion.entry import STALE_SECONDS
 from sweeps.shell import Name, Runs, come_back, make_or, named, place_of, send_and_watch
-from sweeps.store import Store, store_of
+from sweeps.store import Store, holder, is_ours, store_of
 from sweeps.sweep import Sweep, open_sweep, runs_folder
 
 if TYPE_CHECKING:
     from sweeps.promotion.steps import Outcome
 
+DRY = "--dry-run"
 Model = Annotated[
     str | None, typer.Argument(help="the registered model (default: the latest sweep's)")
 ]
@@ -32,23 +36,29 @@ def promote(
         str | None, typer.Option("--cluster", help="where to confirm (default: as the sweep)")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the decision, change nothing")
+        bool, typer.Option("--dry-run", help="train again, score and decide; register nothing")
     ] = False,
     force: Annotated[
         str, typer.Option("--force", help="promote whatever is found, for the reason given")
     ] = "",
 ) -> None:
     """Train the best trials again, score the best one, and make it the champion if it is better."""
-    from sweeps.promotion.confirm import best_trials, confirm  # noqa: PLC0415 (submitit)
+    from sweeps.promotion.confirm import (  # noqa: PLC0415 (submitit is not light)
+        best_trials,
+        confirm,
+        refuse_what_cannot_be_promoted,
+    )
     from sweeps.promotion.steps import Wish  # noqa: PLC0415
     from sweeps.promotion.steps import promote as take_the_steps  # noqa: PLC0415
 
     sweep = open_sweep(named(name, runs, searches=True))
+    refuse_what_cannot_be_promoted(sweep)
     trials = best_trials(sweep, trial)
     place = sweep.plan.cluster if cluster is None else read_cluster(cluster)
     given = [("--trial", trial), ("--cluster", cluster), ("--force", force)]
     options = [word for option, value in given if value for word in (option, value)]
-    command = ("promote", sweep.paths.name, *place_of(sweep), *options)
+    again = ("promote", sweep.paths.name, *place_of(sweep), *options)
+    command = (*again, DRY) if dry_run else again
     confirmation = confirm(sweep, trials, place, command)
     if not confirmation.is_over():
         seeds = sweep.experiment.promotion.seeds
@@ -68,7 +78,11 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
     from sweeps.promotion.registry import Registry  # noqa: PLC0415 (seconds to import)
 
     name, store = _model(model, runs)
-    left, reached = Registry(store, name).roll_back()
+    if not is_ours(store):
+        where = f"{store.runs.database} is written to from {holder(store)}"
+        raise InputError(f"{where}; roll back there, or first: sweeps sync --take-over")
+    with Lock(store.runs.registry_lock(name), stale_after=STALE_SECONDS).hold():
+        left, reached = Registry(store, name).roll_back()
     typer.echo(f"{name}: the champion was version {left} and is version {reached}")
     typer.echo("the same command again takes this back")
 
@@ -101,25 +115,35 @@ def _conclude(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
 
 
 def _again(sweep: Sweep) -> str:
-    return come_back(open_sweep(sweep.paths.confirmation))
+    """The command that promotes in earnest."""
+    command = open_sweep(sweep.paths.confirmation).plan.command
+    return shlex.join([program("sweeps"), *(word for word in command if word != DRY)])
 
 
 def _use(sweep: Sweep) -> str:
     """The command by which the trainer's own program uses the champion."""
     uri = f"models:/{sweep.experiment.model_name}@champion"
     name, *words = sweep.resolved.trainer.usage(sweep.resolved.base, uri)
-    place = place_of(sweep)
+    place, tracking = place_of(sweep), sweep.plan.cluster.tracking
     where = f"SWEEPS_RUNS={shlex.quote(place[1])} " if place else ""
+    where += f"MLFLOW_TRACKING_URI={shlex.quote(tracking)} " if tracking else ""
     return where + shlex.join([program(name), *words])
 
 
 def _model(model: str | None, runs: Path | None) -> tuple[str, Store]:
     """Which registered model is meant, and the store that has it."""
+    if model is not None and not SAFE_NAME.fullmatch(model):
+        raise InputError(f"{model!r} is no model's name: letters, digits, - and _")
     folder = runs_folder(runs)
-    if model is not None and not folder.sweeps():
-        return model, store_of(folder, None)
-    sweep = open_sweep(named(None, runs, searches=True))
-    return model or sweep.experiment.model_name, store_of(folder, sweep.plan.cluster.tracking)
+    searches = folder.sweeps()
+    tracking = None
+    if searches or model is None:
+        sweep = open_sweep(named(None, runs, searches=True))
+        model, tracking = model or sweep.experiment.model_name, sweep.plan.cluster.tracking
+    store = store_of(folder, tracking)
+    if store.is_database_here and not store.runs.database.exists():
+        raise InputError(f"there is no {store.runs.database}; promote a model with: make promote")
+    return model, store
 
 
 def _say(line: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.cluster import Cluster
-from sweeps.errors import InputError
+from sweeps.errors import InputError, WorldError
 from sweeps.experiment import Experiment, Pruner, Sampler, resolve
 from sweeps.paths import SweepPaths, TrialPaths
 from sweeps.record import State, attempt_to_continue, look, read_trial, state_of
@@ -47,6 +47,26 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
     if not complete:
         raise InputError(f"sweep {sweep.paths.name} has no complete trial to promote")
     return list(complete.values())[: sweep.experiment.promotion.candidates]
+
+
+def refuse_what_cannot_be_promoted(sweep: Sweep) -> None:
+    """Say before any training what would stop a promotion after it.
+
+    Raises:
+        InputError: the sweep is a confirmation, searches over the seed, or its objective is not
+            measured on the test split.
+    """
+    trainer, metric = sweep.resolved.trainer, sweep.resolved.experiment.objective.metric
+    if sweep.plan.within is not None:
+        raise InputError(f"{sweep.paths.name} confirms {sweep.plan.within}; promote that one")
+    if trainer.seed in sweep.experiment.space:
+        raise InputError(
+            f"sweep {sweep.paths.name} searches over {trainer.seed}: no seed is new to it; "
+            "leave the seed out of [space]"
+        )
+    if metric not in trainer.tested:
+        known = ", ".join(trainer.tested)
+        raise InputError(f"{metric} is not measured on the test split; these are: {known}")
 
 
 def seeds_of(sweep: Sweep, trial: TrialPaths) -> list[int]:
@@ -86,7 +106,7 @@ def trained_again(sweep: Sweep, confirmation: SweepPaths, trial: TrialPaths) -> 
     """The trials of the confirmation that train `trial` again, in the order of their seeds.
 
     Raises:
-        InputError: one of them is not complete.
+        WorldError: one of them failed, or has not ended.
     """
     by_signature = {again.signature: again for again in confirmation.trials()}
     found = []
@@ -94,7 +114,7 @@ def trained_again(sweep: Sweep, confirmation: SweepPaths, trial: TrialPaths) -> 
         again = by_signature.get(sweep.resolved.signature_of(values))
         if again is None or state_of(again) not in {State.COMPLETE, State.DIVERGED}:
             state = "missing" if again is None else state_of(again).value
-            raise InputError(
+            raise WorldError(
                 f"confirmation of {trial.name}, seed {values[sweep.resolved.trainer.seed]}: "
                 f"{state}; run the same command again to have it tried again"
             )

@@ -1,15 +1,15 @@
 """Deciding: the candidate's figures and the champion's, held against the gate, on record."""
 
-import getpass
 import json
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sweeps import files
-from sweeps.errors import InputError
+from sweeps.errors import InputError, WorldError
 from sweeps.promotion import gate
 from sweeps.promotion.candidate import Candidate, label
-from sweeps.promotion.entry import Version
+from sweeps.promotion.entry import Version, digest_of
 from sweeps.promotion.gate import Check, Decision, Figures
 from sweeps.promotion.paths import champion_paths
 from sweeps.promotion.scoring import Scored, score
@@ -44,7 +44,9 @@ def decide(
         len(mine.patients), len(candidate.contender.seeds), _profile(candidate.scored)
     )
     needed = not all(check.passed for check in checks)
-    decision = Decision(checks, data, forced=force if needed else "", by=getpass.getuser())
+    decision = Decision(
+        checks, data, forced=force if needed else "", by=os.environ.get("USER", "sweeps")
+    )
     content = asdict(decision) | {"promote": decision.promote}
     files.write(candidate.paths.decision, json.dumps(content, indent=2))
     return decision
@@ -72,10 +74,12 @@ class _Duel:
             return Check(
                 False, f"the champion cannot be scored: {error}; sweeps rollback, or force"
             )
-        spread = float(self.champion.tags.get("sweep.spread", 0))
+        objective, tags = self.sweep.resolved.experiment.objective, self.champion.tags
+        metric = test_name(objective.metric)
+        alike = tags.get("sweep.metric") == metric
+        spread = float(tags.get("sweep.spread", 0)) if alike else 0.0
         theirs = _figures(self._name, scored, self.sweep, spread)
-        objective = self.sweep.resolved.experiment.objective
-        return gate.beats(mine, theirs, test_name(objective.metric), objective.sign)
+        return gate.beats(mine, theirs, metric, objective.sign)
 
     @property
     def _name(self) -> str:
@@ -86,19 +90,27 @@ class _Duel:
         at = champion_paths(self.sweep.paths, self.champion)
         content = files.read_json(at.scores)
         mine = self.candidate.scored.data["digest"]
-        if content is not None and content["data"]["digest"] == mine:
-            return Scored(**content)
+        if content is not None and content.get("package") == digest_of(package):
+            known = Scored(**content)
+            if known.data["digest"] == mine:
+                return known
         tags = self.champion.tags
         known_as = label(tags["sweep.name"], tags["sweep.confirmed_by"])
         scored = score(
             self.sweep, self.candidate.config, package, known_as, "champion", at.evaluation
         )
+        if scored.data["digest"] != mine:
+            self.candidate.paths.scores.unlink(missing_ok=True)
+            raise WorldError("the test data changed since the candidate was scored; run this again")
         files.write(at.scores, json.dumps(asdict(scored), indent=2))
         return scored
 
 
 def _figures(name: str, scored: Scored, sweep: Sweep, spread: float) -> Figures:
     metric = test_name(sweep.resolved.experiment.objective.metric)
+    missing = [patient for patient, figures in scored.patients.items() if metric not in figures]
+    if missing or metric not in scored.scores:
+        raise InputError(f"{name} has no {metric} for {', '.join(missing) or 'the test split'}")
     patients = {patient: figures[metric] for patient, figures in scored.patients.items()}
     return Figures(name, scored.scores, patients, spread)
 

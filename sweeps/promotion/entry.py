@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "package.json"
+STALE_SECONDS = 300.0
+"""Silence after which a promotion on another machine is believed dead."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from sweeps.promotion.deciding import test_name
 from sweeps.promotion.entry import MANIFEST, Entry
 from sweeps.promotion.gate import Decision
 from sweeps.record import read_trial
-from sweeps.sweep import Sweep, open_sweep
+from sweeps.sweep import Sweep
 
 DIRTY = "-dirty"
 
@@ -41,7 +41,7 @@ def entry_of(sweep: Sweep, candidate: Candidate, decision: Decision) -> Entry:
     }
     return Entry(
         key=candidate.key,
-        name=f"promotion of {candidate.contender.best.name}",
+        name=f"promotion of {candidate.contender.best.name}, {candidate.key[:8]}",
         package=candidate.paths.package,
         card=candidate.paths.card,
         attachments=(candidate.paths.decision, candidate.paths.scores),
@@ -56,7 +56,7 @@ def entry_of(sweep: Sweep, candidate: Candidate, decision: Decision) -> Entry:
 def lineage(sweep: Sweep, candidate: Candidate) -> dict[str, str]:
     """The facts that lead back from a version to where it comes from, by the names of its tags."""
     contender = candidate.contender
-    commit = open_sweep(sweep.paths.confirmation).plan.commit
+    commit = read_trial(contender.best).commit
     return {
         "sweep.name": sweep.paths.name,
         "sweep.trial": contender.searched.name,

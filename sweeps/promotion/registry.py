@@ -31,7 +31,8 @@ from sweeps.store import Store, put_right_after_a_move
 from sweeps.sweep import Sweep
 
 CHAMPION, PREVIOUS = "champion", "previous"
-KEY_TAG, PACKAGE_TAG, ROLLBACK_TAG = "sweep.key", "sweep.package", "sweep.rollback"
+KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"
+ROLLED_BACK_TAG, INTENT_TAG = "sweep.rolled_back", "sweep.aliases"
 DATA = "data"
 """The package's folder in a version, where MLflow's own loader for torch looks for it."""
 
@@ -74,18 +75,17 @@ class Registry:
             step: told the name of each step before it is taken.
         """
         step("run")
-        publisher = tracking.Publisher(sweep, self._store)
-        experiment, parent = publisher.run
-        tags = {"mlflow.parentRunId": parent, "sweep.state": "promotion"}
-        run = publisher.find_or_make(entry.name, tags, entry.time / 1000)
+        with self._store.lock().hold():
+            publisher = tracking.Publisher(sweep, self._store)
+            experiment, parent = publisher.run
+            tags = {"mlflow.parentRunId": parent, "sweep.state": "promotion"}
+            run = publisher.find_or_make(entry.name, tags, entry.time / 1000)
         self._fill_run(run, entry)
         step("model")
         model = self._logged_model(experiment, run, entry, step)
         step("version")
         found = self.find(entry.key)
-        if found is not None:  # cut short before, or rolled back since: what is said now counts
-            self._tag(found, entry.tags)
-        else:
+        if found is None:
             self._make_registered_model()
             with default_store(self._store.uri):
                 self._client.create_model_version(
@@ -100,6 +100,19 @@ class Registry:
         if found is None:
             raise WorldError(f"{self._store.uri}: the version just made is not there")
         return found
+
+    def restate(self, version: Version, entry: Entry) -> None:
+        """Have a version say why it is let in now: it may have been decided on before."""
+        self._tag(version, entry.tags)
+        if ROLLED_BACK_TAG in version.tags:
+            self._client.delete_model_version_tag(self.name, str(version.number), ROLLED_BACK_TAG)
+        card = entry.card.read_text()
+        self._client.update_model_version(self.name, str(version.number), card)
+        logged = self._client.get_model_version(self.name, str(version.number)).source
+        with tempfile.TemporaryDirectory() as folder:
+            for file in (entry.card, *entry.attachments):
+                shutil.copy(file, folder)
+            self._client.log_model_artifacts(logged.removeprefix("models:/"), folder)
 
     def fetch(self, version: Version) -> Path:
         """The package of a version, on this machine.
@@ -135,13 +148,15 @@ class Registry:
         Raises:
             WorldError: another one has become the champion meanwhile.
         """
-        champion = self.version(CHAMPION)
-        if (champion.number if champion else None) != expected:
-            now = "none" if champion is None else f"version {champion.number}"
+        self._settle_aliases()
+        was = self._aliases()
+        if was.get(CHAMPION) != expected:
+            now = f"version {was[CHAMPION]}" if CHAMPION in was else "none"
             raise WorldError(f"{self.name}: the champion is {now} by now; run the same again")
-        if champion is not None:
+        if expected is not None:
             step("previous")
-            self._point(PREVIOUS, champion.number)
+            self._intend(was, {CHAMPION: version.number, PREVIOUS: expected})
+            self._point(PREVIOUS, expected)
         step("champion")
         self._point(CHAMPION, version.number)
         step("crowned")
@@ -155,30 +170,44 @@ class Registry:
         Raises:
             InputError: there is none before it, or it does not open.
         """
-        self._end_a_rollback_cut_short()
+        self._settle_aliases()
         champion, previous = self.version(CHAMPION), self.version(PREVIOUS)
         if champion is None:
             raise InputError(f"{self.name} has no champion; promote one with: make promote")
         if previous is None or previous.number == champion.number:
             raise InputError(f"{self.name} version {champion.number} is the first champion")
         self.fetch(previous)
-        tag = f"{champion.number} to {previous.number}"
-        self._client.set_registered_model_tag(self.name, ROLLBACK_TAG, tag)
+        wanted = {CHAMPION: previous.number, PREVIOUS: champion.number}
+        self._intend(self._aliases(), wanted)
         self._point(CHAMPION, previous.number)
         self._point(PREVIOUS, champion.number)
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-        self._tag(champion, {"sweep.rolled_back": when})
+        self._tag(champion, {ROLLED_BACK_TAG: when})
         return champion.number, previous.number
 
-    def _end_a_rollback_cut_short(self) -> None:
-        """Where a rollback was killed between its two aliases, move the second."""
-        aliases = self._aliases()
-        if CHAMPION not in aliases or aliases.get(PREVIOUS) != aliases[CHAMPION]:
+    def _intend(self, was: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+        """Write down a change of both aliases before it begins."""
+        change = json.dumps({"was": was, "wanted": wanted})
+        self._client.set_registered_model_tag(self.name, INTENT_TAG, change)
+
+    def _settle_aliases(self) -> None:
+        """Where a change was killed between its two aliases, end it, or undo it.
+
+        A promotion moves the champion last: one that had not come so far is undone. A rollback
+        moves it first: one that had is ended.
+        """
+        now = self._aliases()
+        if not now:
             return
         tags = self._client.get_registered_model(self.name).tags
-        left, _, reached = tags.get(ROLLBACK_TAG, "").partition(" to ")
-        if reached == str(aliases[CHAMPION]):
-            self._point(PREVIOUS, int(left))
+        change = json.loads(tags.get(INTENT_TAG, "{}"))
+        if not change or now in (change["was"], change["wanted"]):
+            return
+        reached = "wanted" if now.get(CHAMPION) == change["wanted"][CHAMPION] else "was"
+        if PREVIOUS in change[reached]:
+            self._point(PREVIOUS, change[reached][PREVIOUS])
+        else:
+            self._client.delete_registered_model_alias(self.name, PREVIOUS)
 
     def _aliases(self) -> dict[str, int]:
         try:

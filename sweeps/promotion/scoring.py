@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from sweeps import files
 from sweeps.errors import InputError
 from sweeps.paths import RunsPaths
+from sweeps.promotion.entry import digest_of
 from sweeps.promotion.paths import ScoredPaths
 from sweeps.promotion.reads import note_read
 from sweeps.sweep import Sweep
@@ -29,6 +30,7 @@ class Scored:
         patients: the same for each patient.
         intervals: where 95 of 100 values lie if other patients had been drawn.
         data: what was scored on.
+        package: the digest of what was scored.
         time: when, in milliseconds since 1970.
     """
 
@@ -36,6 +38,7 @@ class Scored:
     patients: Mapping[str, Mapping[str, float]]
     intervals: Mapping[str, tuple[float, float]]
     data: Mapping[str, Any]
+    package: str
     time: int
 
     def differs_from(self, other: "Scored") -> list[str]:
@@ -54,7 +57,7 @@ def score_once(sweep: Sweep, config: BaseModel, model: str, why: str, at: Scored
         InputError: the package is damaged, or the data cannot be read.
     """
     content = files.read_json(at.scores)
-    if content is None:
+    if content is None or content.get("package") != digest_of(at.package):
         scored = score(sweep, config, at.package, model, why, at.evaluation)
         files.write(at.scores, json.dumps(asdict(scored), indent=2))
         return scored
@@ -88,5 +91,6 @@ def score(
         patients={name: dict(scores) for name, scores in found.patients.items()},
         intervals={name: (low, high) for name, (low, high) in found.intervals.items()},
         data=dict(found.data),
+        package=digest_of(package),
         time=time.time_ns() // 1_000_000,
     )

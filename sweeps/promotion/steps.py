@@ -20,7 +20,7 @@ from sweeps.paths import RunsPaths, TrialPaths
 from sweeps.promotion.candidate import Candidate, Contender, contenders, label
 from sweeps.promotion.confirm import checkpoints_of
 from sweeps.promotion.deciding import decide
-from sweeps.promotion.entry import Version
+from sweeps.promotion.entry import STALE_SECONDS, Version
 from sweeps.promotion.gate import Decision
 from sweeps.promotion.lineage import entry_of, write_card
 from sweeps.promotion.paths import candidate_paths, champion_paths
@@ -88,7 +88,8 @@ def promote(sweep: Sweep, wish: Wish, step: Callable[[str], None] = no_step) -> 
 
     registry = Registry(store_for(sweep), sweep.experiment.model_name)
     runs = RunsPaths(sweep.paths.runs)
-    lock = Lock(runs.registry_lock(registry.name), stale_after=300, patience=PATIENCE_SECONDS)
+    folder = runs.registry_lock(registry.name)
+    lock = Lock(folder, stale_after=STALE_SECONDS, patience=PATIENCE_SECONDS)
     with lock.hold() as turn, kept(turn):
         candidate = _candidate(sweep, wish, step)
         champion = registry.version(CHAMPION)
@@ -108,6 +109,7 @@ def promote(sweep: Sweep, wish: Wish, step: Callable[[str], None] = no_step) -> 
         _load_back(sweep, registry, candidate, version)
         wish.say("fetched back from the registry and scored: the same figures")
         turn.check()
+        registry.restate(version, entry_of(sweep, candidate, decision))
         registry.crown(version, None if champion is None else champion.number, step)
         return Outcome(True, version.number)
 
@@ -196,5 +198,8 @@ def _load_back(sweep: Sweep, registry: "Registry", candidate: Candidate, version
     why = "fetched back"
     again = score(sweep, candidate.config, package, candidate.label, why, at.evaluation)
     if different := candidate.scored.differs_from(again):
-        raise WorldError(f"{name} is not what was decided on: {'; '.join(different[:3])}")
+        candidate.paths.scores.unlink(missing_ok=True)  # the next run scores anew
+        raise WorldError(
+            f"{name} is not what was decided on: {'; '.join(different[:3])}; run this again"
+        )
     files.write(at.scores, json.dumps(asdict(again), indent=2))

@@ -63,11 +63,13 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_sweep(tmp_path: Path, write_experiment: Callable[..., Path]) -> MakeSweep:
-    def make(runs: str = "runs", claim_seconds: float = 30.0, **settings: object) -> Sweep:
+    def make(
+        runs: str = "runs", claim_seconds: float = 30.0, name: str = "tiny", **settings: object
+    ) -> Sweep:
         path = write_experiment(**settings)
         folder = RunsPaths(tmp_path / runs)
         given = Given(Cluster(claim_seconds=claim_seconds), "tiny")
-        return start(folder.sweep("tiny"), read_experiment(path), path, given)
+        return start(folder.sweep(name), read_experiment(path), path, given)
 
     return make
 

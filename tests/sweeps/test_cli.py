@@ -12,6 +12,7 @@ import pytest
 
 from sweeps import cli, shell
 from sweeps.paths import RunsPaths
+from sweeps.sweep import Sweep
 from tests.sweeps.conftest import EXPERIMENT
 
 Run = Callable[..., tuple[int, str, str]]
@@ -242,3 +243,16 @@ def test_a_folder_that_was_half_made_is_no_sweep_and_hides_no_other(
     half.mkdir()
     (half / "sweep.json").write_text("{}")
     assert run("status", "--runs", str(sweep.paths.runs))[0] == 0
+
+
+def test_a_make_target_is_named_only_where_it_means_the_same_sweep(
+    make_sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = make_sweep()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SWEEPS_RUNS", raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert shell.make_or("promote", older, "promote", "tiny") == "make promote"
+    newer = make_sweep(text=EXPERIMENT.replace('name = "tiny"', 'name = "newer"'), name="newer")
+    assert shell.make_or("promote", newer, "promote", "newer") == "make promote"
+    assert "promote tiny --runs" in shell.make_or("promote", older, "promote", "tiny")

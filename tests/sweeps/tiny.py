@@ -64,6 +64,7 @@ class Scored:
 
 class Tiny:
     config = Config
+    tested = ("val/score",)
     seed = "training.seed"
     floors: Mapping[str, float] = {"test/score": 0.2}
     bounds: Mapping[str, tuple[float, float]] = {"val/score": (-1.0, 1.0), "val/loss": (1e9, 0.0)}

@@ -6,6 +6,8 @@ import io
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +226,27 @@ def test_a_graph_holds_nothing_but_what_these_programs_consist_of(
 
     with pytest.raises(InputError, match=message):
         open_package(with_program(package, tmp_path / "p", packed(records), DECODE))
+
+
+def test_a_size_expression_is_refused_at_once(package: Path, tmp_path: Path) -> None:
+    def call_it(found: Any) -> None:
+        found["range_constraints"] = {"s0": {"expr_str": "1" * 60 + "!"}}
+
+    records = read(package / DECODE)
+    records[GRAPH] = changed(records[GRAPH], call_it)
+    hostile = with_program(package, tmp_path / "p", packed(records), DECODE)
+    code = (
+        "import sys, pathlib, vqvae.archive as archive\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "archive.checked(path.read_bytes(), path)"
+    )
+
+    # A match that went back over every way of splitting the digits would take years.
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(hostile / DECODE)], capture_output=True, timeout=100
+    )
+
+    assert b"expr_str" in done.stderr
 
 
 def larger(records: Records, number: int) -> None:

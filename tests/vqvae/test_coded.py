@@ -96,6 +96,7 @@ def test_a_file_that_is_cut_short_is_refused(keep: int) -> None:
         (5, "<B", 0, "sizes that no such file has"),
         (6, "<I", 1, "sizes that no such file has"),
         (10, "<HHI", (65535, 65535, 2**32 - 1), "sizes that no such file has"),
+        (10, "<HHI", (1, 1, 2**21), "sizes that no such file has"),  # each slice has a window
         (10, "<HHI", (4000, 4000, 2), "more or fewer codes than its size says"),
         (14, "<I", 0, "sizes that no such file has"),
         (22, "<I", 2**32 - 1, "sizes that no such file has"),

@@ -1,5 +1,6 @@
 """Promotion on a real registry: decided, registered, fetched back, undone, cut short anywhere."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -10,18 +11,19 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from sweeps import files
-from sweeps.errors import InputError
+from sweeps import cli, files
+from sweeps.errors import InputError, WorldError
 from sweeps.paths import RunsPaths
-from sweeps.promotion.confirm import best_trials, confirm
+from sweeps.promotion.confirm import best_trials, confirm, refuse_what_cannot_be_promoted
 from sweeps.promotion.entry import Version
 from sweeps.promotion.reads import reads_of
 from sweeps.promotion.registry import CHAMPION, PREVIOUS, Registry, default_store
 from sweeps.promotion.steps import Outcome, Wish, promote
 from sweeps.publish import store_for
 from sweeps.record import read_result
-from sweeps.sweep import Sweep
-from tests.sweeps.conftest import MakeSweep, worker_of
+from sweeps.sweep import Sweep, open_sweep
+from tests.sweeps import tiny
+from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
 from tests.sweeps.promotion.conftest import confirmed, with_promotion
 from tests.sweeps.promotion.crashing import STEPS
 
@@ -155,6 +157,70 @@ def test_a_dry_run_decides_and_changes_nothing(searched: Sweep) -> None:
     assert registry_of(searched).versions() == []
 
 
+def test_what_is_said_of_a_version_is_what_was_decided_last(searched: Sweep) -> None:
+    lenient = with_promotion(searched, **ANY_SCORE)
+    worst = by_value(searched)[0]
+    confirmed(searched, worst)
+    put_up(lenient, worst)
+    put_up(searched)
+    registry = registry_of(searched)
+    registry.roll_back()
+    strict = with_promotion(searched, floors={"test/score": 2.0})
+    assert put_up(strict, force="we know better")[0].version == 2
+    version = champion(searched)
+    assert version.tags["sweep.decision"] == "forced: we know better"
+    assert "sweep.rolled_back" not in version.tags
+    folder = registry.fetch(version).parent
+    assert json.loads((folder / "decision.json").read_text())["forced"] == "we know better"
+    assert "we know better" in (folder / "card.md").read_text()
+
+
+def test_test_data_that_change_meanwhile_are_noticed(
+    searched: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lenient = with_promotion(searched, **ANY_SCORE)
+    worst = by_value(searched)[0]
+    confirmed(searched, worst)
+    put_up(lenient, worst)
+    put_up(searched, dry_run=True)
+    known = tiny.data_of
+    monkeypatch.setattr(tiny, "data_of", lambda config: known(config) | {"digest": "another"})
+    (searched.paths.promotion / "champions").rename(searched.paths.promotion / "away")
+    with pytest.raises(WorldError, match=r"the test data changed since .* run this again"):
+        put_up(searched)
+    assert put_up(searched)[0].version == 2
+
+
+def test_what_cannot_be_promoted_is_refused_before_any_training(
+    searched: Sweep, make_sweep: MakeSweep
+) -> None:
+    refuse_what_cannot_be_promoted(searched)
+    with pytest.raises(InputError, match="tiny-confirm confirms tiny; promote that one"):
+        refuse_what_cannot_be_promoted(open_sweep(searched.paths.confirmation))
+    over_seeds = EXPERIMENT.replace("[space]\n", '[space]\n"training.seed" = [1, 2]\n', 1)
+    sweep = make_sweep("seeds", text=over_seeds)
+    with pytest.raises(InputError, match=r"searches over training\.seed: no seed is new to it"):
+        refuse_what_cannot_be_promoted(sweep)
+    sweep = make_sweep("losses", text=EXPERIMENT.replace("val/score", "val/loss"))
+    with pytest.raises(InputError, match="val/loss is not measured on the test split"):
+        refuse_what_cannot_be_promoted(sweep)
+
+
+def test_an_interrupted_dry_run_goes_on_as_one(
+    searched: Sweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["sweeps", "promote", "tiny", "--runs", str(searched.paths.runs), "--dry-run"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    command = open_sweep(searched.paths.confirmation).plan.command
+    assert "--dry-run" in command
+    said = capsys.readouterr().out
+    assert "it may be promoted; do so with:" in said
+    assert "--dry-run" not in said
+    assert registry_of(searched).versions() == []
+
+
 def test_every_look_at_the_test_split_is_counted(searched: Sweep) -> None:
     runs = RunsPaths(searched.paths.runs)
     assert reads_of(runs, "tiny") == []
@@ -235,17 +301,34 @@ def test_killed_before_any_step_the_old_champion_stands_and_running_it_again_com
     assert len(names) == len(set(names))
 
 
-def test_a_rollback_that_was_killed_half_way_is_ended_by_the_next(searched: Sweep) -> None:
+def test_a_rollback_that_was_killed_half_way_is_ended_by_the_next(
+    searched: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lenient = with_promotion(searched, **ANY_SCORE)
     confirmed(searched, by_value(searched)[0])
     put_up(lenient, by_value(searched)[0])
     put_up(searched)
     registry = registry_of(searched)
-    client = MlflowClient(tracking_uri=store_for(searched).uri)
-    client.set_registered_model_tag("tests-tiny", "sweep.rollback", "2 to 1")
-    client.set_registered_model_alias("tests-tiny", CHAMPION, "1")  # and there it was killed
-    assert registry.roll_back() == (1, 2)
+    point = registry._point
+    monkeypatch.setattr(registry, "_point", lambda alias, n: alias == PREVIOUS or point(alias, n))
+    registry.roll_back()  # as if it had been killed between the two
+    assert (champion(searched).number, registry.version(PREVIOUS).number) == (1, 1)
+    assert registry_of(searched).roll_back() == (1, 2)
     assert (champion(searched).number, registry.version(PREVIOUS).number) == (2, 1)
+
+
+def test_a_promotion_killed_between_the_aliases_leaves_a_way_back(searched: Sweep) -> None:
+    lenient = with_promotion(searched, floors={"test/score": -1.0}, seeds=2)
+    names = by_value(searched)
+    for name in names[:2]:
+        confirmed(lenient, name)
+        put_up(lenient, name)
+    assert champion(searched).number == 2
+    crash(searched, "champion")
+    registry = registry_of(searched)
+    assert (champion(searched).number, registry.version(PREVIOUS).number) == (2, 2)
+    assert registry.roll_back() == (2, 1)
+    assert registry.version(PREVIOUS).number == 2
 
 
 def test_there_is_nothing_to_roll_back_to_at_first(searched: Sweep) -> None:
