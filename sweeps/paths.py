@@ -6,7 +6,7 @@ runs/
     sweep.json  experiment.toml          what the sweep is; the experiment as last given
     plan.json  mlflow.json               what workers go by; what MLflow was given
     study.jsonl  locks/                  the study and the locks on it
-    stop.json  exhausted.json  retry.json
+    stop.json  exhausted.json  retry.json  queue.json
     jobs/<token>/                        one folder a job
     trials/0007-1a2b3c4d/                one folder a trial
       config.json  result.json  settled  mlflow.json
@@ -160,6 +160,11 @@ class JobPaths:
         """There once its work was done."""
         return self.folder / "ended"
 
+    @property
+    def unfit(self) -> Path:
+        """There where the job found its node without what it needs; names node and reason."""
+        return self.folder / "unfit.json"
+
     def worker_log(self, number: int) -> Path:
         """What worker `number` of the job printed."""
         return self.folder / f"worker-{number}.log"
@@ -225,6 +230,11 @@ class SweepPaths:
     def mlflow(self) -> Path:
         """What of the sweep as a whole MLflow has been given."""
         return self.folder / "mlflow.json"
+
+    @property
+    def queue(self) -> Path:
+        """What squeue answered last."""
+        return self.folder / "queue.json"
 
     def lock(self, name: str) -> Path:
         """The folder of the lock called `name`."""

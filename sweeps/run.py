@@ -1,15 +1,15 @@
 """Starting a sweep: every check first, then the folder, then the jobs."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.cluster import read_cluster
 from sweeps.errors import InputError
 from sweeps.experiment import Resolved, read_experiment
-from sweeps.launcher import submit_missing
+from sweeps.launcher import submission_text, submit_missing
 from sweeps.paths import RunsPaths
 from sweeps.record import read_curve
+from sweeps.site import check_site
 from sweeps.store import check_writable, is_ours, store_of
 from sweeps.sweep import Given, Sweep, resume, runs_folder, start
 
@@ -48,13 +48,12 @@ def prepare(request: Request) -> Sweep:
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
-    if cluster.scheduler == "slurm" and shutil.which("sbatch") is None:
-        mend = "there is no sbatch here; log in to the cluster, or take --cluster local"
-        raise InputError(f"cluster {request.cluster}: {mend}")
+    paths = request.runs.sweep(resolved.experiment.name)
+    if cluster.scheduler == "slurm":
+        check_site(request.cluster, cluster, lambda: submission_text(paths, cluster))
     store = store_of(request.runs, cluster.tracking)
     check_writable(store)
     given = Given(cluster, _fingerprint(resolved), request.options())
-    paths = request.runs.sweep(resolved.experiment.name)
     sweep = start(paths, resolved, request.experiment, given)
     is_ours(store)  # the host that launches is the one that publishes, if it is the first
     resume(sweep.paths)
