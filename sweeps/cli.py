@@ -22,7 +22,7 @@ from rich.console import Console
 from sweeps.errors import InputError, WorldError
 from sweeps.invocation import program
 from sweeps.paths import RunsPaths, SweepPaths
-from sweeps.sweep import Sweep, open_sweep, runs_folder, stop, stop_reason
+from sweeps.sweep import Sweep, open_sweep, runs_folder, stop
 
 HIPMRI = Path("/home/groups/comp3710/HipMRI_Study_open")
 """Where the study's data lie on Rangpur."""
@@ -95,11 +95,11 @@ def watch(name: Name = None, runs: Runs = None) -> None:
 @app.command()
 def status(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep as it stands."""
-    from sweeps.status import status_of  # noqa: PLC0415
     from sweeps.view import table  # noqa: PLC0415
+    from sweeps.watch import jobs_now, status_now  # noqa: PLC0415
 
     sweep = open_sweep(_named(name, runs))
-    now = status_of(sweep, stop_reason(sweep.paths))
+    now = status_now(sweep, jobs_now(sweep))
     console = Console()
     console.print(table(now))
     if now.stopped is not None:

@@ -119,14 +119,17 @@ def _cancel_what_nobody_wrote_down(paths: SweepPaths) -> None:
     A job says by its comment which submission it is of, and by its place in the array which of
     that submission's jobs.
     """
-    lost = []
-    for entry in look(paths).entries.values():
-        job = paths.job(_token(entry.comment, entry.id.partition("_")[2]))
-        if entry.waits and job.folder.is_dir() and not job.submitted.exists():
-            lost.append(entry.id)
+    drafts = {job.token: job for job in paths.jobs_not_known() if not job.ended.exists()}
+    if not drafts:
+        return
+    forget(paths)
+    entries = look(paths).entries.values()
+    lost = [e.id for e in entries if _token(e.comment, e.id.partition("_")[2]) in drafts]
     if lost:
         ask("scancel", *lost)
         forget(paths)
+    for job in drafts.values():
+        job.ended.touch()
 
 
 def _token(submission: str, place: int | str) -> str:
@@ -202,7 +205,7 @@ def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> d
         "slurm_array_parallelism": cluster.at_once,
         "slurm_signal_delay_s": round(min(SIGNAL_SECONDS, minutes(cluster.time_limit) * 60 / 8)),
         "slurm_comment": submission,
-        "slurm_wckey": None,
+        "slurm_wckey": "",  # submitit's own is refused where such keys are registered
         "slurm_additional_parameters": {"requeue": True},
     }
 

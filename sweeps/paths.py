@@ -161,6 +161,11 @@ class JobPaths:
         return self.folder / "ended"
 
     @property
+    def fate(self) -> Path:
+        """What accounting said became of it, where it vanished from the queue."""
+        return self.folder / "fate.json"
+
+    @property
     def unfit(self) -> Path:
         """There where the job found its node without what it needs; names node and reason."""
         return self.folder / "unfit.json"
@@ -258,6 +263,12 @@ class SweepPaths:
         """Every job that was sent or that started, oldest first."""
         found = {file.parent for file in self.folder.glob("jobs/*/submitted.json")}
         found |= {file.parent for file in self.folder.glob("jobs/*/started.json")}
+        return [JobPaths(folder) for folder in sorted(found)]
+
+    def jobs_not_known(self) -> list[JobPaths]:
+        """Every job that was about to be sent and has not been heard of since."""
+        known = {job.folder for job in self.jobs()} | {self.scheduler_logs}
+        found = (folder for folder in self.folder.glob("jobs/*/") if folder not in known)
         return [JobPaths(folder) for folder in sorted(found)]
 
     @property

@@ -5,6 +5,7 @@ partition does not allow, more time than it gives) is what these checks are for.
 """
 
 import getpass
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -54,6 +55,8 @@ def _check(cluster: Cluster, text: Callable[[], str]) -> None:
         raise InputError("there is no sbatch here; log in to the cluster, or take --cluster local")
     if cluster.gpus and not cluster.gres:
         raise InputError('gpus = 1 needs gres, as the site writes it: gres = "gpu:1"')
+    if memory := [name for name in os.environ if name.startswith("SBATCH_MEM")]:
+        raise InputError(f"your environment sets {memory[0]}; unset it: memory is never asked for")
     partition = _partition(cluster)
     _check_partition(cluster, partition)
     if (user := _user()) is not None:

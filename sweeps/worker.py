@@ -42,8 +42,11 @@ class Worker:
         """Run trials until the time is up, the sweep is stopped, or nothing is left to do."""
         done = 0
         while (claim := self._next_claim()) is not None:
+            run = TrialRun(self.sweep, self.study, claim, self.must_leave)
             with heartbeat(claim, every=self.sweep.claim_seconds / BEATS):
-                run_trial(TrialRun(self.sweep, self.study, claim, self.must_leave))
+                run_trial(run)
+            if run.left and claim.is_held():  # given back for want of time, not lost to another
+                return
             self.usual_seconds = longest_epoch(claim.trial)
             done += 1
             if done == self.trials:

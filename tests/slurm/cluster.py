@@ -179,6 +179,7 @@ class Cluster:
                 return [name, "-D"]
 
     def _write_files(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         self.folder.chmod(0o755)
         texts = {
             "slurm.conf": SLURM,

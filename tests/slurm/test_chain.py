@@ -8,6 +8,25 @@ from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
 from tests.sweeps.test_crashes import check_computed
 
 
+def test_a_sweep_longer_than_its_jobs_ends_with_nobody_watching(make_site: MakeSite) -> None:
+    """Two minutes a job, and work for three: the first one comes back after the second."""
+    site = make_site(
+        partition="comp3710-test",
+        time_limit="2",
+        jobs=2,
+        workers=2,
+        trials=8,
+        epochs=36,
+        seconds=1.5,
+        pruner="none",
+    )
+    sweep = site.start()
+    wait_for(lambda: site.log().count("going back into the queue") == 2, site.log)
+    site.finish(sweep)
+    check_computed(sweep, lost=0)
+    assert epochs(sweep) == 8 * 36
+
+
 def start_of_a_long_one(make_site: MakeSite, **settings: object) -> tuple[Site, Sweep]:
     """A sweep of some twenty seconds of work in one slot, a few epochs of it done."""
     given = {"partition": "slots", "trials": 3, "epochs": 12, "seconds": 0.5, "pruner": "none"}
@@ -70,12 +89,18 @@ def test_a_node_that_is_lost(make_site: MakeSite) -> None:
 
 def test_a_node_that_is_only_cut_off(make_site: MakeSite) -> None:
     """SLURM takes it for lost and starts its job elsewhere, while the first still runs."""
-    site, sweep = start_of_a_long_one(make_site, jobs=1, trials=6)
+    site, sweep = start_of_a_long_one(make_site, jobs=1, gate_at=5)
     node = hosts_of(sweep.paths.trials()[0])[0]
+
+    def has_two_runs() -> bool:
+        site.testbed.let_start()
+        return claiming_nodes(sweep) == {"n1", "n2"}
+
     site.testbed.order("kill", f"slurmd-{node}")
     try:
-        wait_for(lambda: len(claiming_nodes(sweep)) == 2, site.log)
-        finish(site, sweep, lost=2)
+        wait_for(has_two_runs, site.log)
+        (sweep.paths.folder / "open").touch()
+        finish(site, sweep, lost=0)
     finally:
         site.testbed.order("start", f"slurmd-{node}")
         wait_for(lambda: "down" not in site.testbed.call("sinfo", "-h", "-N", "-o%T"))
@@ -91,15 +116,3 @@ def test_a_controller_that_is_away_for_a_minute(make_site: MakeSite) -> None:
     time.sleep(60)  # the work ends meanwhile, and SLURM hears of it afterwards
     site.testbed.order("start", "slurmctld")
     finish(site, sweep, lost=0)
-
-
-def test_a_sweep_that_needs_three_jobs_ends_with_nobody_watching(make_site: MakeSite) -> None:
-    site = make_site(
-        partition="comp3710-test", time_limit="2", jobs=1, workers=2, trials=8, epochs=40,
-        seconds=1.5, pruner="none",
-    )  # fmt: skip
-    sweep = site.start()
-    wait_for(lambda: "going back into the queue" in site.log(), site.log)
-    site.finish(sweep)
-    check_computed(sweep, lost=0)
-    assert epochs(sweep) == 8 * 40
