@@ -80,6 +80,22 @@ def run(
     _conclude(sweep)
 
 
+@app.command("plan")
+def plan_command(
+    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    runs: Runs = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="as for run")] = None,
+) -> None:
+    """Show what run would do, and what it may cost; send nothing."""
+    from sweeps.plan import plan  # noqa: PLC0415
+    from sweeps.run import Request  # noqa: PLC0415
+
+    path, cluster = _defaults(experiment, cluster)
+    for line in plan(Request(path, cluster, runs_folder(runs), trials)):
+        typer.echo(line)
+
+
 @app.command()
 def watch(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep until it ends. Closing this changes nothing."""

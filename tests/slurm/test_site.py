@@ -88,6 +88,19 @@ def test_status_says_why_a_job_waits(make_site: MakeSite) -> None:
     assert "is gone: it was cancelled" in " ".join(site.sweeps("status").stdout.split())
 
 
+def test_plan_shows_what_would_be_sent_and_sends_nothing(make_site: MakeSite) -> None:
+    site = make_site(trials=7)
+    said = site.sweeps("plan", "tiny.toml", "--cluster", "testbed").stdout
+    assert re.search(r"^  0000  .*learning_rate ", said, re.MULTILINE)
+    assert "7 trials of at most 9 epochs are left: 63 epochs" in said
+    assert "#SBATCH --account=comp3710" in said
+    assert f"{site.folder}/runs/tiny/jobs/submitit" in said
+    assert "--mem" not in said
+    assert re.search(r"^Job \d+ to start at 20", said, re.MULTILINE)
+    assert site.testbed.queue() == []
+    assert not (site.folder / "runs" / "tiny").exists()
+
+
 @pytest.fixture
 def counted(testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that each of SLURM's commands, wherever it is run, adds its name and the time to."""
