@@ -35,7 +35,7 @@ test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slurm"
 
 test-slurm: $(STAMP)  ## the tests on a real SLURM, started for them (root; Debian's packages)
-	$(BIN)/python -m pytest -n 3 -rs --durations=0 --durations-min=1 tests/slurm
+	$(BIN)/python -m pytest -n 3 --dist worksteal -rs --durations=0 --durations-min=1 tests/slurm
 
 slurm-testbed: $(STAMP)  ## a shell on such a SLURM, to try things on
 	@$(BIN)/python -m tests.slurm.shell

@@ -97,6 +97,26 @@ def plan_command(
 
 
 @app.command()
+def doctor(
+    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    runs: Runs = None,
+    wait: Annotated[float, typer.Option(min=0, help="minutes for the job to start and end")] = 10.0,
+) -> None:
+    """Look whether a sweep can work here, and in a job of a minute."""
+    from sweeps.doctor import examine  # noqa: PLC0415
+    from sweeps.run import Request  # noqa: PLC0415
+
+    path, cluster = _defaults(experiment, cluster)
+    good = True
+    for finding in examine(Request(path, cluster, runs_folder(runs)), 60 * wait):
+        typer.echo(finding.line())
+        good = good and finding.good
+    if not good:
+        raise typer.Exit(1)
+
+
+@app.command()
 def watch(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep until it ends. Closing this changes nothing."""
     sweep = open_sweep(_named(name, runs))

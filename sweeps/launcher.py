@@ -21,11 +21,12 @@ from sweeps import files
 from sweeps.chain import trials_left
 from sweeps.cluster import Cluster, jobs_wanted, minutes
 from sweeps.errors import WorldError
+from sweeps.examination import examine_here
 from sweeps.gpu import excluded
 from sweeps.jobs import jobs_alive
 from sweeps.lock import Lock
 from sweeps.machine import Process
-from sweeps.paths import SweepPaths
+from sweeps.paths import DoctorPaths, SweepPaths
 from sweeps.queue import forget, look
 from sweeps.slurm import PATIENCE_SECONDS, PAUSE_SECONDS, SlurmSilentError, ask, is_silence
 from sweeps.supervisor import Supervisor
@@ -61,6 +62,34 @@ class Task:
                 os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
         paths = SweepPaths(self.folder)
         Supervisor(open_sweep(paths), paths.job(self.token)).run()
+
+
+@dataclass(frozen=True)
+class DoctorTask:
+    """What the doctor's job runs: a look at what only a job can see."""
+
+    folder: Path
+    experiment: Path
+    cluster: Cluster
+
+    def __call__(self) -> None:
+        """Look, and write it down."""
+        examine_here(DoctorPaths(self.folder), self.experiment, self.cluster)
+
+
+def send_doctor(paths: DoctorPaths, cluster: Cluster, experiment: Path) -> str:
+    """Send the doctor's job, of two minutes at most; its number.
+
+    Raises:
+        WorldError: the scheduler refused.
+    """
+    short = cluster.model_copy(update={"time_limit": "2"})
+    try:
+        task = DoctorTask(paths.folder, experiment, cluster)
+        job = _executor(paths.sweep, short, "doctor").submit(task)
+    except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
+        raise WorldError(f"the scheduler refused the job: {_complaint(error)}") from error
+    return str(job.job_id)
 
 
 def submit_missing(sweep: Sweep) -> list[str]:

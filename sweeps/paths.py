@@ -291,6 +291,37 @@ class SweepPaths:
 
 
 @dataclass(frozen=True)
+class DoctorPaths:
+    """The folder of one examination of the site."""
+
+    folder: Path
+
+    @property
+    def sweep(self) -> SweepPaths:
+        """The folder as that of a sweep without trials: where its job's logs are."""
+        return SweepPaths(self.folder)
+
+    @property
+    def findings(self) -> Path:
+        """What the job saw."""
+        return self.folder / "findings.json"
+
+    @property
+    def probe(self) -> Path:
+        """A file that is replaced to see whether that works."""
+        return self.folder / "probe"
+
+    @property
+    def lock(self) -> Path:
+        """The folder of a lock that is tried."""
+        return self.folder / "locks" / "doctor"
+
+    def clock(self, host: str) -> Path:
+        """A file whose time, from the file server, is compared with a host's."""
+        return self.folder / f"clock-{host}"
+
+
+@dataclass(frozen=True)
 class RunsPaths:
     """The folder of all sweeps, and of the store that shows them."""
 
@@ -324,6 +355,10 @@ class RunsPaths:
     def probe(self, name: str) -> Path:
         """A file that is made to see whether files can be made here."""
         return self.folder / f".probe-{name}"
+
+    def doctor(self, name: str) -> DoctorPaths:
+        """The folder of an examination of the site."""
+        return DoctorPaths(self.folder / f".doctor-{name}")
 
     def artifacts_of(self, sweep: str) -> Path:
         """Where a sweep's artifacts go."""

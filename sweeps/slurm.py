@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import time
 
 from sweeps.errors import WorldError
@@ -38,9 +39,10 @@ def ask(*command: str, patience: float = 0.0) -> str:
     while True:
         try:
             return _ask_once(command)
-        except SlurmSilentError:
+        except SlurmSilentError as error:
             if time.monotonic() >= give_up:
                 raise
+            print(f"{error}; waiting for it", file=sys.stderr, flush=True)
             time.sleep(min(PAUSE_SECONDS, patience))
 
 

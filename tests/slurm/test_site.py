@@ -169,3 +169,23 @@ def test_a_launcher_killed_between_sbatch_and_the_note_of_it(make_site: MakeSite
     )
     site.finish(sweep)
     assert len(sweep.paths.jobs()) == 2
+
+
+def test_doctor_looks_from_here_and_from_a_job(make_site: MakeSite) -> None:
+    site = make_site(trials=2)
+    file = site.folder / "experiments" / "clusters" / "testbed.toml"
+    promised = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed", check=False)
+    assert promised.returncode == 1  # the GPUs are pretended ones: torch sees none
+    bad = [line for line in promised.stdout.splitlines() if line.startswith("✗")]
+    assert len(bad) == 1, promised.stdout + promised.stderr
+    assert re.search(r"✗ Python and torch in a job: .* no CUDA device \(SLURM gave \d\)", bad[0])
+    file.write_text(file.read_text().replace('gres = "gpu:1"\ngpus = 1\n', ""))
+    said = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed").stdout
+    assert "✗" not in said
+    for what in ("SLURM's commands", "cluster file", "a job", "data in a job", "clocks"):
+        assert f"✓ {what}: " in said
+    assert list((site.folder / "runs").glob(".doctor*")) == []
+    file.write_text(file.read_text().replace('account = "comp3710"\n', ""))
+    ended = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed", check=False)
+    assert "✗ cluster file: " in ended.stdout
+    assert 'give account = "comp3710"' in ended.stdout
