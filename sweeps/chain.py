@@ -20,7 +20,11 @@ from sweeps.sweep import Sweep
 
 
 def job_number() -> str:
-    """The number that SLURM lists this job under; empty outside of one."""
+    """The number that SLURM lists this job under; empty outside of one.
+
+    Not `SLURM_JOB_ID`: an array's last task has the array's own number there, and a command given
+    that is about every task.
+    """
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
@@ -34,9 +38,9 @@ def seconds_left(cluster: Cluster) -> float:
     if (end := os.environ.get("SLURM_JOB_END_TIME", "")).isdigit():  # from SLURM 23.02 on
         return float(end) - time.time()
     try:
-        answer = ask("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "-o%L")
+        answer = ask("squeue", "--noheader", f"--jobs={job_number()}", "-o%L")
         return float(seconds(answer.strip()))
-    except (KeyError, ValueError, WorldError):  # UNLIMITED is no number either
+    except (ValueError, WorldError):  # UNLIMITED is no number either
         return in_file
 
 
@@ -87,8 +91,8 @@ def is_running() -> bool:
     A pre-empted job that was given some time runs on, and is gone if it ends by itself.
     """
     try:
-        answer = ask("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "-o%T")
-    except (KeyError, WorldError):
+        answer = ask("squeue", "--noheader", f"--jobs={job_number()}", "-o%T")
+    except WorldError:
         return False
     return answer.strip() == "RUNNING"
 
@@ -99,4 +103,4 @@ def come_back(patience: float) -> None:
     Raises:
         WorldError: SLURM did not answer, or the site forbids it.
     """
-    ask("scontrol", "requeue", os.environ["SLURM_JOB_ID"], patience=patience)
+    ask("scontrol", "requeue", job_number(), patience=patience)

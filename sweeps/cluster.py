@@ -24,7 +24,7 @@ class Cluster(Settings):
     scheduler: Literal["local", "slurm"] = "local"
     workers: int = Field(0, ge=0, le=64, description="a job; 0: as many as the machine bears")
     threads: int = Field(0, ge=0, description="a worker; 0: the job's cores shared out")
-    jobs: int = Field(1, ge=1, description="queued ahead; with trials_per_job, as many as needed")
+    jobs: int = Field(1, ge=1, description="queued; with trials_per_job, as many as needed")
     at_once: int = Field(1, ge=1, description="jobs that may run side by side")
     trials_per_job: int = Field(0, ge=0, description="a worker; 0: until the time is up")
     time_limit: str = "7-00:00:00"

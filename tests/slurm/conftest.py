@@ -160,10 +160,15 @@ class Site:
         ]
         return "\n".join(texts)
 
+    def is_idle(self) -> bool:
+        """Whether no job is left; one that was put back is let find out that nothing is to do."""
+        self.testbed.let_start()
+        return not self.testbed.queue()
+
     def finish(self, sweep: Sweep) -> None:
         """Wait until the sweep is over and its jobs are gone; then everything must agree."""
         wait_for(sweep.is_over, self.log)
-        wait_for(lambda: not self.testbed.queue(), self.log)
+        wait_for(self.is_idle, self.log)
         self.sweeps("sync", sweep.paths.name)
         check_whole(sweep)
 

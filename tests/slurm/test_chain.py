@@ -25,6 +25,7 @@ def test_a_sweep_longer_than_its_jobs_ends_with_nobody_watching(make_site: MakeS
     site.finish(sweep)
     check_computed(sweep, lost=0)
     assert epochs(sweep) == 8 * 36
+    assert "scontrol:" not in site.log()  # each way back into the queue was open
 
 
 def start_of_a_long_one(make_site: MakeSite, **settings: object) -> tuple[Site, Sweep]:

@@ -53,7 +53,7 @@ def test_the_quickstart_of_the_vq_vae(make_site: MakeSite) -> None:
     clusters.write_text(clusters.read_text().replace('gres = "gpu:1"\ngpus = 1\n', ""))
     sweep = site.start("quickstart")
     wait_for(sweep.is_over, site.log)
-    wait_for(lambda: not site.testbed.queue(), site.log)
+    wait_for(site.is_idle, site.log)
     assert len(sweep.paths.trials()) == 12
     for trial in sweep.paths.trials():
         rows = read_curve(trial)
