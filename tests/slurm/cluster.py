@@ -8,6 +8,7 @@ what jobs left is found by the SLURM_CONF in its environment. Nothing is ended b
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ from tests.slurm.configuration import (
 
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "mariadb-install-db")
 START_SECONDS = 90.0
+ATTEMPTS = 3
 PR_SET_PDEATHSIG = 1
 
 
@@ -62,14 +64,14 @@ class Cluster:
         self._write_files()
         self._make_database()
         self.start_daemon("munged")
-        wait_for((self.folder / "munge.socket").exists, "munged")
+        self._wait_for((self.folder / "munge.socket").exists, "munged")
         self.start_daemon("slurmdbd")
-        wait_for(lambda: self._answers("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
+        self._wait_for(lambda: self._answers("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
         for line in ACCOUNTING:
             self.call("sacctmgr", "-i", *line.format(user="root").split())
         for name in ("slurmctld", *(f"slurmd-{node}" for node in NODES)):
             self.start_daemon(name)
-        wait_for(lambda: self.idle_nodes() == len(NODES), "the nodes")
+        self._wait_for(lambda: self.idle_nodes() == len(NODES), "the nodes")
 
     def start_daemon(self, name: str) -> None:
         """Start one of the daemons, in the foreground below this process."""
@@ -142,6 +144,16 @@ class Cluster:
             raise RuntimeError(f"{' '.join(command)}: {ended.stdout}{ended.stderr}")
         return ended.stdout
 
+    def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        give_up = time.monotonic() + START_SECONDS
+        while not condition():
+            dead = [name for name, daemon in self.daemons.items() if daemon.poll() is not None]
+            if dead:
+                raise RuntimeError(f"{dead[0]} ended while {what} was waited for")
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"{what}: not there after {START_SECONDS:.0f} s")
+            time.sleep(0.1)
+
     def idle_nodes(self) -> int:
         """How many nodes take jobs."""
         try:
@@ -171,8 +183,8 @@ class Cluster:
                 return ["munged", "--foreground", "--force", *options]
             case "mariadbd":
                 options = [f"--port={self.ports['mariadb']}", f"--socket={folder}/mariadb/socket"]
-                place = f"--datadir={folder}/mariadb"
-                return ["mariadbd", "--no-defaults", place, "--bind-address=127.0.0.1", *options]
+                places = [f"--datadir={folder}/mariadb", f"--tmpdir={folder}/mariadb-scratch"]
+                return ["mariadbd", "--no-defaults", *places, "--bind-address=127.0.0.1", *options]
             case "slurmd":
                 return ["slurmd", "-D", "-N", name.partition("-")[2]]
             case _:
@@ -205,17 +217,18 @@ class Cluster:
         shutil.chown(self.folder, "munge", "munge")  # where munged makes its socket
 
     def _make_database(self) -> None:
-        data = self.folder / "mariadb"
+        data, scratch = self.folder / "mariadb", self.folder / "mariadb-scratch"
         data.mkdir()
+        scratch.mkdir()  # in /tmp two of these would take each other's tables away
         self.call(
-            "mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db",
+            "mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", f"--tmpdir={scratch}",
             "--auth-root-authentication-method=normal",
         )  # fmt: skip
-        for path in (data, *data.rglob("*")):
+        for path in (scratch, data, *data.rglob("*")):
             shutil.chown(path, "mysql", "mysql")
         self.start_daemon("mariadbd")
         client = ["mariadb", "--no-defaults", f"--socket={self.folder}/mariadb/socket"]
-        wait_for(lambda: self._answers(*client, "-e", "select 1"), "mariadbd")
+        self._wait_for(lambda: self._answers(*client, "-e", "select 1"), "mariadbd")
         self.call(*client, "-e", DATABASE)
 
 
@@ -250,12 +263,13 @@ def kill(pid: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on the loopback that nobody listens on now, one after the other."""
+    """Ports on the loopback that nobody listens on now, one after the other.
+
+    Below those that the kernel gives to outgoing connections, which come and go while this starts.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
-        if first + count < 65536 and all(is_free(first + k) for k in range(count)):
+        first = random.randrange(10_000, 32_000)
+        if all(is_free(first + k) for k in range(count)):
             return list(range(first, first + count))
 
 
@@ -272,12 +286,23 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + START_SECONDS
-    while not condition():
-        if time.monotonic() > give_up:
-            raise TimeoutError(f"{what}: not there after {START_SECONDS:.0f} s")
-        time.sleep(0.1)
+def started(folder: Path) -> Cluster:
+    """A cluster that takes jobs; tried again, on other ports, where one was taken meanwhile."""
+    for left in reversed(range(ATTEMPTS)):
+        cluster = Cluster(folder)
+        try:
+            cluster.start()
+        except (OSError, RuntimeError) as error:
+            print(f"{error}\n{cluster.logs()}", file=sys.stderr, flush=True)
+            cluster.stop()
+            if not left:
+                raise
+        except BaseException:
+            cluster.stop()
+            raise
+        else:
+            return cluster
+    raise AssertionError
 
 
 def keep(cluster: Cluster) -> None:
@@ -299,13 +324,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end of standard input is what ends this
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    cluster = Cluster(Path(sys.argv[1]))
+    cluster = started(Path(sys.argv[1]))
     try:
-        cluster.start()
         keep(cluster)
-    except TimeoutError:
-        print(cluster.logs(), file=sys.stderr)
-        raise
     finally:
         cluster.stop()
 
