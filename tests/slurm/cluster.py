@@ -221,8 +221,8 @@ class Cluster:
         data.mkdir()
         scratch.mkdir()  # in /tmp two of these would take each other's tables away
         self.call(
-            "mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", f"--tmpdir={scratch}",
-            "--auth-root-authentication-method=normal",
+            "mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--tmpdir={scratch}",
+            "--skip-test-db", "--auth-root-authentication-method=normal",
         )  # fmt: skip
         for path in (scratch, data, *data.rglob("*")):
             shutil.chown(path, "mysql", "mysql")
