@@ -80,7 +80,7 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
     said: set[str] = set()
     for status in _looks(sweep):
         for line in status.jobs:
-            if (kind := line.partition(",")[0]) not in said:  # the time left is no news
+            if (kind := line.partition(" (")[0]) not in said:  # the time left is no news
                 said.add(kind)
                 _say(console, line)
         for trial in status.trials:

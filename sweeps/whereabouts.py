@@ -32,9 +32,7 @@ def whereabouts(paths: SweepPaths) -> list[str]:
 def _running(entry: Entry) -> str:
     if entry.state != "RUNNING":
         return f"job {entry.id} is {entry.state.lower().replace('_', ' ')}"
-    left = (
-        "" if entry.seconds_left is None else f", {duration(entry.seconds_left)} of its time left"
-    )
+    left = "" if entry.seconds_left is None else f" ({duration(entry.seconds_left)} left)"
     return f"job {entry.id} runs on {entry.node}{left}"
 
 

@@ -78,7 +78,7 @@ def test_status_says_why_a_job_waits(make_site: MakeSite) -> None:
     wait_for((sweep.paths.folder / "waiting").exists, site.log)
     sweep.paths.queue.unlink()
     said = " ".join(site.sweeps("status").stdout.split())
-    assert re.search(r"job \d+_\d runs on n\d, (29|30) min", said)
+    assert re.search(r"job \d+_\d runs on n\d \((29|30) min", said)
     assert "another job of this sweep is running" in said
     site.testbed.call("scancel", "--user=root")
     wait_for(lambda: not site.testbed.queue())
