@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from sweeps import files
 from sweeps.sweep import Sweep
 from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
@@ -57,14 +59,18 @@ def test_requeued_by_hand(make_site: MakeSite) -> None:
     assert any(len(trial.attempts()) > 1 for trial in sweep.paths.trials())
 
 
-def test_preempted_by_a_higher_qos(make_site: MakeSite) -> None:
+@pytest.mark.parametrize("grace", [0, 30])
+def test_preempted_by_a_higher_qos(make_site: MakeSite, grace: int) -> None:
+    """With time to leave a job that ends by itself would be gone, so it goes back by itself."""
     site, sweep = start_of_a_long_one(make_site)
+    site.testbed.call("sacctmgr", "-i", "modify", "qos", "normal", "set", f"gracetime={grace}")
     site.testbed.call(
         "sbatch", "--qos=urgent", "--partition=slots", "--exclusive", "--nodes=2", "--time=1",
         "--output=/dev/null", "--wrap=sleep 5",
     )  # fmt: skip
     wait_for(lambda: any(job[3] == "BeginTime" for job in site.testbed.queue()), site.log)
-    finish(site, sweep, lost=1)
+    assert ("going back into the queue" in site.log()) == (grace > 0)
+    finish(site, sweep, lost=0 if grace else 1)
 
 
 def test_one_task_cancelled(make_site: MakeSite) -> None:
