@@ -11,10 +11,10 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 .DEFAULT_GOAL := help
 SWEEP ?=
 TRIAL ?=
-.PHONY: help install sweep test check format ui promote rollback models status stop gpu-check clean
+.PHONY: help install sweep test test-slurm slurm-testbed check format ui promote rollback models status stop gpu-check clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  EXPERIMENT=experiments/x.toml and CLUSTER=name say what 'sweep' runs, and where;"
 	@echo "  VENV=folder uses an environment that exists already (conda on a cluster, say)."
 
@@ -34,7 +34,13 @@ sweep: $(STAMP)  ## the main job: start a sweep, or go on with it, and watch
 	@$(BIN)/python -m sweeps run $(EXPERIMENT) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 test: $(STAMP)  ## the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slurm"
+
+test-slurm: $(STAMP)  ## the tests on a real SLURM, started for them (root; Debian's packages)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -rs --durations=0 --durations-min=1 tests/slurm
+
+slurm-testbed: $(STAMP)  ## a shell on such a SLURM, to try things on
+	@$(BIN)/python -m tests.slurm.shell
 
 check: $(STAMP)  ## lint, types, import walls
 	$(BIN)/ruff check .

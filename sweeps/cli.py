@@ -30,7 +30,7 @@ from sweeps.shell import (
     sweeps_in,
     watch_to_the_end,
 )
-from sweeps.sweep import Sweep, open_sweep, runs_folder, stop, stop_reason
+from sweeps.sweep import Sweep, open_sweep, runs_folder, stop
 
 HIPMRI = Path("/home/groups/comp3710/HipMRI_Study_open")
 """Where the study's data lie on Rangpur."""
@@ -77,6 +77,42 @@ def run(
         _conclude(sweep)
 
 
+@app.command("plan")
+def plan_command(
+    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    runs: Runs = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="as for run")] = None,
+) -> None:
+    """Show what run would do, and what it may cost; send nothing."""
+    from sweeps.plan import plan  # noqa: PLC0415
+    from sweeps.run import Request  # noqa: PLC0415
+
+    path, cluster = _defaults(experiment, cluster)
+    for line in plan(Request(path, cluster, runs_folder(runs), trials)):
+        typer.echo(line)
+
+
+@app.command()
+def doctor(
+    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    runs: Runs = None,
+    wait: Annotated[float, typer.Option(min=0, help="minutes for the job to start and end")] = 10.0,
+) -> None:
+    """Look whether a sweep can work here, and in a job of a minute."""
+    from sweeps.doctor import examine  # noqa: PLC0415
+    from sweeps.run import Request  # noqa: PLC0415
+
+    path, cluster = _defaults(experiment, cluster)
+    good = True
+    for finding in examine(Request(path, cluster, runs_folder(runs)), 60 * wait):
+        typer.echo(finding.line())
+        good = good and finding.good
+    if not good:
+        raise typer.Exit(1)
+
+
 @app.command()
 def watch(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep until it ends. Closing this changes nothing."""
@@ -92,11 +128,11 @@ def watch(name: Name = None, runs: Runs = None) -> None:
 @app.command()
 def status(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep as it stands."""
-    from sweeps.status import status_of  # noqa: PLC0415
     from sweeps.view import table  # noqa: PLC0415
+    from sweeps.watch import jobs_now, status_now  # noqa: PLC0415
 
     sweep = open_sweep(named(name, runs))
-    now = status_of(sweep, stop_reason(sweep.paths))
+    now = status_now(sweep, jobs_now(sweep))
     console = Console()
     console.print(table(now))
     if now.stopped is not None:

@@ -11,8 +11,10 @@ from sweeps.errors import InputError
 from sweeps.settings import Settings, check, nearest, read_toml
 
 SHORTEST_MINUTES = 2
-MARGIN_SECONDS = 120.0
-"""What is left of a job's time for its workers to finish an epoch and leave."""
+MARGIN_SECONDS = 60.0
+"""What is left of a job's time for its last publication and its way back into the queue."""
+MOST_JOBS = 500
+"""So many jobs are queued at most: an array ends at 1,000 by default, and others wait, too."""
 FOLDER = Path("experiments/clusters")
 
 
@@ -22,7 +24,7 @@ class Cluster(Settings):
     scheduler: Literal["local", "slurm"] = "local"
     workers: int = Field(0, ge=0, le=64, description="a job; 0: as many as the machine bears")
     threads: int = Field(0, ge=0, description="a worker; 0: the job's cores shared out")
-    jobs: int = Field(1, ge=1, description="queued ahead, those that run included")
+    jobs: int = Field(1, ge=1, description="queued; with trials_per_job, as many as needed")
     at_once: int = Field(1, ge=1, description="jobs that may run side by side")
     trials_per_job: int = Field(0, ge=0, description="a worker; 0: until the time is up")
     time_limit: str = "7-00:00:00"
@@ -47,6 +49,17 @@ class Cluster(Settings):
             raise ValueError(f"{text!r} is too short for a job to do anything in; give two minutes")
         return text
 
+    @field_validator("setup")
+    @classmethod
+    def _lines_of_shell(cls, lines: list[str]) -> list[str]:
+        hidden = [line for line in lines if line.lstrip().startswith("#SBATCH")]
+        if hidden:
+            mend = "give partition, account, time_limit and the like as keys of this file"
+            raise ValueError(
+                f"{hidden[0]!r} is no line of shell: {mend}; memory is never asked for"
+            )
+        return lines
+
 
 def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
     """The cluster called `name`.
@@ -58,11 +71,25 @@ def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
     if not path.is_file():
         known = (file.stem for file in folder.glob("*.toml"))
         raise InputError(f"no cluster {name!r} in {folder}{nearest(name, known)}")
-    return check(read_toml(path), Cluster, str(path))
+    tables = read_toml(path)
+    for key in ("mem", "memory", "mem_gb", "mem_per_cpu", "mem_per_gpu"):
+        if key in tables:
+            why = "some sites' nodes report 1 MB, and a job that asks for more waits for ever"
+            raise InputError(f"{path}: leave {key!r} out: memory is never asked for ({why})")
+    return check(tables, Cluster, str(path))
 
 
 def minutes(text: str) -> int:
     """A time limit as SLURM writes it, in minutes, begun ones counted.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    return -(-seconds(text) // 60)
+
+
+def seconds(text: str) -> int:
+    """A time as SLURM writes it, in seconds.
 
     SLURM's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours,
     days-hours:minutes, days-hours:minutes:seconds (sbatch(1), --time).
@@ -75,17 +102,23 @@ def minutes(text: str) -> int:
     days, _, clock = text.rpartition("-")
     parts = [int(part) for part in clock.split(":")]
     if days or len(parts) == 3:
-        hours, whole, seconds = (*parts, 0, 0)[:3]
+        hours, whole, rest = (*parts, 0, 0)[:3]
     else:
-        hours, whole, seconds = 0, parts[0], parts[1] if len(parts) == 2 else 0
-    total = int(days or 0) * 86400 + hours * 3600 + whole * 60 + seconds
-    return -(-total // 60)
+        hours, whole, rest = 0, parts[0], parts[1] if len(parts) == 2 else 0
+    return int(days or 0) * 86400 + hours * 3600 + whole * 60 + rest
 
 
-def work_seconds(cluster: Cluster) -> float:
-    """How long a job's workers may begin epochs: its time less what they need to leave."""
-    total = minutes(cluster.time_limit) * 60
-    return total - min(MARGIN_SECONDS, total / 4)
+def margin_seconds(total: float) -> float:
+    """How long before its end a job of `total` seconds is to have finished its last epoch."""
+    return min(MARGIN_SECONDS, total / 8)
+
+
+def jobs_wanted(cluster: Cluster, trials_left: int) -> int:
+    """How many jobs are to run or wait while so many trials have not ended."""
+    if not cluster.trials_per_job or cluster.scheduler == "local":
+        return cluster.jobs
+    a_job = cluster.trials_per_job * crew(cluster)[0]
+    return min(MOST_JOBS, max(1, -(-trials_left // a_job)))
 
 
 def crew(cluster: Cluster) -> tuple[int, int]:

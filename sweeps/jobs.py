@@ -1,42 +1,61 @@
 """Which of a sweep's jobs run or wait, by asking the machine or SLURM."""
 
 import shutil
-import subprocess
 import time
 from typing import Any
 
 from sweeps import files
-from sweeps.errors import WorldError
 from sweeps.machine import Process, hostname
 from sweeps.paths import JobPaths, SweepPaths
+from sweeps.queue import Queue, look
 
-SQUEUE_SECONDS = 60
+GRACE_SECONDS = 90.0
+"""How long after its submission a job may be missing in what squeue answered."""
 SILENT_SECONDS = 600.0
 """Silence after which a job on another machine, without a scheduler to ask, counts as gone."""
 
 
-def jobs_alive(paths: SweepPaths) -> list[JobPaths]:
+def jobs_alive(paths: SweepPaths, *, patience: float = 0.0) -> list[JobPaths]:
     """The sweep's jobs that run or wait, each judged by the scheduler it was sent to.
 
     Where there is no SLURM, jobs that were sent to one cannot be seen and do not count.
 
+    Args:
+        paths: the sweep's.
+        patience: seconds to wait for a SLURM that does not answer.
+
     Raises:
         WorldError: SLURM does not answer.
     """
-    pending = {job: _record(job) for job in paths.jobs() if not job.ended.exists()}
+    pending = {job: record_of(job) for job in paths.jobs() if not job.ended.exists()}
     in_slurm = any(record.get("scheduler") == "slurm" for record in pending.values())
-    queued = _queued() if in_slurm and shutil.which("squeue") else set()
+    asked = in_slurm and shutil.which("squeue") is not None
+    queue = look(paths, patience=patience) if asked else Queue(0.0, {})
     return [
         job
         for job, record in pending.items()
-        if (record["id"] in queued if record.get("scheduler") == "slurm" else _may_run(job, record))
+        if (
+            asked and _is_queued(job, record, queue)
+            if record.get("scheduler") == "slurm"
+            else _may_run(job, record)
+        )
     ]
 
 
-def _record(job: JobPaths) -> dict[str, Any]:
+def record_of(job: JobPaths) -> dict[str, Any]:
     """What was written down at submission, or else by the job as it started."""
     record: dict[str, Any] = files.read_json(job.submitted) or files.read_json(job.started) or {}
     return record
+
+
+def _is_queued(job: JobPaths, record: dict[str, Any], queue: Queue) -> bool:
+    """Whether SLURM has the job, or cannot have told of it yet."""
+    if record["id"] in queue.entries:
+        return True
+    try:
+        return job.submitted.stat().st_mtime > queue.asked - GRACE_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _may_run(job: JobPaths, record: dict[str, Any]) -> bool:
@@ -55,16 +74,3 @@ def _was_alive_lately(job: JobPaths) -> bool:
         return time.time() - job.started.stat().st_mtime < SILENT_SECONDS
     except FileNotFoundError:
         return False
-
-
-def _queued() -> set[str]:
-    """The numbers of this user's jobs that SLURM runs or keeps waiting."""
-    command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=SQUEUE_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or error
-        raise WorldError(f"squeue does not answer: {reason}") from error
-    return set(answer.stdout.split())

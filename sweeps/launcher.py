@@ -18,12 +18,17 @@ from typing import Any
 import submitit
 
 from sweeps import files
-from sweeps.cluster import Cluster, minutes
+from sweeps.chain import trials_left
+from sweeps.cluster import Cluster, jobs_wanted, minutes
 from sweeps.errors import WorldError
+from sweeps.examination import examine_here
+from sweeps.gpu import excluded
 from sweeps.jobs import jobs_alive
 from sweeps.lock import Lock
 from sweeps.machine import Process
-from sweeps.paths import SweepPaths
+from sweeps.paths import DoctorPaths, SweepPaths
+from sweeps.queue import forget, look
+from sweeps.slurm import PATIENCE_SECONDS, PAUSE_SECONDS, SlurmSilentError, ask, is_silence
 from sweeps.supervisor import Supervisor
 from sweeps.sweep import Sweep, open_sweep
 
@@ -59,6 +64,34 @@ class Task:
         Supervisor(open_sweep(paths), paths.job(self.token)).run()
 
 
+@dataclass(frozen=True)
+class DoctorTask:
+    """What the doctor's job runs: a look at what only a job can see."""
+
+    folder: Path
+    experiment: Path
+    cluster: Cluster
+
+    def __call__(self) -> None:
+        """Look, and write it down."""
+        examine_here(DoctorPaths(self.folder), self.experiment, self.cluster)
+
+
+def send_doctor(paths: DoctorPaths, cluster: Cluster, experiment: Path) -> str:
+    """Send the doctor's job, of two minutes at most; its number.
+
+    Raises:
+        WorldError: the scheduler refused.
+    """
+    short = cluster.model_copy(update={"time_limit": "2"})
+    try:
+        task = DoctorTask(paths.folder, experiment, cluster)
+        job = _executor(paths.sweep, short, "doctor").submit(task)
+    except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
+        raise WorldError(f"the scheduler refused the job: {_complaint(error)}") from error
+    return str(job.job_id)
+
+
 def submit_missing(sweep: Sweep) -> list[str]:
     """Bring the number of jobs that run or wait up to what the cluster's file says.
 
@@ -88,35 +121,90 @@ def submit_missing_from_here(sweep: Sweep) -> list[str]:
     """The same, by this process. Two at once take turns, and none doubles what the other sent.
 
     Raises:
-        WorldError: the scheduler refused.
+        WorldError: the scheduler refused, or did not answer for long.
     """
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return _submit_missing_once(sweep)
+        except SlurmSilentError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(PAUSE_SECONDS)
+
+
+def _submit_missing_once(sweep: Sweep) -> list[str]:
     with Lock(sweep.paths.lock("launch"), stale_after=LAUNCH_SECONDS).hold() as turn:
-        missing = sweep.plan.cluster.jobs - len(jobs_alive(sweep.paths))
+        if sweep.plan.cluster.scheduler == "slurm":
+            _cancel_what_nobody_wrote_down(sweep.paths)
+        missing = jobs_wanted(sweep.plan.cluster, trials_left(sweep)) - len(jobs_alive(sweep.paths))
         turn.check()
         return _submit(sweep, missing) if missing > 0 else []
+
+
+def _cancel_what_nobody_wrote_down(paths: SweepPaths) -> None:
+    """Cancel jobs whose launcher was killed after sbatch: they lack what they are to run.
+
+    A job says by its comment which submission it is of, and by its place in the array which of
+    that submission's jobs.
+    """
+    drafts = {job.token: job for job in paths.jobs_not_known() if not job.ended.exists()}
+    if not drafts:
+        return
+    forget(paths)
+    entries = look(paths).entries.values()
+    lost = [e.id for e in entries if _token(e.comment, e.id.partition("_")[2]) in drafts]
+    if lost:
+        ask("scancel", *lost)
+        forget(paths)
+    for job in drafts.values():
+        job.ended.touch()
+
+
+def _token(submission: str, place: int | str) -> str:
+    """What one job of a submission is called."""
+    return f"{submission}-{place or 0}"
 
 
 def _submit(sweep: Sweep, count: int) -> list[str]:
     cluster = sweep.plan.cluster
     local = cluster.scheduler == "local"
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", EVERY_DEVICE) if local else None
-    tokens = [f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}" for _ in range(count)]
+    submission = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    tokens = [_token(submission, place) for place in range(count)]
     for token in tokens:
         sweep.paths.job(token).folder.mkdir(parents=True)
     tasks = [Task(sweep.paths.folder, token, devices) for token in tokens]
     try:
-        executor = _executor(sweep.paths, cluster)
+        executor = _executor(sweep.paths, cluster, submission)
         with executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
-        raise WorldError(f"the scheduler refused the job: {error}") from error
+        forget(sweep.paths)
+        kind = SlurmSilentError if is_silence(str(error)) else WorldError
+        raise kind(f"the scheduler refused the job: {_complaint(error)}") from error
     for token, job in zip(tokens, jobs, strict=True):
         record = {"id": job.job_id, "scheduler": cluster.scheduler, "process": _process_of(job)}
         files.write(sweep.paths.job(token).submitted, json.dumps(record))
     return [job.job_id for job in jobs]
 
 
-def _executor(paths: SweepPaths, cluster: Cluster) -> submitit.AutoExecutor:
+def _complaint(error: Exception) -> str:
+    """What sbatch said, without the traceback that submitit puts around it."""
+    said = [line for line in str(error).splitlines() if line.startswith("sbatch:")]
+    return " ".join(said or [str(error)])
+
+
+def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
+    """The file that sbatch is given, for one job."""
+    with tempfile.TemporaryDirectory() as folder:
+        executor = _executor(SweepPaths(Path(folder) / paths.name), cluster, "a-submission")
+        slurm: Any = executor._executor
+        text: str = slurm._make_submission_file_text(slurm._submitit_command_str, "")
+    return text.replace(folder, str(paths.runs))
+
+
+def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.AutoExecutor:
     paths.scheduler_logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster=cluster.scheduler)
     executor.update_parameters(
@@ -127,11 +215,11 @@ def _executor(paths: SweepPaths, cluster: Cluster) -> submitit.AutoExecutor:
         cpus_per_task=cluster.cpus,
     )
     if cluster.scheduler == "slurm":
-        executor.update_parameters(**_slurm_parameters(cluster))
+        executor.update_parameters(**_slurm_parameters(paths, cluster, submission))
     return executor
 
 
-def _slurm_parameters(cluster: Cluster) -> dict[str, Any]:
+def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> dict[str, Any]:
     """SLURM's own settings. Memory is never asked for: some sites' nodes say they have 1 MB."""
     asked = {
         "slurm_partition": cluster.partition,
@@ -139,13 +227,15 @@ def _slurm_parameters(cluster: Cluster) -> dict[str, Any]:
         "slurm_qos": cluster.qos,
         "slurm_gres": cluster.gres,
         "slurm_constraint": cluster.constraint,
-        "slurm_exclude": cluster.exclude,
+        "slurm_exclude": excluded(paths, cluster.exclude),
         "slurm_setup": cluster.setup or None,
     }
     return {key: value for key, value in asked.items() if value is not None} | {
         "slurm_array_parallelism": cluster.at_once,
-        "slurm_signal_delay_s": SIGNAL_SECONDS,
-        "slurm_wckey": "",
+        "slurm_signal_delay_s": round(min(SIGNAL_SECONDS, minutes(cluster.time_limit) * 60 / 8)),
+        "slurm_comment": submission,
+        "slurm_wckey": "",  # submitit's own is refused where such keys are registered
+        "slurm_additional_parameters": {"requeue": True},
     }
 
 

@@ -6,7 +6,7 @@ runs/
     sweep.json  experiment.toml          what the sweep is; the experiment as last given
     plan.json  mlflow.json               what workers go by; what MLflow was given
     study.jsonl  locks/                  the study and the locks on it
-    stop.json  exhausted.json  retry.json
+    stop.json  exhausted.json  retry.json  queue.json
     jobs/<token>/                        one folder a job
     promotion/                           see sweeps/promotion/paths.py
     trials/0007-1a2b3c4d/                one folder a trial
@@ -164,6 +164,16 @@ class JobPaths:
         """There once its work was done."""
         return self.folder / "ended"
 
+    @property
+    def fate(self) -> Path:
+        """What accounting said became of it, where it vanished from the queue."""
+        return self.folder / "fate.json"
+
+    @property
+    def unfit(self) -> Path:
+        """There where the job found its node without what it needs; names node and reason."""
+        return self.folder / "unfit.json"
+
     def worker_log(self, number: int) -> Path:
         """What worker `number` of the job printed."""
         return self.folder / f"worker-{number}.log"
@@ -240,6 +250,11 @@ class SweepPaths:
         """What of the sweep as a whole MLflow has been given."""
         return self.folder / "mlflow.json"
 
+    @property
+    def queue(self) -> Path:
+        """What squeue answered last."""
+        return self.folder / "queue.json"
+
     def lock(self, name: str) -> Path:
         """The folder of the lock called `name`."""
         return self.folder / "locks" / name
@@ -264,6 +279,12 @@ class SweepPaths:
         found |= {file.parent for file in self.folder.glob("jobs/*/started.json")}
         return [JobPaths(folder) for folder in sorted(found)]
 
+    def jobs_not_known(self) -> list[JobPaths]:
+        """Every job that was about to be sent and has not been heard of since."""
+        known = {job.folder for job in self.jobs()} | {self.scheduler_logs}
+        found = (folder for folder in self.folder.glob("jobs/*/") if folder not in known)
+        return [JobPaths(folder) for folder in sorted(found)]
+
     @property
     def trials_folder(self) -> Path:
         """The folder of all trials."""
@@ -281,6 +302,37 @@ class SweepPaths:
         """Every trial, in the order of their numbers."""
         found = [TrialPaths(path) for path in self.trials_folder.glob("[0-9]*-*")]
         return sorted(found, key=lambda trial: trial.number)
+
+
+@dataclass(frozen=True)
+class DoctorPaths:
+    """The folder of one examination of the site."""
+
+    folder: Path
+
+    @property
+    def sweep(self) -> SweepPaths:
+        """The folder as that of a sweep without trials: where its job's logs are."""
+        return SweepPaths(self.folder)
+
+    @property
+    def findings(self) -> Path:
+        """What the job saw."""
+        return self.folder / "findings.json"
+
+    @property
+    def probe(self) -> Path:
+        """A file that is replaced to see whether that works."""
+        return self.folder / "probe"
+
+    @property
+    def lock(self) -> Path:
+        """The folder of a lock that is tried."""
+        return self.folder / "locks" / "doctor"
+
+    def clock(self, host: str) -> Path:
+        """A file whose time, from the file server, is compared with a host's."""
+        return self.folder / f"clock-{host}"
 
 
 @dataclass(frozen=True)
@@ -326,6 +378,10 @@ class RunsPaths:
     def probe(self, name: str) -> Path:
         """A file that is made to see whether files can be made here."""
         return self.folder / f".probe-{name}"
+
+    def doctor(self, name: str) -> DoctorPaths:
+        """The folder of an examination of the site."""
+        return DoctorPaths(self.folder / f".doctor-{name}")
 
     def artifacts_of(self, sweep: str) -> Path:
         """Where a sweep's artifacts go."""

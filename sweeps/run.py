@@ -1,15 +1,15 @@
 """Starting a sweep: every check first, then the folder, then the jobs."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.cluster import read_cluster
 from sweeps.errors import InputError
 from sweeps.experiment import Resolved, read_experiment
-from sweeps.launcher import submit_missing
+from sweeps.launcher import submission_text, submit_missing
 from sweeps.paths import RunsPaths, SweepPaths
 from sweeps.record import read_curve
+from sweeps.site import check_site
 from sweeps.store import check_writable, is_ours, store_of
 from sweeps.sweep import Given, Sweep, resume, runs_folder, start
 
@@ -50,19 +50,21 @@ def prepare(request: Request) -> Sweep:
     cluster = read_cluster(request.cluster)
     given = Given(cluster, fingerprint_of(resolved), request.command())
     paths = request.runs.sweep(resolved.experiment.name)
-    return begin(paths, resolved, request.experiment, given)
+    return begin(paths, resolved, request.experiment, given, request.cluster)
 
 
-def begin(paths: SweepPaths, resolved: Resolved, source: Path, given: Given) -> Sweep:
+def begin(
+    paths: SweepPaths, resolved: Resolved, source: Path, given: Given, cluster_name: str
+) -> Sweep:
     """Check where a sweep's work and its figures go, then make it or go on with it.
 
     Raises:
         InputError: no jobs can be sent to the cluster from here, or the store cannot be written.
     """
-    if given.cluster.scheduler == "slurm" and shutil.which("sbatch") is None:
-        mend = "there is no sbatch here; log in to the cluster, or take --cluster local"
-        raise InputError(f"the cluster's jobs go through SLURM: {mend}")
-    store = store_of(RunsPaths(paths.runs), given.cluster.tracking)
+    cluster = given.cluster
+    if cluster.scheduler == "slurm":
+        check_site(cluster_name, cluster, lambda: submission_text(paths, cluster))
+    store = store_of(RunsPaths(paths.runs), cluster.tracking)
     check_writable(store)
     sweep = start(paths, resolved, source, given)
     is_ours(store)  # the host that launches is the one that publishes, if it is the first

@@ -1,7 +1,7 @@
 """How a sweep stands, read from its folders alone; light enough to be asked at any time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeps.claims import owner_of
@@ -54,6 +54,7 @@ class SweepStatus:
     totals: Totals
     is_over: bool
     stopped: str | None
+    jobs: tuple[str, ...] = ()
 
     @property
     def counted(self) -> int:
@@ -62,8 +63,8 @@ class SweepStatus:
         return sum(n for state, n in states if state.counts and state is not State.RUNNING)
 
 
-def status_of(sweep: Sweep, stopped: str | None) -> SweepStatus:
-    """Look at every folder of the sweep once."""
+def status_of(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
+    """Look at every folder of the sweep once; `jobs` is what is known of its jobs, in words."""
     looks = [look(paths) for paths in sweep.paths.trials()]
     objective = sweep.experiment.objective
     totals = totals_of(looks, objective)
@@ -76,6 +77,7 @@ def status_of(sweep: Sweep, stopped: str | None) -> SweepStatus:
         totals=totals,
         is_over=sweep.is_over(),
         stopped=stopped,
+        jobs=tuple(jobs),
     )
 
 

@@ -17,9 +17,19 @@ from types import FrameType
 from typing import IO, Any
 
 from sweeps import files
-from sweeps.cluster import crew, work_seconds
+from sweeps.chain import (
+    come_back,
+    is_running,
+    job_number,
+    others_will_do,
+    progress,
+    seconds_left,
+    work_left,
+)
+from sweeps.cluster import crew, margin_seconds
 from sweeps.errors import WorldError
-from sweeps.machine import hostname, this_process
+from sweeps.gpu import refuse_to_do_without_a_gpu
+from sweeps.machine import Process, this_process
 from sweeps.paths import JobPaths
 from sweeps.sweep import Sweep
 
@@ -31,7 +41,9 @@ PUBLISHER_PAUSE_SECONDS = 60.0
 LONG_LIFE_SECONDS = 600.0
 """A worker that lived so long makes its place forget the deaths before."""
 PUBLISHER_SECONDS = 300.0
-"""How long a job waits at its end for the last publication."""
+"""How long a job waits at its end for the last publication, where its time allows."""
+LAST_SECONDS = 10.0
+"""What is kept of a job's time for going back into the queue."""
 
 
 @dataclass
@@ -83,6 +95,10 @@ class Supervisor:
     publisher: subprocess.Popen[bytes] | None = None
     publisher_not_before: float = 0.0
     leaving: bool = False
+    told_to_end: bool = False
+    """Whether that was SIGTERM (scancel, pre-emption), and not that the time is nearly up."""
+    end: float = 0.0
+    """When the scheduler ends the job, by the monotonic clock."""
 
     def run(self) -> None:
         """Keep the places filled until every worker is done, then let the publisher finish.
@@ -90,14 +106,37 @@ class Supervisor:
         Raises:
             WorldError: the job was promised a GPU and has none.
         """
-        self._refuse_to_do_without_a_gpu()
-        self.job.ended.unlink(missing_ok=True)  # SLURM may start the same job again
-        files.write(self.job.started, json.dumps(self._what_runs()))
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._leave)
+        if self.sweep.is_over() or self.sweep.is_stopped():
+            print("nothing is left to do", flush=True)
+            self.job.ended.touch()
+            return
+        refuse_to_do_without_a_gpu(self.sweep, self.job)
+        self.job.ended.unlink(missing_ok=True)  # SLURM may start the same job again
+        files.write(self.job.started, json.dumps(self._what_runs()))
+        before = progress(self.sweep)
+        self._work()
+        self._end_publisher()
+        if not self._is_still_ours():
+            print("the job runs elsewhere by now", flush=True)
+        elif self._in_slurm() and self.told_to_end and not is_running():
+            print("SLURM ends this job; whether it starts it again is decided there", flush=True)
+        elif self._has_to_come_back(before):
+            self._come_back()
+        else:
+            self.job.ended.touch()
+
+    def _in_slurm(self) -> bool:
+        return self.sweep.plan.cluster.scheduler == "slurm"
+
+    def _work(self) -> None:
         self._open_places()
         told = False
         while not all(place.done for place in self.places):
+            if self._in_slurm() and time.monotonic() > self.end - LAST_SECONDS:
+                self._kill_workers()
+                return
             for place in self.places:
                 place.look(leaving=self.leaving)
             self._look_after_the_publisher()
@@ -106,29 +145,43 @@ class Supervisor:
                 told = True
                 self._tell_workers_to_leave()
             time.sleep(POLL_SECONDS)
-        self._end_publisher()
-        self.job.ended.touch()
 
     def _what_runs(self) -> dict[str, Any]:
         """This process, and the number that its scheduler has for the job."""
-        array = os.environ.get("SLURM_ARRAY_JOB_ID")
-        task = os.environ.get("SLURM_ARRAY_TASK_ID")
-        number = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
-        scheduler = {"scheduler": self.sweep.plan.cluster.scheduler, "id": number}
+        scheduler = {"scheduler": self.sweep.plan.cluster.scheduler, "id": job_number()}
         return this_process().to_json() | scheduler
 
-    def _refuse_to_do_without_a_gpu(self) -> None:
-        cluster = self.sweep.plan.cluster
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        if cluster.scheduler == "slurm" and cluster.gpus and not visible:
-            raise WorldError(f"{hostname()}: the cluster file promises a GPU and SLURM gave none")
+    def _is_still_ours(self) -> bool:
+        """Whether no other run of the job was started, as SLURM does when it loses a node."""
+        return Process.from_json(files.read_json(self.job.started)) == this_process()
+
+    def _has_to_come_back(self, before: int) -> bool:
+        """Whether work is left that this job is to go on with, once it is started again."""
+        if not self._in_slurm() or not work_left(self.sweep):
+            return False
+        if progress(self.sweep) == before and not self.told_to_end:
+            print("no epoch was finished in this job, so it does not come back", flush=True)
+            return False
+        limited = self.sweep.plan.cluster.trials_per_job
+        return not (limited and others_will_do(self.sweep, self.job))
+
+    def _come_back(self) -> None:
+        """Go back into the queue, for SLURM to start this job again."""
+        print("work is left: going back into the queue", flush=True)
+        try:
+            come_back(patience=max(LAST_SECONDS, self.end - time.monotonic() - LAST_SECONDS))
+        except WorldError as error:
+            print(f"{error}; the next job goes on", flush=True)
+            self.job.ended.touch()
 
     def _open_places(self) -> None:
         cluster = self.sweep.plan.cluster
         workers, threads = crew(cluster)
+        left = seconds_left(cluster)
+        self.end = time.monotonic() + left
         command = [sys.executable, "-m", "sweeps", "work", str(self.sweep.paths.folder)]
         command += ["--job", self.job.token, "--threads", str(threads)]
-        command += ["--until", f"{time.time() + work_seconds(cluster):.0f}"]
+        command += ["--until", f"{time.time() + left - margin_seconds(left):.0f}"]
         command += ["--trials", str(cluster.trials_per_job)]
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
@@ -157,19 +210,28 @@ class Supervisor:
             return
         self.publisher.terminate()
         try:
-            self.publisher.wait(PUBLISHER_SECONDS)
+            left = self.end - time.monotonic() - 2 * LAST_SECONDS
+            self.publisher.wait(min(PUBLISHER_SECONDS, max(1.0, left)))
         except subprocess.TimeoutExpired:  # `sweeps sync` sends what is missing
             self.publisher.kill()
             self.publisher.wait()
 
     def _leave(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (as signal wants it)
         self.leaving = True
+        self.told_to_end = self.told_to_end or number == signal.SIGTERM
 
     def _tell_workers_to_leave(self) -> None:
         """Each worker leaves after the epoch it is in."""
         for place in self.places:
             if place.process is not None and place.process.poll() is None:
                 place.process.send_signal(signal.SIGTERM)
+
+    def _kill_workers(self) -> None:
+        """The epochs they are in would be lost all the same; the job's way back must not be."""
+        for place in self.places:
+            if place.process is not None:
+                place.process.kill()
+                place.process.wait()
 
 
 def _start(

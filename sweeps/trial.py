@@ -16,7 +16,7 @@ from pathlib import Path
 from sweeps import files
 from sweeps.claims import Claim, ClaimLostError
 from sweeps.experiment import Resolved
-from sweeps.paths import AttemptPaths
+from sweeps.paths import AttemptPaths, TrialPaths
 from sweeps.pruning import best
 from sweeps.record import (
     Result,
@@ -40,6 +40,9 @@ ALIKE_FAILURES = 3
 FAILURES = 10
 """So many failures of any cause do."""
 
+HASTE = 1.1
+"""An epoch may take so much longer than the trial's longest before it and still be in time."""
+
 
 class TrainerError(Exception):
     """A trainer raised `cause`: its trial failed."""
@@ -57,20 +60,26 @@ class TrialRun:
         sweep: whose trial it is.
         study: the sweep's.
         claim: the right to run it.
-        must_leave: whether the worker may begin no further epoch.
+        must_leave: whether the worker may begin no further epoch of so many seconds.
         left: whether the trainer was told so.
     """
 
     sweep: Sweep
     study: Study
     claim: Claim
-    must_leave: Callable[[], bool]
+    must_leave: Callable[[float], bool]
     left: bool = False
 
     def should_stop(self) -> bool:
         """What the trainer asks before each epoch."""
-        self.left = self.left or self.must_leave() or not self.claim.is_held()
+        late = self.must_leave(HASTE * longest_epoch(self.claim.trial))
+        self.left = self.left or late or not self.claim.is_held()
         return self.left
+
+
+def longest_epoch(trial: TrialPaths) -> float:
+    """How many seconds the trial's longest epoch took so far."""
+    return max((row.seconds for row in read_curve(trial)), default=0.0)
 
 
 def run_trial(run: TrialRun) -> None:

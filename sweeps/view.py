@@ -36,7 +36,7 @@ def table(status: SweepStatus, rows: int | None = None) -> RenderableType:
     grid.add_column("time left", justify="right")
     for trial in _selection(status.trials, rows):
         grid.add_row(*_cells(trial, names), style="bold" if trial.is_best else None)
-    return Group(grid, Text(totals_line(status)))
+    return Group(grid, Text("\n".join([totals_line(status), *status.jobs])))
 
 
 def totals_line(status: SweepStatus) -> str:

@@ -1,7 +1,8 @@
 """Watching a sweep. Nothing depends on it: closing the watcher changes nothing."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -11,14 +12,13 @@ from sweeps.jobs import jobs_alive
 from sweeps.status import SweepStatus, status_of
 from sweeps.sweep import Sweep, open_sweep, stop_reason
 from sweeps.view import table, totals_line, trial_line
+from sweeps.whereabouts import whereabouts
 
 POLL_SECONDS = 1.0
 SLURM_POLL_SECONDS = 3.0
 """How often the folders are read, here and over a network."""
 JOBS_SECONDS = 30.0
 """How often a scheduler is asked which jobs there are; a local look costs nothing."""
-GRACE_SECONDS = 60.0
-"""How long after submission a scheduler may not list a job yet."""
 
 
 def watch(sweep: Sweep, console: Console) -> None:
@@ -31,28 +31,37 @@ def watch(sweep: Sweep, console: Console) -> None:
         _print_changes(sweep, console)
 
 
-def status_now(sweep: Sweep) -> SweepStatus:
-    """The sweep as it stands, by the plan as it stands."""
-    return status_of(open_sweep(sweep.paths), stop_reason(sweep.paths))
+def status_now(sweep: Sweep, jobs: Sequence[str] = ()) -> SweepStatus:
+    """The sweep as it stands, by the plan as it stands; `jobs` is what is known of its jobs."""
+    return status_of(open_sweep(sweep.paths), stop_reason(sweep.paths), jobs)
+
+
+def jobs_now(sweep: Sweep) -> list[str]:
+    """Where the sweep's jobs are, in words; nothing for those of this machine."""
+    if sweep.plan.cluster.scheduler == "local":
+        return []
+    try:
+        return whereabouts(sweep.paths)
+    except WorldError as error:
+        return [f"SLURM does not answer, and is asked again ({error})"]
 
 
 def _looks(sweep: Sweep) -> Iterator[SweepStatus]:
     """The sweep again and again, until it is over or its jobs are gone."""
     local = sweep.plan.cluster.scheduler == "local"
-    pause = POLL_SECONDS if local else SLURM_POLL_SECONDS
-    began = asked = time.monotonic()
+    pause, between = (POLL_SECONDS, 0.0) if local else (SLURM_POLL_SECONDS, JOBS_SECONDS)
+    jobs: list[str] = []
+    asked, are_left = -math.inf, True
     while True:
-        status = status_now(sweep)
+        if time.monotonic() - asked >= between:
+            are_left, jobs = _jobs_are_left(sweep), jobs_now(sweep)
+            asked = time.monotonic()
+        status = status_now(sweep, jobs)
         yield status
         if status.is_over and not local:  # a local job still publishes; others wait in the queue
             return
-        now = time.monotonic()
-        grace = 0.0 if local else GRACE_SECONDS
-        if now - began >= grace and (local or now - asked >= JOBS_SECONDS):
-            asked = now
-            if not _jobs_are_left(sweep):
-                yield status_now(sweep)
-                return
+        if not are_left:
+            return
         time.sleep(pause)
 
 
@@ -68,7 +77,12 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
     """A line whenever a trial changes its state, and one a minute on how the sweep stands."""
     shown: dict[str, str] = {}
     spoke = time.monotonic()
+    said: set[str] = set()
     for status in _looks(sweep):
+        for line in status.jobs:
+            if (kind := line.partition(" (")[0]) not in said:  # the time left is no news
+                said.add(kind)
+                _say(console, line)
         for trial in status.trials:
             if shown.get(trial.name) != trial.state:
                 shown[trial.name] = trial.state

@@ -14,7 +14,7 @@ from sweeps.claims import BEATS, Claim, Lookout, heartbeat, take
 from sweeps.paths import TrialPaths
 from sweeps.study import Study
 from sweeps.sweep import Sweep, open_sweep
-from sweeps.trial import TrialRun, run_trial
+from sweeps.trial import TrialRun, longest_epoch, run_trial
 
 
 @dataclass
@@ -26,11 +26,13 @@ class Worker:
     job: str
     threads: int
     deadline: float = math.inf
-    """When to leave, by this process's monotonic clock."""
+    """When the last epoch is to have ended, by this process's monotonic clock."""
     trials: int = 0
     """After how many trials to leave; 0 for never."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set once the worker was asked to leave (a signal)."""
+    usual_seconds: float = 0.0
+    """How long an epoch of the trial before took: the next one's may take as long."""
     lookout: Lookout = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,21 +41,25 @@ class Worker:
     def work(self) -> None:
         """Run trials until the time is up, the sweep is stopped, or nothing is left to do."""
         done = 0
-        while not self.must_leave() and (claim := self._next_claim()) is not None:
+        while (claim := self._next_claim()) is not None:
+            run = TrialRun(self.sweep, self.study, claim, self.must_leave)
             with heartbeat(claim, every=self.sweep.claim_seconds / BEATS):
-                run_trial(TrialRun(self.sweep, self.study, claim, self.must_leave))
+                run_trial(run)
+            if run.left and claim.is_held():  # given back for want of time, not lost to another
+                return
+            self.usual_seconds = longest_epoch(claim.trial)
             done += 1
             if done == self.trials:
                 return
 
-    def must_leave(self) -> bool:
-        """Whether no further epoch may begin here."""
-        late = time.monotonic() >= self.deadline
+    def must_leave(self, epoch_seconds: float = 0.0) -> bool:
+        """Whether no further epoch, of so many seconds, may begin here."""
+        late = time.monotonic() + epoch_seconds >= self.deadline
         return late or self.leaving.is_set() or self.sweep.is_stopped()
 
     def _next_claim(self) -> Claim | None:
         """A trial to run: an orphan, else a new one; None once everything is in good hands."""
-        while not self.must_leave():
+        while not self.must_leave(self.usual_seconds):
             self._look_at_the_plan()
             claim = self._adopt() or Asker(self.sweep, self.study, self.job, self.threads).ask()
             if claim is not None or self._all_in_good_hands():

@@ -99,7 +99,7 @@ def confirm(
             "changed); bring them back, or search on the new ones under another name"
         )
     given = Given(cluster, fingerprint, command, within=sweep.paths.name)
-    return begin(paths, resolved, sweep.paths.experiment, given)
+    return begin(paths, resolved, sweep.paths.experiment, given, f"of {sweep.paths.name}")
 
 
 def trained_again(sweep: Sweep, confirmation: SweepPaths, trial: TrialPaths) -> list[TrialPaths]:

@@ -1,6 +1,6 @@
 import pytest
 
-from sweeps.cluster import Cluster, crew, minutes, work_seconds
+from sweeps.cluster import Cluster, crew, jobs_wanted, margin_seconds, minutes
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,16 @@ def test_a_time_in_which_nothing_can_be_done_is_refused() -> None:
         Cluster(time_limit="1")
 
 
-def test_workers_stop_beginning_epochs_before_the_job_ends() -> None:
-    assert work_seconds(Cluster(time_limit="60")) == 58 * 60
-    assert work_seconds(Cluster(time_limit="2")) == 90
+def test_the_last_epoch_is_to_end_before_the_job_does() -> None:
+    assert margin_seconds(12 * 3600) == 60
+    assert margin_seconds(120) == 15
+
+
+def test_one_job_a_trial_means_as_many_jobs_as_trials() -> None:
+    assert jobs_wanted(Cluster(scheduler="slurm", jobs=4), 60) == 4
+    assert jobs_wanted(Cluster(scheduler="slurm", jobs=4, trials_per_job=1), 60) == 60
+    assert jobs_wanted(Cluster(scheduler="slurm", workers=2, trials_per_job=2), 9) == 3
+    assert jobs_wanted(Cluster(scheduler="slurm", trials_per_job=1), 5000) == 500
 
 
 def test_a_jobs_cores_are_shared_out() -> None:

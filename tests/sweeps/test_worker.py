@@ -225,6 +225,22 @@ def test_a_worker_leaves_at_its_deadline(make_sweep: MakeSweep) -> None:
     assert sweep.paths.trials()[-1].attempts()[-1].released.exists()
 
 
+def test_no_epoch_begins_that_would_not_end_in_time(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=2, pruner="none", gate_at=3)
+    worker = worker_of(sweep)
+    monkeypatch.setattr("sweeps.trial.longest_epoch", lambda trial: 1000.0 * rows_of(sweep))
+    with working(worker):
+        wait_for(at_gate(sweep))
+        worker.deadline = time.monotonic() + 3000  # 2200 s were in time, 3300 s are not
+    assert rows_of(sweep) == 3
+    assert sweep.paths.trials()[-1].attempts()[-1].released.exists()
+    worker.usual_seconds = 4000.0
+    worker.work()
+    assert rows_of(sweep) == 3  # nor was another trial begun
+
+
 def test_raising_the_number_of_trials_reaches_a_worker_at_work(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1, gate_at=2)
     with working(worker_of(sweep)):

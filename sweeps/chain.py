@@ -1,0 +1,106 @@
+"""A sweep is longer than any job: when SLURM ends one, and how one comes back for what is left.
+
+A job whose time is up puts itself back into the queue under its own number, so a sweep needs
+neither a watcher nor a guess of how many jobs it will take. SLURM does the same after a
+pre-emption or the loss of a node; a job that somebody cancelled stays away.
+"""
+
+import os
+import time
+
+from sweeps import files
+from sweeps.claims import owner_of
+from sweeps.cluster import Cluster, crew, minutes, seconds
+from sweeps.errors import WorldError
+from sweeps.jobs import jobs_alive
+from sweeps.paths import JobPaths
+from sweeps.record import read_curve, state_of
+from sweeps.slurm import ask
+from sweeps.sweep import Sweep
+
+
+def job_number() -> str:
+    """The number that SLURM lists this job under; empty outside of one.
+
+    Not `SLURM_JOB_ID`: an array's last task has the array's own number there, and a command given
+    that is about every task.
+    """
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
+
+
+def seconds_left(cluster: Cluster) -> float:
+    """How long this job may still run: as SLURM says, or else as the cluster file does."""
+    in_file = minutes(cluster.time_limit) * 60.0
+    if cluster.scheduler != "slurm":
+        return in_file
+    if (end := os.environ.get("SLURM_JOB_END_TIME", "")).isdigit():  # from SLURM 23.02 on
+        return float(end) - time.time()
+    try:
+        answer = ask("squeue", "--noheader", f"--jobs={job_number()}", "-o%L")
+        return float(seconds(answer.strip()))
+    except (ValueError, WorldError):  # UNLIMITED is no number either
+        return in_file
+
+
+def progress(sweep: Sweep) -> int:
+    """A figure that grows with every epoch and every trial that ended."""
+    trials = sweep.paths.trials()
+    return sum(len(read_curve(trial)) + trial.settled.exists() for trial in trials)
+
+
+def trials_left(sweep: Sweep) -> int:
+    """How many trials have not ended, those included that nobody has asked for."""
+    trials = sweep.paths.trials()
+    ended = sum(trial.settled.exists() and state_of(trial).counts for trial in trials)
+    return max(0, sweep.experiment.trials - ended)
+
+
+def work_left(sweep: Sweep) -> int:
+    """How many trials there are to ask for, or to go on with, that nobody has."""
+    if sweep.is_stopped() or sweep.is_over():
+        return 0
+    trials = sweep.paths.trials()
+    lasts = [trial.attempts()[-1] for trial in trials if not trial.settled.exists()]
+    given_up = sum(last.released.exists() or owner_of(last).is_gone() for last in lasts)
+    if sweep.paths.exhausted.exists():
+        return given_up
+    counted = sum(state_of(trial).counts for trial in trials)
+    return given_up + max(0, sweep.experiment.trials - counted)
+
+
+def others_will_do(sweep: Sweep, job: JobPaths) -> bool:
+    """Whether jobs of so many trials each, that have not taken any yet, are enough for the rest."""
+    cluster = sweep.plan.cluster
+    try:
+        others = {other.token for other in jobs_alive(sweep.paths)} - {job.token}
+    except WorldError:
+        return False
+    fresh = others - {
+        files.read_json(attempt.claim)["job"]
+        for trial in sweep.paths.trials()
+        for attempt in trial.attempts()
+    }
+    return len(fresh) * cluster.trials_per_job * crew(cluster)[0] >= work_left(sweep)
+
+
+def is_running() -> bool:
+    """Whether SLURM still lets this job run: not where it cancels it, or has put it back already.
+
+    A pre-empted job that was given some time runs on, and is gone if it ends by itself.
+    """
+    try:
+        answer = ask("squeue", "--noheader", f"--jobs={job_number()}", "-o%T")
+    except WorldError:
+        return False
+    return answer.strip() == "RUNNING"
+
+
+def come_back(patience: float) -> None:
+    """Put this job back into the queue; SLURM ends what is left of it.
+
+    Raises:
+        WorldError: SLURM did not answer, or the site forbids it.
+    """
+    ask("scontrol", "requeue", job_number(), patience=patience)

@@ -1,0 +1,129 @@
+"""What is looked at on each machine that a sweep meets, and in a job as `sweeps doctor` sends one.
+
+The job sees what only a job can: the shared folder from there, the environment that the set-up
+lines give, the data, the clock.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sweeps import files
+from sweeps.cluster import Cluster
+from sweeps.errors import InputError, WorldError
+from sweeps.experiment import read_experiment
+from sweeps.lock import Lock
+from sweeps.machine import hostname
+from sweeps.paths import DoctorPaths
+
+COMMAND_SECONDS = 120
+TORCH = (
+    "import torch; there = torch.cuda.is_available(); "
+    "print(torch.__version__, torch.cuda.get_device_name(0) if there else 'no CUDA device')"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: it was.
+        good: whether it is as a sweep needs it.
+        said: what was found, and the mend where it is not good.
+    """
+
+    what: str
+    good: bool
+    said: str
+
+    def line(self) -> str:
+        """With a tick or a cross."""
+        return f"{'✓' if self.good else '✗'} {self.what}: {self.said}"
+
+
+def examine_here(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> None:
+    """What the job does: look at what it sees, and write it down."""
+    seen = [
+        found("Python and torch in a job", lambda: _torch(cluster)),
+        found("rename and lock from a job", lambda: rename_and_lock(paths)),
+        found("data in a job", lambda: _data(experiment)),
+        found("tracking store from a job", lambda: reach(cluster.tracking)),
+    ]
+    content = {"host": hostname(), "findings": [asdict(f) for f in seen], "ahead": ahead(paths)}
+    files.write(paths.findings, json.dumps(content))
+
+
+def found(what: str, look_at: Callable[[], str]) -> Finding:
+    """What looking at it gave; a refusal or an error of the system is a cross."""
+    try:
+        return Finding(what, True, look_at())
+    except (InputError, WorldError, OSError) as error:
+        return Finding(what, False, " ".join(str(error).split()))
+
+
+def rename_and_lock(paths: DoctorPaths) -> str:
+    """Try what a shared folder must do for a sweep."""
+    files.write(paths.probe, "one")
+    files.write(paths.probe, "two")
+    if paths.probe.read_text() != "two":
+        raise WorldError(f"a renamed file is not seen at once in {paths.folder}; use --runs")
+    for _ in range(2):
+        with Lock(paths.lock, stale_after=60.0, patience=30.0).hold() as turn:
+            turn.check()
+    return "files replace each other whole, and a lock has one holder"
+
+
+def reach(tracking: str | None) -> str:
+    """Knock at the tracking server, if there is one."""
+    if tracking is None or not tracking.startswith("http"):
+        return "a database among the runs; nothing to reach"
+    try:
+        with urllib.request.urlopen(f"{tracking.rstrip('/')}/health", timeout=20) as answer:  # noqa: S310 (http was seen to)
+            return f"{tracking} answers {answer.status}"
+    except urllib.error.HTTPError as error:
+        if error.code != 403:
+            raise WorldError(f"{tracking} answers {error.code}") from error
+        mend = "start it with --allowed-hosts, naming the host both bare and as name:*"
+        raise WorldError(f"{tracking} answers 403: it refuses this host name; {mend}") from error
+
+
+def _torch(cluster: Cluster) -> str:
+    said = subprocess.run(
+        [sys.executable, "-c", TORCH],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    python = f"{sys.executable}, Python {sys.version.split()[0]}"
+    if said.returncode:
+        last = said.stderr.strip().rpartition("\n")[2]
+        raise WorldError(f"{python}: {last}; see the setup lines of the cluster file")
+    if cluster.gpus and "no CUDA device" in said.stdout:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+        mend = "a build of torch for CPUs, or no gres in the cluster file"
+        raise WorldError(f"{python}: torch {said.stdout.strip()} (SLURM gave {given}): {mend}")
+    return f"{python}, torch {said.stdout.strip()}"
+
+
+def _data(experiment: Path) -> str:
+    resolved = read_experiment(experiment)
+    try:
+        return f"readable, fingerprint {resolved.trainer.prepare(resolved.ends())[:16]}"
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def ahead(paths: DoctorPaths) -> float:
+    """How far this machine's clock is ahead of the file server's, in seconds."""
+    probe = paths.clock(hostname())
+    probe.touch()
+    return time.time() - probe.stat().st_mtime

@@ -1,0 +1,84 @@
+"""What a sweep would do: its first proposals, what it may cost, and what SLURM would be sent."""
+
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
+from sweeps.cluster import Cluster, crew, margin_seconds, minutes, read_cluster
+from sweeps.experiment import Resolved, read_experiment
+from sweeps.launcher import submission_text
+from sweeps.paths import SweepPaths
+from sweeps.record import read_curve, state_of
+from sweeps.run import Request
+from sweeps.site import check_site, dry_run
+from sweeps.space import Values, short_names
+from sweeps.study import Study
+from sweeps.view import duration, number
+
+PROPOSALS = 5
+
+
+def plan(request: Request) -> list[str]:
+    """The plan, in lines; nothing is sent and nothing is made.
+
+    Raises:
+        InputError: the experiment or the cluster file is wrong.
+    """
+    resolved = read_experiment(request.experiment, request.trials)
+    cluster = read_cluster(request.cluster)
+    paths = request.runs.sweep(resolved.experiment.name)
+    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster)]
+    if cluster.scheduler != "slurm":
+        return lines
+    text = submission_text(paths, cluster)
+    check_site(request.cluster, cluster, lambda: text)
+    said = dry_run(text).stderr.strip().rpartition("\n")[2].removeprefix("sbatch: ")
+    return [*lines, "", "what sbatch would be given, for each job of an array:", "", text, said]
+
+
+def _proposals(paths: SweepPaths, resolved: Resolved) -> list[str]:
+    """What would be tried next: a study's proposals depend on nothing but the study."""
+    short = short_names(resolved.experiment.space)
+    with tempfile.TemporaryDirectory() as name:
+        copy = SweepPaths(Path(name) / paths.name)
+        copy.folder.mkdir()
+        if paths.study.exists():
+            shutil.copy(paths.study, copy.study)
+        tried = {trial.signature for trial in paths.trials()}
+        enqueued = [v for v in resolved.enqueued if resolved.signature_of(v) not in tried]
+        study = Study(copy, resolved.experiment, stale_after=60.0)
+        first = study.members()[-1].number + 1 if study.members() else 0
+        wanted: list[Values | None] = [*enqueued[:PROPOSALS], *[None] * PROPOSALS]
+        count = max(0, min(PROPOSALS, resolved.experiment.trials - len(tried)))
+        asked = [study.ask(resolved.space, values)[1] for values in wanted[:count]]
+    lines = [f"the first proposals, of {resolved.experiment.trials} trials:"]
+    for place, values in enumerate(asked, start=first):
+        shown = ", ".join(f"{short.get(path, path)} {number(v)}" for path, v in values.items())
+        lines.append(f"  {place:04d}  {shown}")
+    return lines
+
+
+def _cost(paths: SweepPaths, resolved: Resolved, cluster: Cluster) -> list[str]:
+    """An upper bound: every trial to its last epoch, each epoch as slow as the slowest so far."""
+    curves = [read_curve(trial) for trial in paths.trials()]
+    ended = sum(trial.settled.exists() and state_of(trial).counts for trial in paths.trials())
+    left = max(0, resolved.experiment.trials - ended)
+    longest = max(resolved.trainer.epochs(config) for config in resolved.ends())
+    epochs, workers = left * longest, crew(cluster)[0]
+    lines = [
+        f"{left} trials of at most {longest} epochs are left: {epochs} epochs, less by pruning"
+    ]
+    paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves if curve]
+    if not paces:
+        return [*lines, "no epoch has been timed yet: run a trial, and this says hours and jobs"]
+    seconds = epochs * max(paces) / workers
+    total = minutes(cluster.time_limit) * 60.0
+    jobs = math.ceil(seconds / (total - margin_seconds(total)))
+    what = "GPU" if cluster.gpus else "job"
+    shared = f", {workers} workers side by side" if workers > 1 else ""
+    lines.append(
+        f"at most {seconds / 3600:.1f} {what} hours, at {duration(max(paces))} an epoch{shared}"
+    )
+    lines.append(f"{jobs} jobs of {cluster.time_limit}, {cluster.at_once} at a time")
+    return lines

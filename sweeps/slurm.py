@@ -1,0 +1,67 @@
+"""SLURM's commands, asked with patience: a controller that is away is waited for."""
+
+import re
+import subprocess
+import sys
+import time
+
+from sweeps.errors import WorldError
+
+COMMAND_SECONDS = 60
+"""After so long a command that says nothing is taken for one that will not."""
+PATIENCE_SECONDS = 600.0
+"""How long a SLURM that is away is waited for: restarts and upgrades take minutes."""
+PAUSE_SECONDS = 15.0
+
+_SILENCE = re.compile(
+    r"contact slurm controller|timed out|connection refused|connect failure|zero bytes"
+    r"|temporarily unable|slurm_persist_conn|backup controller|unable to establish",
+    re.IGNORECASE,
+)
+
+
+class SlurmSilentError(WorldError):
+    """SLURM does not answer: nothing is known of what was asked."""
+
+
+def ask(*command: str, patience: float = 0.0) -> str:
+    """What one of SLURM's commands answers.
+
+    Args:
+        command: the command and its arguments.
+        patience: seconds to go on asking while SLURM does not answer.
+
+    Raises:
+        SlurmSilentError: there was no answer.
+        WorldError: the answer was no.
+    """
+    give_up = time.monotonic() + patience
+    while True:
+        try:
+            return _ask_once(command)
+        except SlurmSilentError as error:
+            if time.monotonic() >= give_up:
+                raise
+            print(f"{error}; waiting for it", file=sys.stderr, flush=True)
+            time.sleep(min(PAUSE_SECONDS, patience))
+
+
+def is_silence(complaint: str) -> bool:
+    """Whether a command's complaint means that nobody answered it."""
+    return _SILENCE.search(complaint) is not None
+
+
+def _ask_once(command: tuple[str, ...]) -> str:
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlurmSilentError(f"{command[0]} does not answer") from error
+    except OSError as error:
+        raise WorldError(f"{command[0]}: {error.strerror}") from error
+    if ended.returncode == 0:
+        return ended.stdout
+    complaint = " ".join((ended.stderr or ended.stdout).split())
+    kind = SlurmSilentError if is_silence(complaint) else WorldError
+    raise kind(f"{command[0]}: {complaint}")

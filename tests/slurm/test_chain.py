@@ -1,0 +1,125 @@
+"""A sweep that is longer than its jobs, and jobs that end before their time."""
+
+import time
+
+import pytest
+
+from sweeps import files
+from sweeps.sweep import Sweep
+from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
+from tests.sweeps.test_crashes import check_computed
+
+
+def test_a_sweep_longer_than_its_jobs_ends_with_nobody_watching(make_site: MakeSite) -> None:
+    """Two minutes a job, and work for three: the first one comes back after the second."""
+    site = make_site(
+        partition="comp3710-test",
+        time_limit="2",
+        jobs=2,
+        workers=2,
+        trials=8,
+        epochs=36,
+        seconds=1.5,
+        pruner="none",
+    )
+    sweep = site.start()
+    wait_for(lambda: site.log().count("going back into the queue") == 2, site.log)
+    site.finish(sweep)
+    check_computed(sweep, lost=0)
+    assert epochs(sweep) == 8 * 36
+    assert "scontrol:" not in site.log()  # each way back into the queue was open
+
+
+def start_of_a_long_one(make_site: MakeSite, **settings: object) -> tuple[Site, Sweep]:
+    """A sweep of some twenty seconds of work in one slot, a few epochs of it done."""
+    given = {"partition": "slots", "trials": 3, "epochs": 12, "seconds": 0.5, "pruner": "none"}
+    site = make_site(**given | settings)
+    sweep = site.start()
+    wait_for(lambda: epochs(sweep) >= 4, site.log)
+    return site, sweep
+
+
+def finish(site: Site, sweep: Sweep, *, lost: int) -> None:
+    """To the end, whatever waits for its two minutes let go at once; each trial whole."""
+
+    def is_over() -> bool:
+        site.testbed.let_start()
+        return sweep.is_over()
+
+    wait_for(is_over, site.log)
+    site.finish(sweep)
+    check_computed(sweep, lost=lost)
+    assert epochs(sweep) == sweep.experiment.trials * 12
+
+
+def test_requeued_by_hand(make_site: MakeSite) -> None:
+    site, sweep = start_of_a_long_one(make_site)
+    site.testbed.call("scontrol", "requeue", site.testbed.running()[0])
+    finish(site, sweep, lost=1)
+    assert any(len(trial.attempts()) > 1 for trial in sweep.paths.trials())
+
+
+@pytest.mark.parametrize("grace", [0, 30])
+def test_preempted_by_a_higher_qos(make_site: MakeSite, grace: int) -> None:
+    """With time to leave a job that ends by itself would be gone, so it goes back by itself."""
+    site, sweep = start_of_a_long_one(make_site)
+    site.testbed.call("sacctmgr", "-i", "modify", "qos", "normal", "set", f"gracetime={grace}")
+    site.testbed.call(
+        "sbatch", "--qos=urgent", "--partition=slots", "--exclusive", "--nodes=2", "--time=1",
+        "--output=/dev/null", "--wrap=sleep 5",
+    )  # fmt: skip
+    wait_for(lambda: any(job[3] == "BeginTime" for job in site.testbed.queue()), site.log)
+    assert ("going back into the queue" in site.log()) == (grace > 0)
+    finish(site, sweep, lost=0 if grace else 1)
+
+
+def test_one_task_cancelled(make_site: MakeSite) -> None:
+    site, sweep = start_of_a_long_one(make_site, jobs=2)
+    cancelled = site.testbed.running()[0]
+    site.testbed.call("scancel", cancelled)
+    finish(site, sweep, lost=1)
+    jobs = {files.read_json(a.claim)["job"] for t in sweep.paths.trials() for a in t.attempts()}
+    assert len(jobs) == 2  # the one that waited went on; the cancelled one stayed away
+
+
+def test_a_node_that_is_lost(make_site: MakeSite) -> None:
+    site, sweep = start_of_a_long_one(make_site, at_once=2)
+    node = hosts_of(sweep.paths.trials()[0])[0]
+    site.testbed.order("lose", node)
+    try:
+        finish(site, sweep, lost=2)
+    finally:
+        site.testbed.order("start", f"slurmd-{node}")
+        wait_for(lambda: "down" not in site.testbed.call("sinfo", "-h", "-N", "-o%T"))
+    assert any(set(hosts_of(trial)) == {"n1", "n2"} for trial in sweep.paths.trials())
+
+
+def test_a_node_that_is_only_cut_off(make_site: MakeSite) -> None:
+    """SLURM takes it for lost and starts its job elsewhere, while the first still runs."""
+    site, sweep = start_of_a_long_one(make_site, jobs=1, gate_at=5)
+    node = hosts_of(sweep.paths.trials()[0])[0]
+
+    def has_two_runs() -> bool:
+        site.testbed.let_start()
+        return claiming_nodes(sweep) == {"n1", "n2"}
+
+    site.testbed.order("kill", f"slurmd-{node}")
+    try:
+        wait_for(has_two_runs, site.log)
+        (sweep.paths.folder / "open").touch()
+        finish(site, sweep, lost=0)
+    finally:
+        site.testbed.order("start", f"slurmd-{node}")
+        wait_for(lambda: "down" not in site.testbed.call("sinfo", "-h", "-N", "-o%T"))
+
+
+def claiming_nodes(sweep: Sweep) -> set[str]:
+    return {host for trial in sweep.paths.trials() for host in hosts_of(trial)}
+
+
+def test_a_controller_that_is_away_for_a_minute(make_site: MakeSite) -> None:
+    site, sweep = start_of_a_long_one(make_site, jobs=1)
+    site.testbed.order("stop", "slurmctld")
+    time.sleep(60)  # the work ends meanwhile, and SLURM hears of it afterwards
+    site.testbed.order("start", "slurmctld")
+    finish(site, sweep, lost=0)

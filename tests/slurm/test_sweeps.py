@@ -1,0 +1,64 @@
+"""Whole sweeps under the rules of the site."""
+
+from collections import Counter
+
+from sweeps import files
+from sweeps.record import read_curve, read_result
+from tests.slurm.conftest import ROOT, MakeSite, hosts_of, wait_for
+from tests.sweeps.test_crashes import check_computed
+
+
+def test_one_job_a_user_is_enough_with_two_workers_on_its_gpu(make_site: MakeSite) -> None:
+    site = make_site(jobs=2, workers=2, trials=12, epochs=9, seconds=0.1)
+    sweep = site.start()
+    site.finish(sweep)
+    check_computed(sweep, lost=0)
+    claims = [files.read_json(trial.attempts()[0].claim) for trial in sweep.paths.trials()]
+    assert len({claim["job"] for claim in claims}) == 1
+    assert len({claim["pid"] for claim in claims}) == 2
+    assert all(job.ended.exists() for job in sweep.paths.jobs())
+
+
+def test_one_job_a_trial_on_four_slots(make_site: MakeSite) -> None:
+    site = make_site(partition="slots", at_once=4, trials_per_job=1, trials=8, seconds=0.2)
+    sweep = site.start()
+    site.finish(sweep)
+    check_computed(sweep, lost=0)
+    jobs = Counter(
+        files.read_json(trial.attempts()[0].claim)["job"] for trial in sweep.paths.trials()
+    )
+    assert set(jobs.values()) == {1}
+    assert len(jobs) == 8
+    hosts = {host for trial in sweep.paths.trials() for host in hosts_of(trial)}
+    assert hosts == {"n1", "n2"}
+
+
+def test_the_quickstart_of_the_vq_vae(make_site: MakeSite) -> None:
+    """Smaller slices and fewer epochs, all else as it ships; two workers in one job, no GPU."""
+    site = make_site(workers=2)
+    text = (ROOT / "experiments" / "quickstart.toml").read_text()
+    smaller = {
+        "train_patients = 8": "train_patients = 3",
+        "slices = 14": "slices = 4",
+        "height = 128": "height = 64",
+        "width = 64": "width = 32",
+        "epochs = 9": "epochs = 4",
+        "[8, 16, 32]": "[4, 8]",
+    }
+    for old, new in smaller.items():
+        assert old in text
+        text = text.replace(old, new)
+    (site.folder / "quickstart.toml").write_text(text)
+    clusters = site.folder / "experiments" / "clusters" / "testbed.toml"
+    clusters.write_text(clusters.read_text().replace('gres = "gpu:1"\ngpus = 1\n', ""))
+    sweep = site.start("quickstart")
+    wait_for(sweep.is_over, site.log)
+    wait_for(site.is_idle, site.log)
+    assert len(sweep.paths.trials()) == 12
+    for trial in sweep.paths.trials():
+        rows = read_curve(trial)
+        assert [row.epoch for row in rows] == list(range(1, read_result(trial).epochs + 1))
+        assert len(trial.attempts()) == 1
+    assert len({files.read_json(t.attempts()[0].claim)["job"] for t in sweep.paths.trials()}) == 1
+    published = site.sweeps("sync", "quickstart").stdout
+    assert "publishing quickstart" in published
