@@ -69,7 +69,8 @@ def test_a_sweep_ends_with_its_best_trial_and_the_command_to_type_next(
     sweep = the_sweep(tmp_path)
     assert sweep.is_over()
     assert re.search(r"^best trial: 000\d-\w{8}, val/score 0\.\d{4}, ", output, re.MULTILINE)
-    assert output.rstrip().endswith(f"ui --runs {tmp_path / 'runs'}")
+    assert f"ui --runs {tmp_path / 'runs'}\n" in output
+    assert output.rstrip().endswith(f"promote tiny --runs {tmp_path / 'runs'}")
     assert "6 of 6 trials" in output
     again = finish(start(trials=6))
     assert "sent to" not in again
