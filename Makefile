@@ -11,7 +11,7 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 .DEFAULT_GOAL := help
 SWEEP ?=
 TRIAL ?=
-.PHONY: help install sweep test test-slurm slurm-testbed check format ui promote rollback models status stop gpu-check clean
+.PHONY: help install sweep test test-slurm slurm-testbed check format ui promote rollback models status stop gpu-check bench clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ stop: $(STAMP)  ## end the latest sweep cleanly; 'make sweep' goes on with it
 
 gpu-check: $(STAMP)  ## everything that only a GPU can show (offline, minutes)
 	$(BIN)/python -m pytest -m gpu -rs tests
+
+bench: $(STAMP)  ## the benchmarks (a SLURM on this machine, some ten minutes)
+	$(BIN)/python -m benchmarks.slot_use
 
 clean:  ## remove what the tools left (no runs, no data)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
