@@ -36,9 +36,16 @@ def start(
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_signals,
         )
 
     return call
+
+
+def heed_signals() -> None:
+    """What runs the tests may itself have been started deaf (by nohup, or with &)."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -194,6 +201,7 @@ def test_ctrl_c_on_a_terminal_leaves_the_sweep_running(
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
+        preexec_fn=heed_signals,
         env=os.environ | {"COLUMNS": "150", "LINES": "40", "TERM": "xterm-256color"},
     )
     os.close(terminal)
