@@ -86,7 +86,7 @@ class Cluster:
                 user=user,
                 group=user,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 (no thread runs here)
+                preexec_fn=die_with_parent,
             )
 
     def kill_daemon(self, name: str) -> None:
