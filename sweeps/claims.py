@@ -5,15 +5,17 @@ the trial. An owner that was given up (frozen, cut off) may come back and write;
 its own folder, which nobody reads past the epoch that its successor carried on from.
 """
 
+import contextlib
+import itertools
 import json
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sweeps import files
+from sweeps.beat import regularly
 from sweeps.machine import Process, hostname, this_process
 from sweeps.paths import AttemptPaths, TrialPaths
 
@@ -76,24 +78,15 @@ def owner_of(attempt: AttemptPaths) -> Process:
 @contextmanager
 def heartbeat(claim: Claim, every: float) -> Iterator[None]:
     """Show from a thread that the owner lives, every so many seconds, while the block runs."""
-    ended = threading.Event()
-    thread = threading.Thread(target=_beat, args=(claim, every, ended), daemon=True)
-    thread.start()
-    try:
+    counting = itertools.count(1)
+
+    def beat() -> None:
+        # A full disk: the next beat may get through, and the claim outlives some.
+        with contextlib.suppress(OSError):
+            claim.attempt.heartbeat.write_text(f"{os.getpid()} {next(counting)}")
+
+    with regularly(beat, every):
         yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _beat(claim: Claim, every: float, ended: threading.Event) -> None:
-    count = 0
-    while not ended.wait(every):
-        count += 1
-        try:
-            claim.attempt.heartbeat.write_text(f"{os.getpid()} {count}")
-        except OSError:  # a full disk: the next beat may get through, and the claim outlives some
-            continue
 
 
 class Lookout:

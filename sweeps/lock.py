@@ -6,6 +6,7 @@ but its holder, and no holder can free another's. The highest number is never re
 latecomer with an old listing finds out that its turn has passed.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps import files
+from sweeps.beat import regularly
 from sweeps.errors import WorldError
 from sweeps.machine import Process, this_process
 
@@ -44,6 +46,20 @@ class Turn:
         """Show waiters on other machines that a long holder lives; raise if passed over."""
         self.check()
         os.utime(self.folder / f"{self.number}")
+
+    @contextmanager
+    def kept(self, every: float) -> Iterator[None]:
+        """Renew the turn from a thread while the block runs, however long that is.
+
+        One that was passed over meanwhile is not told of it here: `check` before the last act.
+        """
+
+        def renew() -> None:
+            with contextlib.suppress(LockLostError, OSError):
+                self.renew()
+
+        with regularly(renew, every):
+            yield
 
     def release(self) -> None:
         """End the turn; where it was passed over already, nothing happens."""

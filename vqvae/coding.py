@@ -2,10 +2,10 @@
 
 import gzip
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,8 @@ from vqvae.data.nifti import (
 )
 from vqvae.errors import InputError
 from vqvae.files import write_whole
-from vqvae.plan import Failed, Task
+from vqvae.plan import Failed, Task, each
 
-_T = TypeVar("_T")
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -78,20 +77,12 @@ def scan_name(name: str) -> str:
 
 def encode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Encoded | Failed]:
     """Encode one scan after another; one that cannot be read keeps no other from being done."""
-    return _each(tasks, lambda task: _encode(codec, task))
+    return each(tasks, lambda task: _encode(codec, task))
 
 
 def decode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Decoded | Failed]:
     """Decode one file after another; one that cannot be read keeps no other from being done."""
-    return _each(tasks, lambda task: _decode(codec, task))
-
-
-def _each(tasks: Sequence[Task], work: Callable[[Task], _T]) -> Iterator[_T | Failed]:
-    for task in tasks:
-        try:
-            yield work(task)
-        except InputError as error:
-            yield Failed(str(error))
+    return each(tasks, lambda task: _decode(codec, task))
 
 
 def _encode(codec: Codec, task: Task) -> Encoded:

@@ -1,12 +1,16 @@
 """Which files a command reads, and where it writes what becomes of each."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from vqvae.coded import SUFFIX
 from vqvae.data.nifti import SUFFIXES, is_nifti_name
 from vqvae.errors import InputError
+
+_Task = TypeVar("_Task")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,15 @@ def planned(
         if other is not task.source:
             raise InputError(f"{task.source} and {other} would both be written to {task.target}")
     return found
+
+
+def each(tasks: Iterable[_Task], work: Callable[[_Task], _Done]) -> Iterator[_Done | Failed]:
+    """Do one task after another; one whose file is wrong keeps no other from being done."""
+    for task in tasks:
+        try:
+            yield work(task)
+        except InputError as error:
+            yield Failed(str(error))
 
 
 def _tasks(given: Path, out: Path, kind: Kind, renamed: Callable[[str], str]) -> list[Task]:

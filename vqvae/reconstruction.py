@@ -16,11 +16,10 @@ from vqvae.codec import Codec, bits_per_pixel, decode, encode
 from vqvae.data import intensity
 from vqvae.data.nifti import SMALLEST_SIDE, read_scan, write_slice
 from vqvae.data.splits import Split
-from vqvae.errors import InputError
 from vqvae.files import write_whole
 from vqvae.metrics import psnr, ssim
 from vqvae.pictures import Pair, write_pair
-from vqvae.plan import SCANS, Failed, planned
+from vqvae.plan import SCANS, Failed, each, planned
 
 TABLE = "scores.csv"
 
@@ -62,11 +61,7 @@ def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | F
 
     One that cannot be read does not keep the others from being done.
     """
-    for job in jobs:
-        try:
-            yield _reconstruct(codec, job)
-        except InputError as error:
-            yield Failed(str(error))
+    return each(jobs, lambda job: _reconstruct(codec, job))
 
 
 def _reconstruct(codec: Codec, job: Job) -> Reconstructed:

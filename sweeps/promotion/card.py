@@ -5,7 +5,7 @@ from typing import Any
 
 from sweeps.promotion.candidate import Contender
 from sweeps.promotion.gate import Decision
-from sweeps.promotion.scoring import Scored
+from sweeps.promotion.scoring import Scored, on_test_split
 from sweeps.space import Scalar
 
 MOST_COLUMNS = 8
@@ -32,7 +32,7 @@ def card(
         lineage: where it comes from.
         values: its hyperparameters, as far as they were searched for.
     """
-    metric = "test/" + found[0].objective.metric.partition("/")[2]
+    metric = on_test_split(found[0].objective.metric)
     sections = [
         f"# {name}",
         str(manifest.get("about", "")),

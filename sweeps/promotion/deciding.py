@@ -12,7 +12,7 @@ from sweeps.promotion.candidate import Candidate, label
 from sweeps.promotion.entry import Version, digest_of
 from sweeps.promotion.gate import Check, Decision, Figures
 from sweeps.promotion.paths import champion_paths
-from sweeps.promotion.scoring import Scored, score
+from sweeps.promotion.scoring import Scored, on_test_split, score
 from sweeps.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -52,11 +52,6 @@ def decide(
     return decision
 
 
-def test_name(metric: str) -> str:
-    """What a validation figure is called on the test split."""
-    return "test/" + metric.partition("/")[2]
-
-
 @dataclass(frozen=True)
 class _Duel:
     """A candidate against a champion, on the candidate's test data."""
@@ -75,7 +70,7 @@ class _Duel:
                 False, f"the champion cannot be scored: {error}; sweeps rollback, or force"
             )
         objective, tags = self.sweep.resolved.experiment.objective, self.champion.tags
-        metric = test_name(objective.metric)
+        metric = on_test_split(objective.metric)
         alike = tags.get("sweep.metric") == metric
         spread = float(tags.get("sweep.spread", 0)) if alike else 0.0
         theirs = _figures(self._name, scored, self.sweep, spread)
@@ -107,7 +102,7 @@ class _Duel:
 
 
 def _figures(name: str, scored: Scored, sweep: Sweep, spread: float) -> Figures:
-    metric = test_name(sweep.resolved.experiment.objective.metric)
+    metric = on_test_split(sweep.resolved.experiment.objective.metric)
     missing = [patient for patient, figures in scored.patients.items() if metric not in figures]
     if missing or metric not in scored.scores:
         raise InputError(f"{name} has no {metric} for {', '.join(missing) or 'the test split'}")

@@ -4,9 +4,9 @@ from sweeps import files
 from sweeps.paths import TrialPaths
 from sweeps.promotion.candidate import Candidate
 from sweeps.promotion.card import card
-from sweeps.promotion.deciding import test_name
 from sweeps.promotion.entry import MANIFEST, Entry
 from sweeps.promotion.gate import Decision
+from sweeps.promotion.scoring import on_test_split
 from sweeps.record import read_trial
 from sweeps.sweep import Sweep
 
@@ -29,7 +29,7 @@ def write_card(sweep: Sweep, name: str, candidate: Candidate, decision: Decision
 
 def entry_of(sweep: Sweep, candidate: Candidate, decision: Decision) -> Entry:
     """The candidate as the registry takes it."""
-    metric = test_name(sweep.resolved.experiment.objective.metric)
+    metric = on_test_split(sweep.resolved.experiment.objective.metric)
     scored = candidate.scored
     patients = {f"{metric}/{name}": figures[metric] for name, figures in scored.patients.items()}
     why = f"forced: {decision.forced}" if decision.forced else "passed the gate"

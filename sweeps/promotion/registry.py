@@ -41,11 +41,7 @@ class Registry:
     """One registered model in one store."""
 
     def __init__(self, store: Store, name: str) -> None:
-        """Connect; nothing is made yet.
-
-        Raises:
-            WorldError: the store does not answer.
-        """
+        """Connect; nothing is made yet."""
         with store.lock().hold():
             put_right_after_a_move(store)
         self.name = name
@@ -67,7 +63,7 @@ class Registry:
         return next((v for v in self.versions() if v.tags.get(KEY_TAG) == key), None)
 
     def register(self, sweep: Sweep, entry: Entry, step: Callable[[str], None]) -> Version:
-        """Make the version of a model; made already, it is found.
+        """Make the version of a model; made already, it is found. `restate` has it say why.
 
         Args:
             sweep: the search that it comes from.
@@ -94,7 +90,6 @@ class Registry:
                     run_id=run,
                     model_id=model.model_id,
                     tags={**entry.tags, PACKAGE_TAG: digest_of(entry.package), KEY_TAG: entry.key},
-                    description=entry.card.read_text(),
                 )
             found = self.find(entry.key)
         if found is None:
@@ -102,7 +97,10 @@ class Registry:
         return found
 
     def restate(self, version: Version, entry: Entry) -> None:
-        """Have a version say why it is let in now: it may have been decided on before."""
+        """Have a version say why it is let in: in its tags, its description and its files.
+
+        It may have been registered on an earlier decision.
+        """
         self._tag(version, entry.tags)
         if ROLLED_BACK_TAG in version.tags:
             self._client.delete_model_version_tag(self.name, str(version.number), ROLLED_BACK_TAG)
@@ -288,8 +286,6 @@ def default_store(uri: str) -> Iterator[None]:
 def write_model(folder: Path, entry: Entry, run: str, model_id: str) -> None:
     """Lay a package out as MLflow's flavor for torch has it, so that MLflow alone serves it."""
     shutil.copytree(entry.package, folder / DATA)
-    for file in (entry.card, *entry.attachments):
-        shutil.copy(file, folder)
     manifest = read_manifest(entry.package)
     requirements = [*manifest["requirements"], f"mlflow=={mlflow.__version__}"]
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")

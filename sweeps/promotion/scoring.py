@@ -50,6 +50,11 @@ class Scored:
         ]
 
 
+def on_test_split(metric: str) -> str:
+    """What a validation figure is called on the test split."""
+    return "test/" + metric.partition("/")[2]
+
+
 def score_once(sweep: Sweep, config: BaseModel, model: str, why: str, at: ScoredPaths) -> Scored:
     """Score the package in `at`, or tell what it was found to be worth before.
 

@@ -6,16 +6,14 @@ from the registry and scored.
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from sweeps import files
 from sweeps.errors import InputError, WorldError
-from sweeps.lock import Lock, LockLostError, Turn
+from sweeps.lock import Lock
 from sweeps.paths import RunsPaths, TrialPaths
 from sweeps.promotion.candidate import Candidate, Contender, contenders, label
 from sweeps.promotion.confirm import checkpoints_of
@@ -90,7 +88,7 @@ def promote(sweep: Sweep, wish: Wish, step: Callable[[str], None] = no_step) -> 
     runs = RunsPaths(sweep.paths.runs)
     folder = runs.registry_lock(registry.name)
     lock = Lock(folder, stale_after=STALE_SECONDS, patience=PATIENCE_SECONDS)
-    with lock.hold() as turn, kept(turn):
+    with lock.hold() as turn, turn.kept(RENEW_SECONDS):
         candidate = _candidate(sweep, wish, step)
         champion = registry.version(CHAMPION)
         if champion is not None and champion.tags.get(KEY_TAG) == candidate.key:
@@ -112,27 +110,6 @@ def promote(sweep: Sweep, wish: Wish, step: Callable[[str], None] = no_step) -> 
         registry.restate(version, entry_of(sweep, candidate, decision))
         registry.crown(version, None if champion is None else champion.number, step)
         return Outcome(True, version.number)
-
-
-@contextmanager
-def kept(turn: Turn) -> Iterator[None]:
-    """Show those who wait on other machines that this turn's holder is alive."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(RENEW_SECONDS):
-            try:
-                turn.renew()
-            except (LockLostError, OSError):  # the check before the last act says so
-                return
-
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _candidate(sweep: Sweep, wish: Wish, step: Callable[[str], None]) -> Candidate:
