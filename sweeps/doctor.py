@@ -18,10 +18,10 @@ from sweeps.examination import COMMAND_SECONDS, Finding, ahead, found, reach, re
 from sweeps.experiment import read_experiment
 from sweeps.launcher import send_doctor, submission_text
 from sweeps.paths import DoctorPaths
-from sweeps.queue import look
-from sweeps.reasons import in_words
 from sweeps.run import Request
-from sweeps.site import check_site
+from sweeps.slurm.queue import look
+from sweeps.slurm.reasons import in_words
+from sweeps.slurm.site import check_site
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
 ROOM_GIB = 2.0

@@ -7,7 +7,7 @@ from typing import Any
 from sweeps import files
 from sweeps.machine import Process, hostname
 from sweeps.paths import JobPaths, SweepPaths
-from sweeps.queue import Queue, look
+from sweeps.slurm.queue import Queue, look
 
 GRACE_SECONDS = 90.0
 """How long after its submission a job may be missing in what squeue answered."""

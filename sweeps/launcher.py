@@ -18,17 +18,17 @@ from typing import Any
 import submitit
 
 from sweeps import files
-from sweeps.chain import trials_left
 from sweeps.cluster import Cluster, jobs_wanted, minutes
 from sweeps.errors import WorldError
 from sweeps.examination import examine_here
-from sweeps.gpu import excluded
 from sweeps.jobs import jobs_alive
 from sweeps.lock import Lock
 from sweeps.machine import Process
 from sweeps.paths import DoctorPaths, SweepPaths
-from sweeps.queue import forget, look
-from sweeps.slurm import PATIENCE_SECONDS, PAUSE_SECONDS, SlurmSilentError, ask, is_silence
+from sweeps.slurm.chain import trials_left
+from sweeps.slurm.commands import PATIENCE_SECONDS, PAUSE_SECONDS, SlurmSilentError, ask, is_silence
+from sweeps.slurm.gpu import excluded
+from sweeps.slurm.queue import forget, look
 from sweeps.supervisor import Supervisor
 from sweeps.sweep import Sweep, open_sweep
 

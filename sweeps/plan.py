@@ -11,7 +11,7 @@ from sweeps.launcher import submission_text
 from sweeps.paths import SweepPaths
 from sweeps.record import read_curve, state_of
 from sweeps.run import Request
-from sweeps.site import check_site, dry_run
+from sweeps.slurm.site import check_site, dry_run
 from sweeps.space import Values, short_names
 from sweeps.study import Study
 from sweeps.view import duration, number

@@ -9,7 +9,7 @@ from sweeps.experiment import Resolved, read_experiment
 from sweeps.launcher import submission_text, submit_missing
 from sweeps.paths import RunsPaths, SweepPaths
 from sweeps.record import read_curve
-from sweeps.site import check_site
+from sweeps.slurm.site import check_site
 from sweeps.store import check_writable, is_ours, store_of
 from sweeps.sweep import Given, Sweep, resume, runs_folder, start
 

@@ -17,7 +17,11 @@ from types import FrameType
 from typing import IO, Any
 
 from sweeps import files
-from sweeps.chain import (
+from sweeps.cluster import crew, margin_seconds
+from sweeps.errors import WorldError
+from sweeps.machine import Process, this_process
+from sweeps.paths import JobPaths
+from sweeps.slurm.chain import (
     come_back,
     is_running,
     job_number,
@@ -26,11 +30,7 @@ from sweeps.chain import (
     seconds_left,
     work_left,
 )
-from sweeps.cluster import crew, margin_seconds
-from sweeps.errors import WorldError
-from sweeps.gpu import refuse_to_do_without_a_gpu
-from sweeps.machine import Process, this_process
-from sweeps.paths import JobPaths
+from sweeps.slurm.gpu import refuse_to_do_without_a_gpu
 from sweeps.sweep import Sweep
 
 POLL_SECONDS = 0.2

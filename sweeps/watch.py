@@ -9,10 +9,10 @@ from rich.live import Live
 
 from sweeps.errors import WorldError
 from sweeps.jobs import jobs_alive
+from sweeps.slurm.whereabouts import whereabouts
 from sweeps.status import SweepStatus, status_of
 from sweeps.sweep import Sweep, open_sweep, stop_reason
 from sweeps.view import table, totals_line, trial_line
-from sweeps.whereabouts import whereabouts
 
 POLL_SECONDS = 1.0
 SLURM_POLL_SECONDS = 3.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeps import files
-from sweeps.queue import FRESH_SECONDS
+from sweeps.slurm.queue import FRESH_SECONDS
 from tests.slurm.conftest import MakeSite, Site, Testbed, epochs, wait_for
 
 COMMANDS = ("squeue", "sacct", "sbatch", "scontrol", "sinfo", "sacctmgr", "scancel")

@@ -226,7 +226,7 @@ def test_what_is_printed_to_come_back_can_be_typed(
 def test_a_cluster_without_its_scheduler_is_refused(
     run: Run, write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.site.shutil.which", lambda _: None)
+    monkeypatch.setattr("sweeps.slurm.site.shutil.which", lambda _: None)
     status, _, err = run(
         "run", str(write_experiment()), "--cluster", "rangpur", "--runs", str(tmp_path / "runs")
     )

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.chain import seconds_left
 from sweeps.cluster import Cluster
 from sweeps.errors import WorldError
-from sweeps.queue import look
-from sweeps.reasons import in_words
-from sweeps.slurm import SlurmSilentError, ask, is_silence
+from sweeps.slurm.chain import seconds_left
+from sweeps.slurm.commands import SlurmSilentError, ask, is_silence
+from sweeps.slurm.queue import look
+from sweeps.slurm.reasons import in_words
 from tests.sweeps.conftest import MakeSweep
 
 
@@ -56,7 +56,7 @@ def test_one_answer_serves_all_who_ask_within_half_a_minute(
 def test_a_controller_that_is_away_is_waited_for_and_a_refusal_is_not(
     tmp_path: Path, command: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.slurm.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("sweeps.slurm.commands.PAUSE_SECONDS", 0.01)
     away = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
     calls = command(
         "squeue",

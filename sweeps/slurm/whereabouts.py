@@ -7,9 +7,9 @@ from sweeps import files
 from sweeps.errors import WorldError
 from sweeps.jobs import jobs_alive, record_of
 from sweeps.paths import JobPaths, SweepPaths
-from sweeps.queue import Entry, look
-from sweeps.reasons import in_words
-from sweeps.slurm import ask
+from sweeps.slurm.commands import ask
+from sweeps.slurm.queue import Entry, look
+from sweeps.slurm.reasons import in_words
 from sweeps.view import duration
 
 _SHOWN = 3

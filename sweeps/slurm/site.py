@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from sweeps.cluster import Cluster, seconds
 from sweeps.errors import InputError, WorldError
 from sweeps.settings import nearest
-from sweeps.slurm import COMMAND_SECONDS, PATIENCE_SECONDS, SlurmSilentError, ask, is_silence
+from sweeps.slurm.commands import (
+    COMMAND_SECONDS,
+    PATIENCE_SECONDS,
+    SlurmSilentError,
+    ask,
+    is_silence,
+)
 
 
 @dataclass(frozen=True)

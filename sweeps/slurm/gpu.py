@@ -11,8 +11,8 @@ from sweeps.errors import WorldError
 from sweeps.jobs import record_of
 from sweeps.machine import hostname
 from sweeps.paths import JobPaths, SweepPaths
-from sweeps.queue import look
-from sweeps.slurm import ask
+from sweeps.slurm.commands import ask
+from sweeps.slurm.queue import look
 from sweeps.sweep import Sweep
 
 UNFIT_SECONDS = 86400.0

@@ -15,7 +15,7 @@ from sweeps.errors import WorldError
 from sweeps.jobs import jobs_alive
 from sweeps.paths import JobPaths
 from sweeps.record import read_curve, state_of
-from sweeps.slurm import ask
+from sweeps.slurm.commands import ask
 from sweeps.sweep import Sweep
 
 

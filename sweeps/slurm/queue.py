@@ -14,7 +14,7 @@ from sweeps import files
 from sweeps.cluster import seconds
 from sweeps.lock import Lock
 from sweeps.paths import SweepPaths
-from sweeps.slurm import COMMAND_SECONDS, ask
+from sweeps.slurm.commands import COMMAND_SECONDS, ask
 
 FRESH_SECONDS = 30.0
 """How long an answer of squeue's is used: a scheduler has others to serve."""
