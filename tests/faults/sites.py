@@ -1,0 +1,235 @@
+"""A sweep under test: its folder, its real commands, and whoever keeps typing `make sweep`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweeps.errors import WorldError
+from sweeps.jobs import jobs_alive
+from sweeps.paths import RunsPaths, SweepPaths
+from sweeps.sweep import Sweep, open_sweep
+from tests.faults.acts import DISK, FILLER, mounted, processes
+from tests.faults.orders import FOLDER, Orders
+
+ROOT = Path(__file__).parents[2]
+CLAIM_SECONDS = 2.0
+PATIENCE = 120.0
+"""Seconds to wait for anything before the sweep counts as one that does not end."""
+
+CLUSTER = """
+scheduler = "local"
+workers = 2
+threads = 1
+claim_seconds = {claim}
+{tracking}
+"""
+
+TINY = """
+name = "{name}"
+trials = {trials}
+trainer = "tests.faults.armed:tiny"
+[objective]
+metric = "val/score"
+[sampler]
+startup = 4
+[trial.training]
+epochs = 6
+seconds = 0.04
+[space]
+"training.optimizer" = ["adam", "sgd"]
+"training.batch_size" = [4, 16, 64]
+"training.learning_rate" = {{ low = 1e-3, high = 1.0, log = true }}
+"""
+
+VQVAE = """
+name = "{name}"
+trials = {trials}
+trainer = "tests.faults.armed:vqvae"
+[objective]
+metric = "val/ssim"
+[sampler]
+startup = 4
+[trial.data]
+root = "{data}"
+[trial.data.phantom]
+train_patients = 3
+validate_patients = 2
+test_patients = 1
+slices = 4
+height = 32
+width = 32
+[trial.model]
+width = 8
+residual_width = 4
+code_dimension = 4
+[trial.training]
+epochs = 4
+device = "cpu"
+[space]
+"training.optimizer" = ["adam", "sgd"]
+"training.batch_size" = [4, 8]
+"model.codebook_size" = [16, 32]
+"training.learning_rate" = {{ low = 1e-4, high = 1e-2, log = true }}
+"""
+
+
+class NoEndError(Exception):
+    """Something that should have happened did not, in all the time it was given."""
+
+
+@dataclass
+class Site:
+    """One sweep, as a person with a terminal sees it.
+
+    Attributes:
+        folder: the person's working folder.
+        name: the sweep's.
+        text: its experiment, with `{name}`, `{trials}` and `{data}` to fill in.
+        tracking: MLflow's URI; None for the database among the runs.
+        small_disk: whether the runs are to lie on a small file system of their own.
+    """
+
+    folder: Path
+    name: str
+    text: str
+    tracking: str | None = None
+    small_disk: bool = False
+    trials: int = 6
+    said: list[str] = field(default_factory=list)
+    """What commands complained of."""
+    deleted: set[int] = field(default_factory=set)
+    """Trials whose folder somebody removed."""
+
+    def __post_init__(self) -> None:
+        self.orders = Orders(self.folder / "orders")
+        self.disk = self.folder / "disk"
+        self.has_disk = self.small_disk and mounted(self.disk, 48)
+        self.disk.mkdir(exist_ok=True)
+        self.paths: SweepPaths = RunsPaths(self.disk / "runs").sweep(self.name)
+        clusters = self.folder / "experiments" / "clusters"
+        clusters.mkdir(parents=True)
+        tracking = f'tracking = "{self.tracking}"' if self.tracking else ""
+        (clusters / "faults.toml").write_text(
+            CLUSTER.format(claim=CLAIM_SECONDS, tracking=tracking)
+        )
+        data = self.folder.parent / "data"
+        filled = self.text.format(name=self.name, trials=self.trials, data=data)
+        (self.folder / "sweep.toml").write_text(filled)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What the site's processes are given."""
+        return os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "SWEEPS_RUNS": str(self.paths.runs),
+            FOLDER: str(self.orders.folder),
+            "FAULTS_SWEEP": str(self.paths.folder),
+            DISK: str(self.disk),
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+            **more,
+        }
+
+    def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start one of the commands."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeps", *arguments],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def command(self, *arguments: str, **environment: str) -> int:
+        """Run one of the commands; its status. A traceback is never an answer."""
+        process = self.begin(*arguments, **environment)
+        try:
+            said, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise NoEndError(f"sweeps {arguments[0]} does not end") from None
+        if process.returncode:
+            self.said.append(f"sweeps {arguments[0]}: {said.strip()}")
+        if "Traceback" in said:
+            raise NoEndError(f"sweeps {arguments[0]} ended with a traceback: {said}")
+        return process.returncode
+
+    def run_arguments(self) -> list[str]:
+        """What a person types to start the sweep, or to go on with it."""
+        return ["run", "sweep.toml", "--cluster", "faults", "--trials", str(self.trials)]
+
+    def run(self, **environment: str) -> int:
+        """Start the sweep or go on with it, and watch no more."""
+        return self.command(*self.run_arguments(), "--no-watch", **environment)
+
+    def sweep(self) -> Sweep:
+        """The sweep as it stands."""
+        return open_sweep(self.paths)
+
+    def is_over(self) -> bool:
+        """Whether every trial that was asked for has ended."""
+        return self.paths.plan.exists() and self.sweep().is_over()
+
+    def go_on(self, *, more: bool = False) -> None:
+        """Do as somebody does who looks now and then: type `make sweep` where nothing runs.
+
+        Args:
+            more: whether a sweep that is over is to be given more trials.
+        """
+        if self.is_over() and more:
+            self.trials += 3
+            self.run()
+        elif not self.is_over() and (self._is_idle() or self.sweep().is_stopped()):
+            self.run()
+
+    def wait_for(self, condition: Callable[[], object], *, more: bool = False) -> None:
+        """Wait, going on with the sweep as it takes.
+
+        Raises:
+            NoEndError: in vain.
+        """
+        give_up = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > give_up:
+                raise NoEndError("in vain")
+            self.go_on(more=more)
+            time.sleep(0.1)
+
+    def processes(self, *words: str) -> list[int]:
+        """The site's processes whose command line has these words in it."""
+        return sorted(processes(str(self.paths.folder), *words))
+
+    def kill(self, *words: str) -> int:
+        """`kill -9` of such processes; how many there were."""
+        found = self.processes(*words)
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        return len(found)
+
+    def kill_everything(self) -> int:
+        """`kill -9` of the sweep's supervisors, workers, publishers and whatever starts them."""
+        return self.kill() + self.kill()  # one that was just starting another
+
+    def _is_idle(self) -> bool:
+        if not self.paths.plan.exists():
+            return True
+        try:
+            return not jobs_alive(self.paths)
+        except WorldError:
+            return False
+
+    def make_room(self) -> None:
+        """Take away what fills the disk."""
+        (self.disk / FILLER).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End what is left, and give the small file system back."""
+        self.kill_everything()
+        if self.has_disk:
+            subprocess.run(["umount", "--lazy", str(self.disk)], check=False)

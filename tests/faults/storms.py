@@ -1,0 +1,196 @@
+"""Storms: sweeps that meet several faults one after another, planned from a seed."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweeps.paths import RunsPaths
+from tests.faults import outside, sites
+from tests.faults.acts import ACTS
+from tests.faults.checks import Verdict, judge
+from tests.faults.orders import Order
+from tests.faults.server import Line
+from tests.faults.sites import NoEndError, Site
+from tests.faults.steps import PHASES, STEPS
+
+FAULTS_A_STORM = 4
+DISK_FAULTS = {"the disk full"}
+NUDGE_SECONDS = 5.0
+"""After so long an order for a claim is helped along: an orphan is made, by `kill -9`."""
+FULL_SECONDS = 1.5
+"""How long a disk stays full."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of the plan: its name, and the step and the phase where it is bound to one."""
+
+    name: str
+    step: str = ""
+    phase: str = ""
+
+    @property
+    def where(self) -> str:
+        """Which store or disk the sweep must have for it; empty for any."""
+        if self.name in outside.AT_SERVER:
+            return "server"
+        if self.name in DISK_FAULTS:
+            return "small disk"
+        return "database" if self.name in outside.IN_DATABASE else ""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.phase} {self.step}".strip()
+
+
+@dataclass
+class Storm:
+    """A sweep, and what it is to meet."""
+
+    number: int
+    faults: list[Fault]
+    trainer: str
+    where: str
+    seed: int
+    fired: list[Fault] = field(default_factory=list)
+    verdict: Verdict | None = None
+    seconds: float = 0.0
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was lost or doubled, and what did not happen."""
+        found = self.verdict.problems if self.verdict else ["it did not end"]
+        return [*found, *(f"did not happen: {f}" for f in self.faults if f not in self.fired)]
+
+
+def every_fault() -> list[Fault]:
+    """Each pair of fault and step in each phase, and each fault from outside three times."""
+    bound = [Fault(name, step, phase) for name in ACTS for step in STEPS for phase in PHASES]
+    return bound + 3 * _loose()
+
+
+def plan(count: int, seed: int) -> list[Storm]:
+    """Storms of `count` faults in all: every fault as often as is due, the rest by chance."""
+    chance = random.Random(seed)
+    due = every_fault()
+    chance.shuffle(due)
+    more = [chance.choice(due + 2 * _loose()) for _ in range(max(0, count - len(due)))]
+    chosen = (due + more)[:count]
+    storms: list[Storm] = []
+    for where in ("database", "server", "small disk"):
+        # What can happen anywhere goes to each kind of store by chance.
+        mine = [f for f in chosen if (f.where or _home(f, seed)) == where]
+        for group in _groups(mine):
+            trainer = "vqvae" if where != "small disk" and chance.random() < 0.12 else "tiny"
+            storms.append(Storm(0, group, trainer, where, chance.randrange(2**31)))
+    chance.shuffle(storms)
+    for number, storm in enumerate(storms, start=1):
+        storm.number = number
+    return storms
+
+
+def weather(storm: Storm, folder: Path, server: int) -> None:
+    """Run a storm's sweep to its end through all its faults, and judge it."""
+    started = time.monotonic()
+    line = Line(server) if storm.where == "server" else None
+    site = Site(
+        folder / f"storm-{storm.number}",
+        f"storm-{storm.number}",
+        sites.VQVAE if storm.trainer == "vqvae" else sites.TINY,
+        line.uri if line else None,
+        small_disk=storm.where == "small disk",
+    )
+    scene = outside.Scene(site, line, random.Random(storm.seed))
+    try:
+        site.run()
+        for at, fault in enumerate(storm.faults):
+            _let_happen(scene, fault, f"{at:02d}")
+            storm.fired.append(fault)
+        storm.verdict = _end(scene)
+    except NoEndError as error:
+        storm.said.append(str(error))
+    finally:
+        storm.said += site.said
+        storm.seconds = time.monotonic() - started
+        site.close()
+        if line is not None:
+            line.close()
+
+
+def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
+    if not fault.step:
+        acts = outside.ANYWHERE | outside.IN_DATABASE | outside.AT_SERVER | outside.ELSEWHERE
+        acts[fault.name](scene)
+        return
+    site = scene.site
+    times = 1 if fault.step == "claim" else scene.chance.choice([1, 1, 2])
+    order = Order(name, fault.name, fault.step, fault.phase, times)
+    site.orders.give(order)
+    began = time.monotonic()
+
+    def has_fired() -> bool:
+        nonlocal began
+        if fault.step == "claim" and time.monotonic() - began > NUDGE_SECONDS:
+            began = time.monotonic()
+            _make_an_orphan(scene)
+        return site.orders.fired(order) is not None
+
+    try:
+        site.wait_for(has_fired, more=True)
+    except NoEndError:
+        raise NoEndError(f"{fault} was never reached") from None
+    found = site.orders.fired(order)
+    if found is not None and "frozen" in fault.name:
+        outside.resume_stopped(site, found["pid"])
+    if fault.name in DISK_FAULTS:
+        time.sleep(FULL_SECONDS)
+        site.make_room()
+
+
+def _make_an_orphan(scene: outside.Scene) -> None:
+    workers = scene.site.processes("sweeps work")
+    if workers:
+        with suppress(ProcessLookupError):
+            os.kill(scene.chance.choice(workers), signal.SIGKILL)
+
+
+def _end(scene: outside.Scene) -> Verdict:
+    """Let the sweep end, send MLflow what is missing, and look at everything."""
+    site, line = scene.site, scene.line
+    site.wait_for(site.is_over)
+    if line is not None:
+        line.become("open")
+    give_up = time.monotonic() + sites.PATIENCE
+    while site.processes() and time.monotonic() < give_up:
+        time.sleep(0.2)
+    if site.command("sync", site.name) and site.command("sync", site.name):
+        raise NoEndError(f"sync: {site.said[-1]}")
+    database = RunsPaths(site.paths.runs).database
+    return judge(site, line.uri if line else f"sqlite:///{database}")
+
+
+def _loose() -> list[Fault]:
+    kinds = outside.ANYWHERE | outside.IN_DATABASE | outside.AT_SERVER | outside.ELSEWHERE
+    return [Fault(name) for name in kinds]
+
+
+def _home(fault: Fault, seed: int) -> str:
+    return random.Random(f"{fault}{seed}").choice(["database", "database", "server"])
+
+
+def _groups(faults: list[Fault]) -> Iterator[list[Fault]]:
+    """So many faults a storm; one that must come last comes last, and alone of its kind."""
+    last = [f for f in faults if f.name in outside.ELSEWHERE or "to the end" in f.name]
+    rest = [f for f in faults if f not in last]
+    while rest or last:
+        group, rest = rest[: FAULTS_A_STORM - 1], rest[FAULTS_A_STORM - 1 :]
+        if last:
+            group.append(last.pop())
+        elif rest:
+            group.append(rest.pop(0))
+        yield group
