@@ -31,7 +31,7 @@ class Scene:
 
     def at_work(self) -> None:
         """Wait until a trial is in the middle of its epochs."""
-        self.site.wait_for(lambda: _open_trials(self.site), more=True)
+        self.site.wait_for(lambda: open_trials(self.site), more=True)
         time.sleep(self.chance.uniform(0, 0.5))
 
 
@@ -208,12 +208,13 @@ def _both(scene: Scene, arguments: list[str], variable: str) -> None:
             raise NoEndError(f"a traceback: {said}")
 
 
-def _open_trials(site: Site) -> list[TrialPaths]:
+def open_trials(site: Site) -> list[TrialPaths]:
+    """Trials that have not ended."""
     if not site.paths.plan.exists():
         return []
     return [trial for trial in site.paths.trials() if not trial.settled.exists()]
 
 
 def _last_checkpoints(site: Site) -> list[Path]:
-    attempts = [trial.attempts()[-1] for trial in _open_trials(site) if trial.attempts()]
+    attempts = [trial.attempts()[-1] for trial in open_trials(site) if trial.attempts()]
     return [a.last_checkpoint for a in attempts if a.last_checkpoint.exists()]

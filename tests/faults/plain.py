@@ -21,7 +21,7 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import Trial, TrialState
 
 EPOCHS = 6
-SECONDS = 0.04
+SECONDS = 0.1
 
 
 def train_epoch(state: float, config: dict[str, Any]) -> float:

@@ -21,11 +21,28 @@ CLAIM_SECONDS = 2.0
 PATIENCE = 120.0
 """Seconds to wait for anything before the sweep counts as one that does not end."""
 
-CLUSTER = """
+HERE = """
 scheduler = "local"
 workers = 2
 threads = 1
 claim_seconds = {claim}
+{tracking}
+"""
+
+ON_SLURM = """
+scheduler = "slurm"
+partition = "comp3710"
+account = "comp3710"
+gres = "gpu:1"
+gpus = 1
+cpus = 2
+workers = 2
+threads = 1
+time_limit = "30"
+jobs = 4
+at_once = 1
+claim_seconds = {claim}
+setup = ["export SWEEPS_HOST=$SLURMD_NODENAME"]
 {tracking}
 """
 
@@ -39,7 +56,7 @@ metric = "val/score"
 startup = 4
 [trial.training]
 epochs = 6
-seconds = 0.04
+seconds = 0.1
 [space]
 "training.optimizer" = ["adam", "sgd"]
 "training.batch_size" = [4, 16, 64]
@@ -92,6 +109,7 @@ class Site:
         text: its experiment, with `{name}`, `{trials}` and `{data}` to fill in.
         tracking: MLflow's URI; None for the database among the runs.
         small_disk: whether the runs are to lie on a small file system of their own.
+        cluster: the file of where its jobs run.
     """
 
     folder: Path
@@ -99,6 +117,7 @@ class Site:
     text: str
     tracking: str | None = None
     small_disk: bool = False
+    cluster: str = HERE
     trials: int = 6
     said: list[str] = field(default_factory=list)
     """What commands complained of."""
@@ -115,7 +134,7 @@ class Site:
         clusters.mkdir(parents=True)
         tracking = f'tracking = "{self.tracking}"' if self.tracking else ""
         (clusters / "faults.toml").write_text(
-            CLUSTER.format(claim=CLAIM_SECONDS, tracking=tracking)
+            self.cluster.format(claim=CLAIM_SECONDS, tracking=tracking)
         )
         data = self.folder.parent / "data"
         filled = self.text.format(name=self.name, trials=self.trials, data=data)
@@ -183,7 +202,7 @@ class Site:
             more: whether a sweep that is over is to be given more trials.
         """
         if self.is_over() and more:
-            self.trials += 3
+            self.trials += 4
             self.run()
         elif not self.is_over() and (self._is_idle() or self.sweep().is_stopped()):
             self.run()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweeps.claims import owner_of
 from sweeps.paths import RunsPaths
 from tests.faults import outside, sites
 from tests.faults.acts import ACTS
@@ -20,7 +21,7 @@ from tests.faults.steps import PHASES, STEPS
 
 FAULTS_A_STORM = 4
 DISK_FAULTS = {"the disk full"}
-NUDGE_SECONDS = 5.0
+NUDGE_SECONDS = 4.0
 """After so long an order for a claim is helped along: an orphan is made, by `kill -9`."""
 FULL_SECONDS = 1.5
 """How long a disk stays full."""
@@ -94,8 +95,15 @@ def plan(count: int, seed: int) -> list[Storm]:
     return storms
 
 
-def weather(storm: Storm, folder: Path, server: int) -> None:
-    """Run a storm's sweep to its end through all its faults, and judge it."""
+def weather(storm: Storm, folder: Path, server: int = 0, cluster: str = sites.HERE) -> None:
+    """Run a storm's sweep to its end through all its faults, and judge it.
+
+    Args:
+        storm: what is to happen; what did is written into it.
+        folder: where the sweep's folder is made.
+        server: the port of an MLflow server, for a storm that has one.
+        cluster: the cluster file of where its jobs run.
+    """
     started = time.monotonic()
     line = Line(server) if storm.where == "server" else None
     site = Site(
@@ -104,14 +112,10 @@ def weather(storm: Storm, folder: Path, server: int) -> None:
         sites.VQVAE if storm.trainer == "vqvae" else sites.TINY,
         line.uri if line else None,
         small_disk=storm.where == "small disk",
+        cluster=cluster,
     )
-    scene = outside.Scene(site, line, random.Random(storm.seed))
     try:
-        site.run()
-        for at, fault in enumerate(storm.faults):
-            _let_happen(scene, fault, f"{at:02d}")
-            storm.fired.append(fault)
-        storm.verdict = _end(scene)
+        _meet(storm, outside.Scene(site, line, random.Random(storm.seed)))
     except NoEndError as error:
         storm.said.append(str(error))
     finally:
@@ -122,13 +126,22 @@ def weather(storm: Storm, folder: Path, server: int) -> None:
             line.close()
 
 
+def _meet(storm: Storm, scene: outside.Scene) -> None:
+    scene.site.run()
+    for at, fault in enumerate(storm.faults):
+        _let_happen(scene, fault, f"{at:02d}")
+        storm.fired.append(fault)
+    storm.verdict = _end(scene)
+
+
 def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
     if not fault.step:
         acts = outside.ANYWHERE | outside.IN_DATABASE | outside.AT_SERVER | outside.ELSEWHERE
         acts[fault.name](scene)
         return
     site = scene.site
-    times = 1 if fault.step == "claim" else scene.chance.choice([1, 1, 2])
+    rare = {"claim", "publication"}
+    times = 1 if fault.step in rare else scene.chance.choice([1, 1, 2])
     order = Order(name, fault.name, fault.step, fault.phase, times)
     site.orders.give(order)
     began = time.monotonic()
@@ -153,7 +166,9 @@ def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
 
 
 def _make_an_orphan(scene: outside.Scene) -> None:
-    workers = scene.site.processes("sweeps work")
+    """`kill -9` of one worker that has a trial: the next to look claims it."""
+    owners = {owner_of(trial.attempts()[-1]).pid for trial in outside.open_trials(scene.site)}
+    workers = sorted(owners & set(scene.site.processes("sweeps work")))
     if workers:
         with suppress(ProcessLookupError):
             os.kill(scene.chance.choice(workers), signal.SIGKILL)

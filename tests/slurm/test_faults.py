@@ -1,0 +1,42 @@
+"""Faults of ten kinds, on sweeps whose jobs SLURM runs."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import sites
+from tests.faults.storms import Fault, Storm, weather
+from tests.slurm.conftest import Testbed
+
+FIRST = [
+    Fault("kill -9 of a worker", "report", "middle"),
+    Fault("kill -9 of all workers", "rename", "before"),
+    Fault("a worker frozen, robbed, woken", "metrics append", "after"),
+    Fault("over quota", "tell", "before"),
+    Fault("kill -9 of the publisher"),
+]
+SECOND = [
+    Fault("kill -9 of the supervisor"),
+    Fault("half a line in every file"),
+    Fault("checkpoints cut short"),
+    Fault("a trial's folder deleted"),
+    Fault("two sweeps on two hosts"),
+]
+
+
+@pytest.mark.parametrize("faults", [FIRST, SECOND], ids=["to the workers", "to all else"])
+def test_nothing_is_lost_on_slurm(
+    faults: list[Fault],
+    testbed: Testbed,
+    tmp_path: Path,
+    empty_store: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    storm = Storm(1, faults, "tiny", "database", seed=1)
+    runs = tmp_path / "storm-1" / "disk" / "runs"
+    runs.mkdir(parents=True)
+    (runs / "mlflow.db").write_bytes(empty_store.read_bytes())
+    weather(storm, tmp_path, cluster=sites.ON_SLURM)
+    with capsys.disabled():
+        print(f"\n{len(storm.fired)} faults in {storm.seconds:.0f} s: {storm.verdict}")
+    assert storm.problems == [], storm.said
