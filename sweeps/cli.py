@@ -5,6 +5,7 @@ command needs is imported at the top: `sweeps status` must answer at once on a b
 """
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -214,7 +215,10 @@ def work(
     worker = Worker(sweep, study, job, threads, deadline, trials)
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: worker.leaving.set())
-    worker.work()
+    if end := worker.work():
+        # At once: the last words of a library, or of Python into a log on a full disk, would
+        # change the status.
+        os._exit(end)
 
 
 @app.command(hidden=True)

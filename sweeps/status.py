@@ -8,7 +8,7 @@ from sweeps.claims import owner_of
 from sweeps.experiment import Objective
 from sweeps.paths import TrialPaths
 from sweeps.pruning import best
-from sweeps.record import Look, Result, Row, State, look
+from sweeps.record import PACE, Look, Result, Row, State, look
 from sweeps.space import Scalar, short_names
 from sweeps.sweep import Sweep
 from sweeps.totals import Totals, totals_of
@@ -115,7 +115,7 @@ def _state(paths: TrialPaths, result: Result | None) -> str:
 
 
 def _pace(rows: list[Row]) -> float | None:
-    figures = [v for k, v in rows[-1].metrics.items() if k.endswith("_per_second")] if rows else []
+    figures = [v for k, v in rows[-1].metrics.items() if k.endswith(PACE)] if rows else []
     return figures[0] if figures else None
 
 

@@ -5,6 +5,7 @@ memory) ends no other. A worker that leaves by itself has found nothing left to 
 is followed by a new worker, which continues the trial that the dead one had.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import IO, Any
 
 from sweeps import files
 from sweeps.cluster import crew, margin_seconds
+from sweeps.ends import End
 from sweeps.errors import WorldError
 from sweeps.machine import Process, this_process
 from sweeps.paths import JobPaths
@@ -71,11 +73,11 @@ class Place:
             if not leaving and time.monotonic() >= self.not_before:
                 self._fill()
         elif (code := self.process.poll()) is not None:
-            print(f"worker {self.number} ended with status {code}", flush=True)
+            _say(f"worker {self.number} ended with status {code}")
             self.process = None
             if time.monotonic() - self.filled > LONG_LIFE_SECONDS:
                 self.starts = 1
-            self.done = code == 0 or leaving or self.starts > RESTARTS
+            self.done = code in {End.DONE, End.FULL} or leaving or self.starts > RESTARTS
             self.not_before = time.monotonic() + min(2.0**self.starts, 60.0) - 2.0
 
     def _fill(self) -> None:
@@ -109,7 +111,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._leave)
         if self.sweep.is_over() or self.sweep.is_stopped():
-            print("nothing is left to do", flush=True)
+            _say("nothing is left to do")
             self.job.ended.touch()
             return
         refuse_to_do_without_a_gpu(self.sweep, self.job)
@@ -119,9 +121,9 @@ class Supervisor:
         self._work()
         self._end_publisher()
         if not self._is_still_ours():
-            print("the job runs elsewhere by now", flush=True)
+            _say("the job runs elsewhere by now")
         elif self._in_slurm() and self.told_to_end and not is_running():
-            print("SLURM ends this job; whether it starts it again is decided there", flush=True)
+            _say("SLURM ends this job; whether it starts it again is decided there")
         elif self._has_to_come_back(before):
             self._come_back()
         else:
@@ -160,18 +162,18 @@ class Supervisor:
         if not self._in_slurm() or not work_left(self.sweep):
             return False
         if progress(self.sweep) == before and not self.told_to_end:
-            print("no epoch was finished in this job, so it does not come back", flush=True)
+            _say("no epoch was finished in this job, so it does not come back")
             return False
         limited = self.sweep.plan.cluster.trials_per_job
         return not (limited and others_will_do(self.sweep, self.job))
 
     def _come_back(self) -> None:
         """Go back into the queue, for SLURM to start this job again."""
-        print("work is left: going back into the queue", flush=True)
+        _say("work is left: going back into the queue")
         try:
             come_back(patience=max(LAST_SECONDS, self.end - time.monotonic() - LAST_SECONDS))
         except WorldError as error:
-            print(f"{error}; the next job goes on", flush=True)
+            _say(f"{error}; the next job goes on")
             self.job.ended.touch()
 
     def _open_places(self) -> None:
@@ -232,6 +234,11 @@ class Supervisor:
             if place.process is not None:
                 place.process.kill()
                 place.process.wait()
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # a job goes on though its log lies on a full disk
+        print(line, flush=True)
 
 
 def _start(

@@ -28,11 +28,11 @@ from sweeps.paths import RunsPaths, TrialPaths
 from sweeps.record import (
     State,
     Trial,
-    attempt_to_continue,
     look,
     read_curve,
     read_result,
     read_trial,
+    trained,
 )
 from sweeps.settings import dotted
 from sweeps.space import short_names
@@ -181,7 +181,7 @@ class Publisher:
         if result is None:
             raise ValueError(f"{paths.folder} is settled and has no result")
         # The attempt that trained, not one that came only to settle.
-        attempt = attempt_to_continue(paths) or paths.attempts()[-1]
+        attempt = next(iter(trained(paths)), paths.attempts()[-1])
         owner = files.read_json(attempt.claim)
         tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
         tags |= {f"sweep.{name}": owner[name] for name in ("host", "job", "slurm_job")}
@@ -193,7 +193,8 @@ class Publisher:
             metrics=[Metric(k, v, ended, 0) for k, v in figures.items() if v is not None],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        self._attach(run, attempt.best_checkpoint, "checkpoints")
+        if result.state is State.COMPLETE:
+            self._attach(run, attempt.best_checkpoint, "checkpoints")
         self._attach(run, attempt.picture)
         for tried in paths.attempts():
             self._attach(run, tried.failure)

@@ -98,7 +98,7 @@ class Trainer(Protocol):
         config: Any,
         folder: Path,
         *,
-        continue_from: Path | None,
+        continue_from: Sequence[Path],
         threads: int,
         should_stop: Callable[[], bool],
         metric: str,
@@ -107,11 +107,14 @@ class Trainer(Protocol):
         """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
         `best.pt` is the first epoch with the highest `metric`, or the lowest unless `maximize`.
+        Other files in `folder` are the trainer's own and go when the trial has ended.
 
         Each epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
-        `folder`, or else `continue_from`, holds a checkpoint, its row is yielded first and the
-        training goes on from there, to the same end bit for bit (CPU, same `threads`).
-        `should_stop` is asked before each epoch begins.
+        `folder`, or else one of `continue_from` (earlier attempts', the latest first), holds a
+        checkpoint, its row is yielded first and the training goes on from there, to the same end
+        bit for bit (CPU, same `threads`). One that is damaged is passed over for the one before
+        it; where none is whole, training begins anew. `should_stop` is asked before each epoch
+        begins.
         """
 
     def illustrate(self, config: Any, folder: Path, picture: Path) -> None:

@@ -4,6 +4,7 @@ There is no driver. Each worker looks for a trial whose worker is gone, continue
 then asks for a new one; so whatever ends a worker, the next to come carries on.
 """
 
+import contextlib
 import math
 import threading
 import time
@@ -11,10 +12,13 @@ from dataclasses import dataclass, field
 
 from sweeps.asking import Asker
 from sweeps.claims import BEATS, Claim, Lookout, heartbeat, take
+from sweeps.ends import End
 from sweeps.paths import TrialPaths
+from sweeps.room import is_full, want_of_room
 from sweeps.study import Study
-from sweeps.sweep import Sweep, open_sweep
+from sweeps.sweep import Sweep, open_sweep, stop
 from sweeps.trial import TrialRun, longest_epoch, run_trial
+from sweeps.trimming import trim, was_left_whole
 
 
 @dataclass
@@ -38,8 +42,27 @@ class Worker:
     def __post_init__(self) -> None:
         self.lookout = Lookout(self.sweep.claim_seconds)
 
-    def work(self) -> None:
-        """Run trials until the time is up, the sweep is stopped, or nothing is left to do."""
+    def work(self) -> End:
+        """Run trials until the time is up, the sweep is stopped, or nothing is left to do.
+
+        A full disk stops the sweep, and says so: each worker to come would find the same.
+        """
+        try:
+            for trial in filter(was_left_whole, self.sweep.paths.trials()):
+                trim(trial)
+            self._run_trials()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            reason = want_of_room(error, self.sweep.paths.folder)
+            with contextlib.suppress(OSError):  # not even that has room: the status tells the job
+                stop(self.sweep.paths, reason)
+            with contextlib.suppress(OSError):
+                print(reason, flush=True)
+            return End.FULL
+        return End.DONE
+
+    def _run_trials(self) -> None:
         done = 0
         while (claim := self._next_claim()) is not None:
             run = TrialRun(self.sweep, self.study, claim, self.must_leave)

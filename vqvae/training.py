@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vqvae import checkpoint as checkpoints
 from vqvae.batches import Images, open_images
-from vqvae.checkpoint import LAST, Best, Epoch
+from vqvae.checkpoint import Best, Epoch
 from vqvae.config import Config, TrainingConfig
 from vqvae.data.layout import list_splits
 from vqvae.data.splits import fingerprint_of, open_split
@@ -37,7 +37,7 @@ def fit(
     config: Config,
     folder: Path,
     *,
-    continue_from: Path | None = None,
+    continue_from: Sequence[Path] = (),
     threads: int,
     should_stop: Callable[[], bool] = lambda: False,
     metric: str = "val/ssim",
@@ -46,14 +46,15 @@ def fit(
     """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
     An epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
-    `folder`, or else `continue_from`, holds a checkpoint, its row is yielded first and training
-    goes on from there: on a CPU, with as many threads, to the same end bit for bit. A row that
-    says why it diverged is the last.
+    `folder`, or else one of `continue_from`, holds a checkpoint, its row is yielded first and
+    training goes on from there: on a CPU, with as many threads, to the same end bit for bit. One
+    that is damaged is passed over for the one before it. A row that says why it diverged is the
+    last.
 
     Args:
         config: what to train, and on which data.
         folder: where checkpoints go; made if need be.
-        continue_from: another attempt's folder; only read.
+        continue_from: the folders of earlier attempts, the latest first; only read.
         threads: how many CPU threads compute.
         should_stop: asked before each epoch begins; True ends the generator.
         metric: the one of an epoch's metrics that decides which epoch is `best.pt`.
@@ -68,21 +69,22 @@ def fit(
     """
     device = choose_device(config.training.device)
     layout = memory_format(device, config.training.precision)
-    place = checkpoints.find(folder, continue_from)
-    previous = None if place is None else checkpoints.load(place / LAST)
-    if place is not None and previous is not None:
-        refuse_another(config, previous.config, place)
-        refuse_another_metric(metric, previous.best, place)
+    found = checkpoints.find(folder, continue_from)
+    previous = None if found is None else found.checkpoint
+    if found is not None and previous is not None:
+        refuse_another(config, previous.config, found.file.parent)
+        refuse_another_metric(metric, previous.best, found.file.parent)
         if previous.row.diverged or previous.row.epoch >= config.training.epochs:
             # Before the data are looked for: they need not be there any more.
-            checkpoints.settle(previous, place, folder)
+            checkpoints.settle(found, folder)
             yield previous.row
+            checkpoints.drop_previous(folder)
             return
     listings = list_splits(config.data.root)
     fingerprint = fingerprint_of(listings)
-    if place is not None and previous is not None:
-        refuse_other_data(fingerprint, previous, place, config.data.root)
-        checkpoints.settle(previous, place, folder)
+    if found is not None and previous is not None:
+        refuse_other_data(fingerprint, previous, found.file.parent, config.data.root)
+        checkpoints.settle(found, folder)
         yield previous.row
     else:
         clear_drafts(folder)
@@ -90,11 +92,11 @@ def fit(
     train = open_images(open_split(config.data, "train", listings), device, layout)
     validate = open_images(open_split(config.data, "validate", listings), device, layout)
     with repeatable(threads):
-        if previous is None:
+        if found is None or previous is None:
             run = begin(config, device, train)
         else:
             _say_if_not_repeatable(previous.threads, threads, device)
-            run = restore(previous, folder / LAST, config, device)
+            run = restore(previous, found.file, config, device)
 
     writing = 0.0
     for epoch in range(
@@ -118,7 +120,8 @@ def fit(
         writing = time.perf_counter() - started
         yield row
         if row.diverged:
-            return
+            break
+    checkpoints.drop_previous(folder)
 
 
 def train_epoch(run: Run, train: Images, epoch: int) -> dict[str, float]:

@@ -12,6 +12,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -83,7 +84,7 @@ class Tiny:
         config: Config,
         folder: Path,
         *,
-        continue_from: Path | None,
+        continue_from: Sequence[Path],
         threads: int,
         should_stop: Callable[[], bool],
         metric: str,
@@ -91,13 +92,11 @@ class Tiny:
     ) -> Iterator[Row]:
         training, sweep = config.training, folder.parents[4]
         state, row = 1.0, None
-        for place in (folder, continue_from):
-            if place is not None and (place / "last.pt").exists():
-                content = json.loads((place / "last.pt").read_text())
-                state, row = content["state"], Row(**content["row"])
-                save(folder, state, row)
-                yield row
-                break
+        found = find([folder, *continue_from])
+        if found is not None:
+            state, row = found["state"], Row(**found["row"])
+            save(folder, state, row)
+            yield row
         for epoch in range(row.epoch + 1 if row else 1, training.epochs + 1):
             if should_stop():
                 return
@@ -165,8 +164,19 @@ def data_of(config: Config) -> dict[str, Any]:
     return {"name": "tiny", "digest": "0123456789abcdef", "source": "nowhere", "profile": profile}
 
 
+def find(places: Sequence[Path]) -> Any | None:
+    """The latest checkpoint that is whole; None where there is none."""
+    for file in (place / name for place in places for name in ("last.pt", "previous.pt")):
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            return json.loads(file.read_text())
+    return None
+
+
 def save(folder: Path, state: float, row: Row) -> None:
     content: dict[str, Any] = {"state": state, "row": asdict(row)}
+    if (folder / "last.pt").exists():
+        (folder / "previous.pt").unlink(missing_ok=True)
+        (folder / "previous.pt").hardlink_to(folder / "last.pt")
     for name in ("best.pt", "last.pt"):
         draft = folder / f".{name}.{os.getpid()}"
         draft.write_text(json.dumps(content))

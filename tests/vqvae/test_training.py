@@ -82,13 +82,13 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
 ) -> None:
     config = tiny(data, epochs=4, **changes)
     whole = train(config, tmp_path / "whole", threads=threads)
-    folder, earlier = tmp_path / "cut-1", None
+    folder, earlier = tmp_path / "cut-1", []
     assert train(config, folder, threads=threads, should_stop=lambda: True) == []
     previous = train(config, folder, upto=1, threads=threads)
 
     for cut in (2, 3, 4):
         if elsewhere:
-            folder, earlier = tmp_path / f"cut-{cut}", folder
+            folder, earlier = tmp_path / f"cut-{cut}", [folder]
         found = train(config, folder, upto=2, continue_from=earlier, threads=threads)
         assert found[0] == previous[-1]
         previous = found
@@ -102,7 +102,7 @@ def test_the_best_checkpoint_is_carried_over(config: Config, tmp_path: Path) -> 
     train(config, tmp_path / "one", upto=2)
     best = load(tmp_path / "one" / BEST)
 
-    rows = train(config, tmp_path / "two", upto=1, continue_from=tmp_path / "one")
+    rows = train(config, tmp_path / "two", upto=1, continue_from=[tmp_path / "one"])
 
     assert rows == [load(tmp_path / "one" / LAST).row]
     assert load(tmp_path / "two" / BEST).row == best.row
@@ -266,7 +266,7 @@ def test_a_refused_continuation_leaves_the_new_folder_alone(
     train(config, tmp_path / "one", upto=1)
 
     with pytest.raises(InputError, match=r"one: holds a run with model.width = 8, not 16"):
-        train(tiny(data, width=16), tmp_path / "two", continue_from=tmp_path / "one")
+        train(tiny(data, width=16), tmp_path / "two", continue_from=[tmp_path / "one"])
 
     assert not (tmp_path / "two").exists()
     assert train(tiny(data, width=16), tmp_path / "two", upto=1)[0].epoch == 1

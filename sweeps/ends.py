@@ -1,0 +1,15 @@
+"""How a worker's process ends, as its exit status tells the supervisor.
+
+Any other status is a death: a bug of this program, a driver, the system's memory.
+"""
+
+from enum import IntEnum
+
+
+class End(IntEnum):
+    """Exit statuses of a worker; 1 and 2 are those of any command that failed."""
+
+    DONE = 0
+    """Nothing is left to do, the time is up, or the sweep is stopped."""
+    FULL = 10
+    """The disk is full: another worker would find the same."""
