@@ -204,6 +204,10 @@ def work(
     threads: Annotated[int, typer.Option(min=1)] = 1,
     until: Annotated[float, typer.Option(help="seconds since 1970")] = float("inf"),
     trials: Annotated[int, typer.Option(min=0)] = 0,
+    alone: Annotated[bool, typer.Option("--alone", help="nobody else uses the device")] = False,
+    only_lonely: Annotated[
+        bool, typer.Option("--only-lonely", help="only trials that need that")
+    ] = False,
 ) -> None:
     """Run trials until nothing is left to do: what a supervisor starts."""
     from sweeps.study import Study  # noqa: PLC0415
@@ -212,7 +216,7 @@ def work(
     sweep = open_sweep(SweepPaths(folder))
     study = Study(sweep.paths, sweep.experiment, stale_after=sweep.claim_seconds)
     deadline = time.monotonic() + until - time.time()
-    worker = Worker(sweep, study, job, threads, deadline, trials)
+    worker = Worker(sweep, study, job, threads, deadline, trials, alone, only_lonely)
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: worker.leaving.set())
     if end := worker.work():

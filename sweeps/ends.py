@@ -13,3 +13,7 @@ class End(IntEnum):
     """Nothing is left to do, the time is up, or the sweep is stopped."""
     FULL = 10
     """The disk is full: another worker would find the same."""
+    MEMORY = 11
+    """A trial did not fit into memory beside others, or into what this process left of it."""
+    UNUSABLE = 12
+    """This process can compute nothing any more (a failed assertion on the device, say)."""

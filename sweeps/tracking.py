@@ -40,6 +40,7 @@ from sweeps.store import Store, put_right_after_a_move
 from sweeps.study import Study
 from sweeps.sweep import Sweep, open_sweep
 from sweeps.totals import Totals, totals_of
+from sweeps.troubles import in_words, way_of
 
 TRIAL_TAG = "sweep.trial"
 BATCH = 1000
@@ -185,6 +186,8 @@ class Publisher:
         owner = files.read_json(attempt.claim)
         tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
         tags |= {f"sweep.{name}": owner[name] for name in ("host", "job", "slurm_job")}
+        if troubled := in_words(paths):
+            tags |= {"sweep.troubles": troubled, "sweep.parts": str(way_of(paths).parts)}
         rows = read_curve(paths)
         ended = rows[-1].timestamp if rows else int(time.time() * 1000)
         figures = {"objective": result.value, "best_epoch": result.best_epoch}

@@ -37,6 +37,7 @@ from sweeps.study import Study, Told
 from sweeps.sweep import Sweep, forgiven, stop
 from sweeps.trainer import Epoch
 from sweeps.trimming import drop_earlier, trim
+from sweeps.troubles import Kind, Trouble, end_of, note, way_of
 
 ALIKE_FAILURES = 3
 """So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
@@ -64,14 +65,18 @@ class TrialRun:
         study: the sweep's.
         claim: the right to run it.
         must_leave: whether the worker may begin no further epoch of so many seconds.
-        left: whether the trainer was told so.
+        alone: whether no other worker of the job uses the device.
+        left: whether the trainer was told to stop.
+        met: what makes this worker's process unfit to go on.
     """
 
     sweep: Sweep
     study: Study
     claim: Claim
     must_leave: Callable[[float], bool]
+    alone: bool = True
     left: bool = False
+    met: Kind | None = None
 
     def should_stop(self) -> bool:
         """What the trainer asks before each epoch."""
@@ -108,18 +113,40 @@ def run_trial(run: TrialRun) -> None:
 
 
 def _train(run: TrialRun) -> Result | None:
-    """Train to the trial's end; None where the worker has to leave before."""
+    """Train to the trial's end; None where it is to be given back before."""
     if run.study.member(run.claim.trial.number).told is not Told.NOTHING:
         # Its asker stood still so long that the study gave the proposal up.
         return Result(State.FAILED, None, None, 0, "the study had given the trial up")
+    trial, trainer = read_trial(run.claim.trial), run.sweep.resolved.trainer
+    most_parts = trainer.most_parts(trainer.config.model_validate(trial.config))
+    if (end := end_of(run.claim.trial, most_parts, run.sweep.resolved.worst)) is not None:
+        return end
     try:
-        return _run_epochs(run)
+        return _run_epochs(run, trial)
     except TrainerError as error:
-        cause = error.cause
+        return _sort(run, error.cause)
+
+
+def _sort(run: TrialRun, cause: Exception) -> Result | None:
+    """What became of a trial whose trainer raised; None where it is to be tried again.
+
+    A process whose memory is in pieces or whose device is lost is of no use to the next trial,
+    so that the worker leaves, whatever the number of tries.
+    """
+    kind = run.sweep.resolved.trainer.kind_of(cause)
+    if kind != "memory":
         trace = traceback.format_exception(cause)
         files.write(run.claim.attempt.failure, "".join(trace))
+    if kind == "bug":
         epochs = len(read_curve(run.claim.trial))
         return Result(State.FAILED, None, None, epochs, _message(cause), _place(cause))
+    run.met = Kind(kind)
+    parts = way_of(run.claim.trial).parts
+    trouble = Trouble(run.met, _message(cause), _place(cause), parts, run.alone)
+    run.claim.check()
+    note(run.claim.attempt, trouble)
+    print(f"trial {run.claim.trial.name}: {run.met}: {trouble.message}", flush=True)
+    return None
 
 
 @contextlib.contextmanager
@@ -148,11 +175,11 @@ def _epochs(run: TrialRun, trial: Trial, earlier: Sequence[AttemptPaths]) -> Ite
             should_stop=run.should_stop,
             metric=run.sweep.experiment.objective.metric,
             maximize=run.sweep.experiment.objective.sign > 0,
+            parts=way_of(run.claim.trial).parts,
         )
 
 
-def _run_epochs(run: TrialRun) -> Result | None:
-    trial = read_trial(run.claim.trial)
+def _run_epochs(run: TrialRun, trial: Trial) -> Result | None:
     earlier = [a for a in trained(run.claim.trial) if a.last_checkpoint.exists()]
     if not earlier:
         write_continued(run.claim.attempt, 0)

@@ -4,13 +4,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from vqvae import checkpoint as checkpoints
-from vqvae.batches import Images, open_images
+from vqvae.batches import Images, cut, open_images, part_size
 from vqvae.checkpoint import Best, Epoch
 from vqvae.config import Config, TrainingConfig
 from vqvae.data.layout import list_splits
@@ -18,7 +19,7 @@ from vqvae.data.splits import fingerprint_of, open_split
 from vqvae.device import autocast, choose_device, memory_format, repeatable
 from vqvae.files import clear_drafts
 from vqvae.metrics import perplexity, psnr, ssim, used
-from vqvae.model import Losses
+from vqvae.model import Losses, join
 from vqvae.quantizer import usage
 from vqvae.run import (
     Run,
@@ -42,6 +43,7 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     metric: str = "val/ssim",
     maximize: bool = True,
+    parts: int = 1,
 ) -> Iterator[Epoch]:
     """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
@@ -59,6 +61,8 @@ def fit(
         should_stop: asked before each epoch begins; True ends the generator.
         metric: the one of an epoch's metrics that decides which epoch is `best.pt`.
         maximize: whether the highest `metric` is the best, or the lowest.
+        parts: in how many parts each batch is computed, for want of memory: their gradients are
+            added up, so that each step is that of the whole batch but for rounding.
 
     Yields:
         One row an epoch.
@@ -89,11 +93,13 @@ def fit(
     else:
         clear_drafts(folder)
 
-    train = open_images(open_split(config.data, "train", listings), device, layout)
-    validate = open_images(open_split(config.data, "validate", listings), device, layout)
+    train, validate = (
+        open_images(open_split(config.data, name, listings), device, layout, spare_memory=parts > 1)
+        for name in ("train", "validate")
+    )
     with repeatable(threads):
         if found is None or previous is None:
-            run = begin(config, device, train)
+            run = begin(config, device, train, parts)
         else:
             _say_if_not_repeatable(previous.threads, threads, device)
             run = restore(previous, found.file, config, device)
@@ -106,7 +112,7 @@ def fit(
             return
         started = time.perf_counter()
         with repeatable(threads):
-            metrics = train_epoch(run, train, epoch) | validate_epoch(run, validate)
+            metrics = train_epoch(run, train, epoch, parts) | validate_epoch(run, validate, parts)
         row = Epoch(
             epoch=epoch,
             metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
@@ -124,7 +130,7 @@ def fit(
     checkpoints.drop_previous(folder)
 
 
-def train_epoch(run: Run, train: Images, epoch: int) -> dict[str, float]:
+def train_epoch(run: Run, train: Images, epoch: int, parts: int = 1) -> dict[str, float]:
     """Every training image once; figures are means over images, perplexity over all vectors."""
     run.model.train()
     settings = run.config.training
@@ -132,21 +138,23 @@ def train_epoch(run: Run, train: Images, epoch: int) -> dict[str, float]:
     tally = Tally(run)
     started = time.perf_counter()
     for images in train.shuffled(settings.batch_size, settings.seed, epoch):
-        tally.add(images, train_step(run, images, learning_rate(settings, run.step, total)))
+        rate = learning_rate(settings, run.step, total)
+        tally.add(images, train_step(run, images, rate, parts))
     metrics = tally.means() | {"perplexity": perplexity(tally.counts)}
     # Asked last: reading the figures above waited for the device to finish.
     metrics["images_per_second"] = tally.images / (time.perf_counter() - started)
     return {f"train/{name}": value for name, value in metrics.items()}
 
 
-def train_step(run: Run, images: Tensor, rate: float) -> Losses:
-    """Follow one batch [B, 1, H, W]. Nothing here makes the host wait for the device."""
+def train_step(run: Run, images: Tensor, rate: float, parts: int = 1) -> Losses:
+    """Follow one batch [B, 1, H, W]. Nothing here makes the host wait for the device.
+
+    Computed in parts, it is one step all the same: one gradient, one move of the codes.
+    """
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    with autocast(run.device, run.config.training):
-        losses = run.model.losses(images)
     run.optimizer.zero_grad()
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    losses = join([_add_gradient(run, part, len(images)) for part in cut(images, parts)])
     nn.utils.clip_grad_norm_(run.model.parameters(), run.config.training.clip_norm)
     run.optimizer.step()
     run.model.quantizer.learn_(losses.encoded, losses.indices, run.generator)
@@ -154,8 +162,16 @@ def train_step(run: Run, images: Tensor, rate: float) -> Losses:
     return losses
 
 
+def _add_gradient(run: Run, images: Tensor, whole: int) -> Losses:
+    """The losses of some of a batch's `whole` images, their share of its gradient added."""
+    with autocast(run.device, run.config.training):
+        losses = run.model.losses(images)
+    (losses.total * (len(images) / whole)).backward()  # type: ignore[no-untyped-call]
+    return replace(losses, images=losses.images.detach())
+
+
 @torch.no_grad()
-def validate_epoch(run: Run, validate: Images) -> dict[str, float]:
+def validate_epoch(run: Run, validate: Images, parts: int = 1) -> dict[str, float]:
     """Every validation image at its native size, scored by the main protocol.
 
     In float32 whatever the training's precision: `val/ssim` is the figure that scoring the
@@ -164,7 +180,7 @@ def validate_epoch(run: Run, validate: Images) -> dict[str, float]:
     run.model.eval()
     tally = Tally(run)
     scores: list[Tensor] = []
-    for images in validate.in_order(run.config.training.batch_size):
+    for images in validate.in_order(part_size(run.config.training.batch_size, parts)):
         losses = run.model.losses(images)
         made = losses.images.clamp(0, 1)
         scores.append(torch.stack([ssim(images, made), psnr(images, made)]))

@@ -16,8 +16,8 @@ from sweeps import files
 from sweeps.ends import End
 from sweeps.jobs import jobs_alive
 from sweeps.machine import Process
+from sweeps.places import Place
 from sweeps.record import read_curve
-from sweeps.supervisor import Place
 from sweeps.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep
 
@@ -57,7 +57,7 @@ def test_a_worker_that_dies_again_and_again_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled = place(tmp_path, "raise SystemExit(3)")
-    monkeypatch.setattr("sweeps.supervisor.RESTARTS", 1)
+    monkeypatch.setattr("sweeps.places.RESTARTS", 1)
     run_out(filled)
     assert filled.starts == 2
 
