@@ -5,6 +5,7 @@ command needs is imported at the top: `sweeps status` must answer at once on a b
 """
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -203,6 +204,10 @@ def work(
     threads: Annotated[int, typer.Option(min=1)] = 1,
     until: Annotated[float, typer.Option(help="seconds since 1970")] = float("inf"),
     trials: Annotated[int, typer.Option(min=0)] = 0,
+    alone: Annotated[bool, typer.Option("--alone", help="nobody else uses the device")] = False,
+    only_lonely: Annotated[
+        bool, typer.Option("--only-lonely", help="only trials that need that")
+    ] = False,
 ) -> None:
     """Run trials until nothing is left to do: what a supervisor starts."""
     from sweeps.study import Study  # noqa: PLC0415
@@ -211,10 +216,13 @@ def work(
     sweep = open_sweep(SweepPaths(folder))
     study = Study(sweep.paths, sweep.experiment, stale_after=sweep.claim_seconds)
     deadline = time.monotonic() + until - time.time()
-    worker = Worker(sweep, study, job, threads, deadline, trials)
+    worker = Worker(sweep, study, job, threads, deadline, trials, alone, only_lonely)
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: worker.leaving.set())
-    worker.work()
+    if end := worker.work():
+        # At once: the last words of a library, or of Python into a log on a full disk, would
+        # change the status.
+        os._exit(end)
 
 
 @app.command(hidden=True)

@@ -13,7 +13,7 @@ runs/
       config.json  result.json  settled  mlflow.json
       attempts/<n>/                      one folder a claim on it
         claim.json  continued.json  released  heartbeat  metrics.jsonl
-        checkpoints/  picture.png  failure.txt
+        checkpoints/  picture.png  failure.txt  trouble.json
 """
 
 from dataclasses import dataclass
@@ -78,6 +78,11 @@ class AttemptPaths:
     def failure(self) -> Path:
         """The traceback, where the attempt ended by a bug."""
         return self.folder / "failure.txt"
+
+    @property
+    def trouble(self) -> Path:
+        """What the attempt met that did not end the trial."""
+        return self.folder / "trouble.json"
 
     @property
     def picture(self) -> Path:

@@ -4,12 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from sweeps import files
 from sweeps.paths import AttemptPaths, TrialPaths
 from sweeps.space import Scalar
 from sweeps.trainer import Epoch
+
+PACE = "_per_second"
+"""What a trainer's figure of its own speed ends in."""
 
 
 class State(StrEnum):
@@ -112,6 +116,25 @@ def state_of(paths: TrialPaths) -> State:
     return State.RUNNING if result is None else result.state
 
 
+def as_recorded(paths: TrialPaths, epoch: Epoch) -> Epoch:
+    """The epoch as an earlier attempt recorded it, where that came to the same figures.
+
+    After damage to a checkpoint its epoch is computed again. What was recorded the first time,
+    timestamp and all, is what MLflow has: recorded again, it stays one point of the curve.
+    """
+    for attempt in paths.attempts():
+        for content in files.read_lines(attempt.metrics):
+            if content["epoch"] == epoch.epoch and _figures(Row(**content)) == _figures(epoch):
+                return Row(**content)
+    return epoch
+
+
+def _figures(epoch: Epoch) -> tuple[dict[str, float], str | None]:
+    """What must be equal in two computations of an epoch: all but how fast they were."""
+    lasting = {k: v for k, v in epoch.metrics.items() if not k.endswith(PACE)}
+    return lasting, epoch.diverged
+
+
 def append_row(attempt: AttemptPaths, epoch: Epoch) -> None:
     """Record an epoch in the attempt's own file."""
     row = Row(epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged)
@@ -146,13 +169,18 @@ def read_curve(paths: TrialPaths) -> list[Row]:
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def attempt_to_continue(paths: TrialPaths) -> AttemptPaths | None:
-    """The attempt whose checkpoints stand for the trial; None where none has one that counts.
+def trained(paths: TrialPaths) -> list[AttemptPaths]:
+    """The attempts that trained, the latest first: its checkpoints stand for the trial.
 
     An attempt that never got as far as to say what it carried on from counts for nothing.
     """
-    counted = [a for a in paths.attempts() if continued_epoch(a) is not None]
-    return next((a for a in reversed(counted) if a.last_checkpoint.exists()), None)
+    return [a for a in reversed(paths.attempts()) if continued_epoch(a) is not None]
+
+
+def best_checkpoint(paths: TrialPaths) -> Path | None:
+    """The file of the best epoch's model; None where there is none, or none any more."""
+    file = next((attempt.best_checkpoint for attempt in trained(paths)), None)
+    return file if file is not None and file.exists() else None
 
 
 @dataclass(frozen=True)

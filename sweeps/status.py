@@ -8,10 +8,11 @@ from sweeps.claims import owner_of
 from sweeps.experiment import Objective
 from sweeps.paths import TrialPaths
 from sweeps.pruning import best
-from sweeps.record import Look, Result, Row, State, look
+from sweeps.record import PACE, Look, Result, Row, State, look
 from sweeps.space import Scalar, short_names
 from sweeps.sweep import Sweep
 from sweeps.totals import Totals, totals_of
+from sweeps.troubles import in_words
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TrialStatus:
         values: what is searched, by short name.
         pace: the trainer's own figure of speed; None where it gives none.
         seconds_left: until its last epoch; None where it ended or nothing is known.
-        reason: why it diverged or failed.
+        reason: why it diverged or failed; of one under way, what went wrong so far.
         is_best: whether no complete trial is better.
     """
 
@@ -95,7 +96,7 @@ def _trial_status(
         values={short.get(path, path): value for path, value in seen.trial.values.items()},
         pace=_pace(rows),
         seconds_left=_seconds_left(rows, seen.trial.epochs) if seen.result is None else None,
-        reason=seen.result.reason if seen.result else "",
+        reason=seen.result.reason if seen.result else in_words(seen.paths),
         is_best=seen.paths == totals.best,
     )
 
@@ -115,7 +116,7 @@ def _state(paths: TrialPaths, result: Result | None) -> str:
 
 
 def _pace(rows: list[Row]) -> float | None:
-    figures = [v for k, v in rows[-1].metrics.items() if k.endswith("_per_second")] if rows else []
+    figures = [v for k, v in rows[-1].metrics.items() if k.endswith(PACE)] if rows else []
     return figures[0] if figures else None
 
 

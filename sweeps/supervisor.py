@@ -11,16 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from sweeps import files
 from sweeps.cluster import crew, margin_seconds
 from sweeps.errors import WorldError
 from sweeps.machine import Process, this_process
 from sweeps.paths import JobPaths
+from sweeps.places import Place, Places, say, start
 from sweeps.slurm.chain import (
     come_back,
     is_running,
@@ -34,55 +34,12 @@ from sweeps.slurm.gpu import refuse_to_do_without_a_gpu
 from sweeps.sweep import Sweep
 
 POLL_SECONDS = 0.2
-RESTARTS = 5
-"""How often a worker's place is filled again before it is given up."""
 PUBLISHER_PAUSE_SECONDS = 60.0
 """How long a publisher that died is not started again."""
-LONG_LIFE_SECONDS = 600.0
-"""A worker that lived so long makes its place forget the deaths before."""
 PUBLISHER_SECONDS = 300.0
 """How long a job waits at its end for the last publication, where its time allows."""
 LAST_SECONDS = 10.0
 """What is kept of a job's time for going back into the queue."""
-
-
-@dataclass
-class Place:
-    """A worker's place in the job, filled by one process after another."""
-
-    number: int
-    command: list[str]
-    log: Path
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-    starts: int = 0
-    filled: float = 0.0
-    """When the place was last filled, by the monotonic clock."""
-    not_before: float = 0.0
-    """When the place may be filled, by the monotonic clock: later after each death."""
-    done: bool = False
-
-    def look(self, *, leaving: bool) -> None:
-        """Fill an empty place; take note of a worker that ended, by itself or not."""
-        if self.done:
-            return
-        if self.process is None:
-            self.done = leaving
-            if not leaving and time.monotonic() >= self.not_before:
-                self._fill()
-        elif (code := self.process.poll()) is not None:
-            print(f"worker {self.number} ended with status {code}", flush=True)
-            self.process = None
-            if time.monotonic() - self.filled > LONG_LIFE_SECONDS:
-                self.starts = 1
-            self.done = code == 0 or leaving or self.starts > RESTARTS
-            self.not_before = time.monotonic() + min(2.0**self.starts, 60.0) - 2.0
-
-    def _fill(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = _start(self.command, log, self.environment)
-        self.starts += 1
-        self.filled = time.monotonic()
 
 
 @dataclass
@@ -91,7 +48,6 @@ class Supervisor:
 
     sweep: Sweep
     job: JobPaths
-    places: list[Place] = field(default_factory=list)
     publisher: subprocess.Popen[bytes] | None = None
     publisher_not_before: float = 0.0
     leaving: bool = False
@@ -109,7 +65,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._leave)
         if self.sweep.is_over() or self.sweep.is_stopped():
-            print("nothing is left to do", flush=True)
+            say("nothing is left to do")
             self.job.ended.touch()
             return
         refuse_to_do_without_a_gpu(self.sweep, self.job)
@@ -119,9 +75,9 @@ class Supervisor:
         self._work()
         self._end_publisher()
         if not self._is_still_ours():
-            print("the job runs elsewhere by now", flush=True)
+            say("the job runs elsewhere by now")
         elif self._in_slurm() and self.told_to_end and not is_running():
-            print("SLURM ends this job; whether it starts it again is decided there", flush=True)
+            say("SLURM ends this job; whether it starts it again is decided there")
         elif self._has_to_come_back(before):
             self._come_back()
         else:
@@ -131,19 +87,19 @@ class Supervisor:
         return self.sweep.plan.cluster.scheduler == "slurm"
 
     def _work(self) -> None:
-        self._open_places()
+        places = self._places()
         told = False
-        while not all(place.done for place in self.places):
+        while not places.are_done():
             if self._in_slurm() and time.monotonic() > self.end - LAST_SECONDS:
-                self._kill_workers()
+                for place in places:  # the epochs they are in would be lost all the same
+                    place.free()
                 return
-            for place in self.places:
-                place.look(leaving=self.leaving)
+            places.look(leaving=self.leaving)
             self._look_after_the_publisher()
             os.utime(self.job.started)  # for those on other machines: this job is alive
             if self.leaving and not told:
                 told = True
-                self._tell_workers_to_leave()
+                places.tell(signal.SIGTERM)  # each worker leaves after the epoch it is in
             time.sleep(POLL_SECONDS)
 
     def _what_runs(self) -> dict[str, Any]:
@@ -160,21 +116,21 @@ class Supervisor:
         if not self._in_slurm() or not work_left(self.sweep):
             return False
         if progress(self.sweep) == before and not self.told_to_end:
-            print("no epoch was finished in this job, so it does not come back", flush=True)
+            say("no epoch was finished in this job, so it does not come back")
             return False
         limited = self.sweep.plan.cluster.trials_per_job
         return not (limited and others_will_do(self.sweep, self.job))
 
     def _come_back(self) -> None:
         """Go back into the queue, for SLURM to start this job again."""
-        print("work is left: going back into the queue", flush=True)
+        say("work is left: going back into the queue")
         try:
             come_back(patience=max(LAST_SECONDS, self.end - time.monotonic() - LAST_SECONDS))
         except WorldError as error:
-            print(f"{error}; the next job goes on", flush=True)
+            say(f"{error}; the next job goes on")
             self.job.ended.touch()
 
-    def _open_places(self) -> None:
+    def _places(self) -> Places:
         cluster = self.sweep.plan.cluster
         workers, threads = crew(cluster)
         left = seconds_left(cluster)
@@ -182,15 +138,18 @@ class Supervisor:
         command = [sys.executable, "-m", "sweeps", "work", str(self.sweep.paths.folder)]
         command += ["--job", self.job.token, "--threads", str(threads)]
         command += ["--until", f"{time.time() + left - margin_seconds(left):.0f}"]
-        command += ["--trials", str(cluster.trials_per_job)]
+        limited = ["--trials", str(cluster.trials_per_job)]
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
         }
-        self.places += [
-            Place(number, command, self.job.worker_log(number), environment)
-            for number in range(1, workers + 1)
-        ]
+        usual = [*command, *limited, *(["--alone"] if workers == 1 else [])]
+        lonely = [*command, "--alone", "--only-lonely"]
+        logs = [self.job.worker_log(number) for number in range(1, workers + 2)]
+        return Places(
+            [Place(at + 1, usual, logs[at], environment) for at in range(workers)],
+            Place(workers + 1, lonely, logs[-1], environment),
+        )
 
     def _look_after_the_publisher(self) -> None:
         """Start the publisher, and start it again a while after it died."""
@@ -203,7 +162,7 @@ class Supervisor:
     def _start_publisher(self) -> None:
         command = [sys.executable, "-m", "sweeps", "publish", str(self.sweep.paths.folder)]
         with self.job.publisher_log.open("ab") as log:
-            self.publisher = _start(command, log, dict(os.environ))
+            self.publisher = start(command, log, dict(os.environ))
 
     def _end_publisher(self) -> None:
         if self.publisher is None:
@@ -219,24 +178,3 @@ class Supervisor:
     def _leave(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (as signal wants it)
         self.leaving = True
         self.told_to_end = self.told_to_end or number == signal.SIGTERM
-
-    def _tell_workers_to_leave(self) -> None:
-        """Each worker leaves after the epoch it is in."""
-        for place in self.places:
-            if place.process is not None and place.process.poll() is None:
-                place.process.send_signal(signal.SIGTERM)
-
-    def _kill_workers(self) -> None:
-        """The epochs they are in would be lost all the same; the job's way back must not be."""
-        for place in self.places:
-            if place.process is not None:
-                place.process.kill()
-                place.process.wait()
-
-
-def _start(
-    command: list[str], log: IO[bytes], environment: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
-    )

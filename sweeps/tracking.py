@@ -28,11 +28,11 @@ from sweeps.paths import RunsPaths, TrialPaths
 from sweeps.record import (
     State,
     Trial,
-    attempt_to_continue,
     look,
     read_curve,
     read_result,
     read_trial,
+    trained,
 )
 from sweeps.settings import dotted
 from sweeps.space import short_names
@@ -40,6 +40,7 @@ from sweeps.store import Store, put_right_after_a_move
 from sweeps.study import Study
 from sweeps.sweep import Sweep, open_sweep
 from sweeps.totals import Totals, totals_of
+from sweeps.troubles import in_words, way_of
 
 TRIAL_TAG = "sweep.trial"
 BATCH = 1000
@@ -181,10 +182,12 @@ class Publisher:
         if result is None:
             raise ValueError(f"{paths.folder} is settled and has no result")
         # The attempt that trained, not one that came only to settle.
-        attempt = attempt_to_continue(paths) or paths.attempts()[-1]
+        attempt = next(iter(trained(paths)), paths.attempts()[-1])
         owner = files.read_json(attempt.claim)
         tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
         tags |= {f"sweep.{name}": owner[name] for name in ("host", "job", "slurm_job")}
+        if troubled := in_words(paths):
+            tags |= {"sweep.troubles": troubled, "sweep.parts": str(way_of(paths).parts)}
         rows = read_curve(paths)
         ended = rows[-1].timestamp if rows else int(time.time() * 1000)
         figures = {"objective": result.value, "best_epoch": result.best_epoch}
@@ -193,7 +196,8 @@ class Publisher:
             metrics=[Metric(k, v, ended, 0) for k, v in figures.items() if v is not None],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        self._attach(run, attempt.best_checkpoint, "checkpoints")
+        if result.state is State.COMPLETE:
+            self._attach(run, attempt.best_checkpoint, "checkpoints")
         self._attach(run, attempt.picture)
         for tried in paths.attempts():
             self._attach(run, tried.failure)

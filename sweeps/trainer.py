@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from pydantic import BaseModel
 
@@ -98,21 +98,32 @@ class Trainer(Protocol):
         config: Any,
         folder: Path,
         *,
-        continue_from: Path | None,
+        continue_from: Sequence[Path],
         threads: int,
         should_stop: Callable[[], bool],
         metric: str,
         maximize: bool,
+        parts: int,
     ) -> Iterator[Epoch]:
         """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
         `best.pt` is the first epoch with the highest `metric`, or the lowest unless `maximize`.
+        Other files in `folder` are the trainer's own and go when the trial has ended.
 
         Each epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
-        `folder`, or else `continue_from`, holds a checkpoint, its row is yielded first and the
-        training goes on from there, to the same end bit for bit (CPU, same `threads`).
-        `should_stop` is asked before each epoch begins.
+        `folder`, or else one of `continue_from` (earlier attempts', the latest first), holds a
+        checkpoint, its row is yielded first and the training goes on from there, to the same end
+        bit for bit (CPU, same `threads`). One that is damaged is passed over for the one before
+        it; where none is whole, training begins anew. `should_stop` is asked before each epoch
+        begins. Each batch is computed in so many `parts`, to the same step but for rounding;
+        whatever was trained before may have been in others.
         """
+
+    def most_parts(self, config: Any) -> int:
+        """The power of two from which on each part of a batch is as small as can be."""
+
+    def kind_of(self, error: Exception) -> Literal["memory", "unusable", "bug"]:
+        """What an exception of `fit` says: want of memory, that this process is lost, or a bug."""
 
     def illustrate(self, config: Any, folder: Path, picture: Path) -> None:
         """Write a PNG that shows what the best model in `folder` does."""
@@ -177,5 +188,6 @@ def load_trainer(name: str) -> Trainer:
 
 _PARTS = (
     *("config", "bounds", "tested", "seed", "floors"),
-    *("prepare", "epochs", "fit", "illustrate", "export", "evaluate", "usage"),
+    *("prepare", "epochs", "fit", "most_parts", "kind_of"),
+    *("illustrate", "export", "evaluate", "usage"),
 )

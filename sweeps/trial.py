@@ -6,10 +6,10 @@ A trainer that continues yields the row of its checkpoint again, and doing all t
 nothing. MLflow is written from the folders, by another process.
 """
 
+import contextlib
 import math
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,17 +23,21 @@ from sweeps.record import (
     State,
     Trial,
     append_row,
-    attempt_to_continue,
+    as_recorded,
     continued_epoch,
     read_curve,
     read_result,
     read_trial,
+    trained,
     write_continued,
     write_result,
 )
+from sweeps.room import check_room, is_full
 from sweeps.study import Study, Told
 from sweeps.sweep import Sweep, forgiven, stop
 from sweeps.trainer import Epoch
+from sweeps.trimming import drop_earlier, trim
+from sweeps.troubles import Kind, Trouble, end_of, note, way_of
 
 ALIKE_FAILURES = 3
 """So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
@@ -61,14 +65,18 @@ class TrialRun:
         study: the sweep's.
         claim: the right to run it.
         must_leave: whether the worker may begin no further epoch of so many seconds.
-        left: whether the trainer was told so.
+        alone: whether no other worker of the job uses the device.
+        left: whether the trainer was told to stop.
+        met: what makes this worker's process unfit to go on.
     """
 
     sweep: Sweep
     study: Study
     claim: Claim
     must_leave: Callable[[float], bool]
+    alone: bool = True
     left: bool = False
+    met: Kind | None = None
 
     def should_stop(self) -> bool:
         """What the trainer asks before each epoch."""
@@ -83,7 +91,11 @@ def longest_epoch(trial: TrialPaths) -> float:
 
 
 def run_trial(run: TrialRun) -> None:
-    """Run one trial from where its folder stands to its end, or to where it is given back."""
+    """Run one trial from where its folder stands to its end, or to where it is given back.
+
+    Raises:
+        OSError: the file system failed; where it is full, the trial was given back.
+    """
     try:
         result = read_result(run.claim.trial) or _train(run)
         run.claim.check()
@@ -93,24 +105,51 @@ def run_trial(run: TrialRun) -> None:
             _settle(run, result)
     except ClaimLostError as lost:
         print(lost, flush=True)
+    except OSError as error:
+        if is_full(error):
+            with contextlib.suppress(OSError):  # without that, the end of this process tells
+                run.claim.release()
+        raise
 
 
 def _train(run: TrialRun) -> Result | None:
-    """Train to the trial's end; None where the worker has to leave before."""
+    """Train to the trial's end; None where it is to be given back before."""
     if run.study.member(run.claim.trial.number).told is not Told.NOTHING:
         # Its asker stood still so long that the study gave the proposal up.
         return Result(State.FAILED, None, None, 0, "the study had given the trial up")
+    trial, trainer = read_trial(run.claim.trial), run.sweep.resolved.trainer
+    most_parts = trainer.most_parts(trainer.config.model_validate(trial.config))
+    if (end := end_of(run.claim.trial, most_parts, run.sweep.resolved.worst)) is not None:
+        return end
     try:
-        return _run_epochs(run)
+        return _run_epochs(run, trial)
     except TrainerError as error:
-        cause = error.cause
+        return _sort(run, error.cause)
+
+
+def _sort(run: TrialRun, cause: Exception) -> Result | None:
+    """What became of a trial whose trainer raised; None where it is to be tried again.
+
+    A process whose memory is in pieces or whose device is lost is of no use to the next trial,
+    so that the worker leaves, whatever the number of tries.
+    """
+    kind = run.sweep.resolved.trainer.kind_of(cause)
+    if kind != "memory":
         trace = traceback.format_exception(cause)
         files.write(run.claim.attempt.failure, "".join(trace))
+    if kind == "bug":
         epochs = len(read_curve(run.claim.trial))
         return Result(State.FAILED, None, None, epochs, _message(cause), _place(cause))
+    run.met = Kind(kind)
+    parts = way_of(run.claim.trial).parts
+    trouble = Trouble(run.met, _message(cause), _place(cause), parts, run.alone)
+    run.claim.check()
+    note(run.claim.attempt, trouble)
+    print(f"trial {run.claim.trial.name}: {run.met}: {trouble.message}", flush=True)
+    return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _trainers_errors() -> Iterator[None]:
     """Mark what a trainer raises: it fails the trial, where an error of the record must not.
 
@@ -125,34 +164,38 @@ def _trainers_errors() -> Iterator[None]:
         raise TrainerError(error) from error
 
 
-def _epochs(run: TrialRun, trial: Trial, previous: AttemptPaths | None) -> Iterator[Epoch]:
+def _epochs(run: TrialRun, trial: Trial, earlier: Sequence[AttemptPaths]) -> Iterator[Epoch]:
     trainer = run.sweep.resolved.trainer
     with _trainers_errors():
         yield from trainer.fit(
             trainer.config.model_validate(trial.config),
             run.claim.attempt.checkpoints,
-            continue_from=previous.checkpoints if previous else None,
+            continue_from=[attempt.checkpoints for attempt in earlier],
             threads=trial.threads,
             should_stop=run.should_stop,
             metric=run.sweep.experiment.objective.metric,
             maximize=run.sweep.experiment.objective.sign > 0,
+            parts=way_of(run.claim.trial).parts,
         )
 
 
-def _run_epochs(run: TrialRun) -> Result | None:
-    trial = read_trial(run.claim.trial)
-    previous = attempt_to_continue(run.claim.trial)
-    if previous is None:
+def _run_epochs(run: TrialRun, trial: Trial) -> Result | None:
+    earlier = [a for a in trained(run.claim.trial) if a.last_checkpoint.exists()]
+    if not earlier:
         write_continued(run.claim.attempt, 0)
     run.claim.attempt.checkpoints.mkdir(exist_ok=True)
-    for epoch in _epochs(run, trial, previous):
+    _check_room(run, earlier)
+    for epoch in _epochs(run, trial, earlier):
         if continued_epoch(run.claim.attempt) is None:
             _carry_on(run, epoch)
         else:
-            append_row(run.claim.attempt, epoch)
+            append_row(run.claim.attempt, as_recorded(run.claim.trial, epoch))
         state = _judge(run, epoch, is_last=epoch.epoch == trial.epochs)
         if state is not None:
             return _result(run, state, epoch)
+        if epoch.epoch > (continued_epoch(run.claim.attempt) or 0):
+            drop_earlier(run.claim.trial, run.claim.attempt)
+        _check_room(run, [run.claim.attempt])
     run.claim.check()
     if run.left:
         return None
@@ -161,12 +204,21 @@ def _run_epochs(run: TrialRun) -> Result | None:
     return Result(State.FAILED, None, None, done, reason, reason)
 
 
+def _check_room(run: TrialRun, checkpointed: Sequence[AttemptPaths]) -> None:
+    """Before each epoch: one that could not be kept is not worth computing."""
+    sizes = (attempt.last_checkpoint.stat().st_size for attempt in checkpointed)
+    check_room(run.claim.attempt.checkpoints, next(sizes, 0))
+
+
 def _carry_on(run: TrialRun, restored: Epoch) -> None:
-    """Repair, from the row of the checkpoint, what the attempt before did not get to write."""
+    """Repair, from the row of the checkpoint, what the attempt before did not get to write.
+
+    Where every checkpoint was damaged the row is that of a first epoch, computed again.
+    """
     write_continued(run.claim.attempt, restored.epoch)
     rows = read_curve(run.claim.trial)
     if all(row.epoch != restored.epoch for row in rows):
-        append_row(run.claim.attempt, restored)
+        append_row(run.claim.attempt, as_recorded(run.claim.trial, restored))
     run.claim.check()
     for row in rows:
         run.study.report(run.claim.trial.number, row.epoch, objective(run.sweep.resolved, row))
@@ -220,11 +272,12 @@ def _illustrate(run: TrialRun) -> None:
 
 
 def _settle(run: TrialRun, result: Result) -> None:
-    """Record how the trial ended: in its folder, then in the study."""
+    """Record how the trial ended: in its folder, then in the study; only then drop files."""
     write_result(run.claim.trial, result)
     result = read_result(run.claim.trial) or result  # the first one written stands
     run.study.tell(run.claim.trial.number, result)
     run.claim.trial.settled.touch()
+    trim(run.claim.trial)
     print(_line(run, result), flush=True)
     if result.state is State.FAILED:
         _stop_if_alike(run, result)

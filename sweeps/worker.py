@@ -4,17 +4,23 @@ There is no driver. Each worker looks for a trial whose worker is gone, continue
 then asks for a new one; so whatever ends a worker, the next to come carries on.
 """
 
+import contextlib
 import math
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sweeps.asking import Asker
 from sweeps.claims import BEATS, Claim, Lookout, heartbeat, take
+from sweeps.ends import End
 from sweeps.paths import TrialPaths
+from sweeps.room import is_full, want_of_room
 from sweeps.study import Study
-from sweeps.sweep import Sweep, open_sweep
+from sweeps.sweep import Sweep, open_sweep, stop
 from sweeps.trial import TrialRun, longest_epoch, run_trial
+from sweeps.trimming import trim, was_left_whole
+from sweeps.troubles import Kind, way_of
 
 
 @dataclass
@@ -29,6 +35,10 @@ class Worker:
     """When the last epoch is to have ended, by this process's monotonic clock."""
     trials: int = 0
     """After how many trials to leave; 0 for never."""
+    alone: bool = True
+    """Whether no other worker of the job uses the device."""
+    only_lonely: bool = False
+    """Whether to run only trials that need that, and to leave once there is none."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set once the worker was asked to leave (a signal)."""
     usual_seconds: float = 0.0
@@ -38,19 +48,41 @@ class Worker:
     def __post_init__(self) -> None:
         self.lookout = Lookout(self.sweep.claim_seconds)
 
-    def work(self) -> None:
-        """Run trials until the time is up, the sweep is stopped, or nothing is left to do."""
+    def work(self) -> End:
+        """Run trials until the time is up, the sweep is stopped, or nothing is left to do.
+
+        A full disk stops the sweep, and says so: each worker to come would find the same.
+        """
+        try:
+            for trial in filter(was_left_whole, self.sweep.paths.trials()):
+                trim(trial)
+            return self._run_trials()
+        except OSError as error:
+            if not is_full(error):
+                raise
+            reason = want_of_room(error, self.sweep.paths.folder)
+            with contextlib.suppress(OSError):  # not even that has room: the status tells the job
+                stop(self.sweep.paths, reason)
+            with contextlib.suppress(OSError):
+                print(reason, flush=True)
+            return End.FULL
+
+    def _run_trials(self) -> End:
         done = 0
         while (claim := self._next_claim()) is not None:
-            run = TrialRun(self.sweep, self.study, claim, self.must_leave)
+            run = TrialRun(self.sweep, self.study, claim, self.must_leave, self.alone)
             with heartbeat(claim, every=self.sweep.claim_seconds / BEATS):
                 run_trial(run)
+            if run.met is not None:
+                return End.MEMORY if run.met is Kind.MEMORY else End.UNUSABLE
             if run.left and claim.is_held():  # given back for want of time, not lost to another
-                return
+                return End.DONE
             self.usual_seconds = longest_epoch(claim.trial)
             done += 1
             if done == self.trials:
-                return
+                return End.DONE
+        is_wanted_alone = not self.must_leave() and self._leaves_some_to_a_lonely_worker()
+        return End.MEMORY if is_wanted_alone else End.DONE
 
     def must_leave(self, epoch_seconds: float = 0.0) -> bool:
         """Whether no further epoch, of so many seconds, may begin here."""
@@ -61,9 +93,11 @@ class Worker:
         """A trial to run: an orphan, else a new one; None once everything is in good hands."""
         while not self.must_leave(self.usual_seconds):
             self._look_at_the_plan()
-            claim = self._adopt() or Asker(self.sweep, self.study, self.job, self.threads).ask()
+            claim = self._adopt() or self._ask()
             if claim is not None or self._all_in_good_hands():
                 return claim
+            if self.only_lonely or self._leaves_some_to_a_lonely_worker():
+                return None
             time.sleep(min(1.0, self.sweep.claim_seconds / 10))
         return None
 
@@ -74,14 +108,30 @@ class Worker:
             self.sweep = now
             self.study.experiment = now.experiment
 
+    def _ask(self) -> Claim | None:
+        if self.only_lonely:
+            return None
+        return Asker(self.sweep, self.study, self.job, self.threads).ask()
+
     def _adopt(self) -> Claim | None:
-        for trial in self._open_trials():
-            last = trial.attempts()[-1]
-            if self.lookout.is_orphan(last):
-                claim = take(trial, last.number, self.job)
+        for trial in self._orphans():
+            if self._may_run(trial):
+                claim = take(trial, trial.attempts()[-1].number, self.job)
                 if claim is not None:
                     return claim
         return None
+
+    def _may_run(self, trial: TrialPaths) -> bool:
+        is_lonely = way_of(trial).alone
+        return (self.alone or not is_lonely) and (is_lonely or not self.only_lonely)
+
+    def _leaves_some_to_a_lonely_worker(self) -> bool:
+        """Whether there are trials that only a worker alone on its device may take up."""
+        return not self.alone and any(way_of(trial).alone for trial in self._orphans())
+
+    def _orphans(self) -> Iterator[TrialPaths]:
+        open_trials = self._open_trials()
+        return (t for t in open_trials if self.lookout.is_orphan(t.attempts()[-1]))
 
     def _all_in_good_hands(self) -> bool:
         return all(self.lookout.is_alive(trial.attempts()[-1]) for trial in self._open_trials())

@@ -4,7 +4,7 @@ Slices of a split can differ in shape. They are never padded to a common one; a 
 images from one group of equal shape, and the order of the batches mixes the groups.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,11 +89,30 @@ class Images:
         return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def open_images(split: Split, device: torch.device, memory_format: torch.memory_format) -> Images:
-    """Put a split's images on the device, if that is a GPU with room, or leave them in place."""
+def cut(images: Tensor, parts: int) -> Sequence[Tensor]:
+    """A batch [B, ...] in so many parts, as even as may be; fewer where it has fewer images."""
+    return torch.split(images, part_size(len(images), parts))
+
+
+def part_size(batch: int, parts: int) -> int:
+    """How many images a part has."""
+    return max(1, -(-batch // parts))
+
+
+def open_images(
+    split: Split,
+    device: torch.device,
+    memory_format: torch.memory_format,
+    *,
+    spare_memory: bool = False,
+) -> Images:
+    """Put a split's images on the device, if that is a GPU with room, or leave them in place.
+
+    `spare_memory` leaves them in place where they would fit, too.
+    """
     host = tuple(group.images for group in split.groups)
     resident = None
-    if device.type == "cuda" and _fits(host, device):
+    if device.type == "cuda" and not spare_memory and _fits(host, device):
         resident = tuple(
             torch.from_numpy(np.array(group).view(np.int16)).to(device) for group in host
         )

@@ -1,8 +1,11 @@
 """What an epoch leaves on disk: all that is needed to go on as if nothing had happened."""
 
 import io
+import logging
 import pickle
-from collections.abc import Iterator, Mapping
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +20,16 @@ from vqvae.errors import InputError
 from vqvae.files import clear_drafts, share_whole, write_whole
 from vqvae.model import VQVAE
 
+log = logging.getLogger(__name__)
+
 LAST, BEST = "last.pt", "best.pt"
+PREVIOUS, PREVIOUS_BEST = "previous.pt", "previous-best.pt"
+"""What the two were before the latest epoch: second names of the same files, so that they cost no
+writing. A checkpoint that was damaged has the one before it to fall back on."""
 
 _NOT_A_CHECKPOINT = (
-    *(pickle.UnpicklingError, EOFError, RuntimeError),
-    *(LookupError, TypeError, ValueError, AttributeError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, RuntimeError),
+    *(LookupError, TypeError, ValueError, AttributeError, OverflowError),
 )
 """What torch's reader raises, depending on the byte at which it stumbles."""
 
@@ -71,44 +79,108 @@ class Checkpoint:
     data: str | None
     """The data's fingerprint, wherever they lay; None in an old checkpoint."""
 
+    @property
+    def is_best(self) -> bool:
+        """Whether its own epoch is the best so far."""
+        return self.best is not None and self.best.epoch == self.row.epoch
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint that can be gone on from."""
+
+    checkpoint: Checkpoint
+    file: Path
+    best: Path | None
+    """The file of its best epoch; None where it has none."""
+
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write `last.pt`, and give it the name `best.pt` too if its epoch is the best so far."""
+    """Write `last.pt`, and give it the name `best.pt` too if its epoch is the best so far.
+
+    What had the names before keeps others, until the next checkpoint.
+    """
     buffer = io.BytesIO()
     torch.save(_plain(checkpoint), buffer)
+    if checkpoint.is_best and (folder / BEST).exists():
+        share_whole(folder / BEST, folder / PREVIOUS_BEST)
+    elif not checkpoint.is_best:
+        (folder / PREVIOUS_BEST).unlink(missing_ok=True)
+    if (folder / LAST).exists():
+        share_whole(folder / LAST, folder / PREVIOUS)
     write_whole(folder / LAST, buffer.getvalue())
-    _settle_best(checkpoint, folder)
+    if checkpoint.is_best:
+        share_whole(folder / LAST, folder / BEST)
 
 
-def find(folder: Path, continue_from: Path | None) -> Path | None:
-    """The folder whose checkpoint is to be gone on from: `folder`, or else `continue_from`."""
-    places = (folder, continue_from)
-    return next((place for place in places if place and (place / LAST).exists()), None)
+def drop_previous(folder: Path) -> None:
+    """Remove what is only there to fall back on: nobody goes on from a finished training."""
+    for name in (PREVIOUS, PREVIOUS_BEST):
+        (folder / name).unlink(missing_ok=True)
 
 
-def settle(checkpoint: Checkpoint, place: Path, folder: Path) -> None:
-    """Put the files of `place` right, whose last checkpoint this is, and have them in `folder`.
+def find(folder: Path, earlier: Sequence[Path]) -> Found | None:
+    """The latest checkpoint that is whole: of `folder`, or else of the first of `earlier` with one.
 
-    They are carried over the best first: whoever is killed in between finds no `last.pt` and
-    carries both over again.
+    Returns:
+        None where training begins: there is no checkpoint, or only damaged ones of `earlier`.
+
+    Raises:
+        InputError: `folder` itself has damaged ones alone. They may be somebody's all the same,
+            and are not written over.
+    """
+    complaints: dict[Path, InputError] = {}
+    for file in (place / name for place in (folder, *earlier) for name in (LAST, PREVIOUS)):
+        if not file.exists():
+            continue
+        try:
+            return _with_best(load(file), file)
+        except InputError as complaint:
+            log.warning("%s; looking for the checkpoint before it", complaint)
+            complaints.setdefault(file.parent, complaint)
+    if folder in complaints:
+        raise complaints[folder]
+    if complaints:
+        log.warning("no checkpoint is whole: training begins anew")
+    return None
+
+
+def _with_best(checkpoint: Checkpoint, file: Path) -> Found:
+    """The checkpoint in `file` with its best epoch's: without that, its model would be lost."""
+    if checkpoint.best is None or checkpoint.is_best:
+        return Found(checkpoint, file, file if checkpoint.is_best else None)
+    for name in (BEST, PREVIOUS_BEST):
+        try:
+            if load(file.parent / name).row.epoch == checkpoint.best.epoch:
+                return Found(checkpoint, file, file.parent / name)
+        except InputError:
+            continue
+    raise InputError(f"{file}: its best epoch's checkpoint is gone or damaged")
+
+
+def settle(found: Found, folder: Path) -> None:
+    """Have a checkpoint, and that of its best epoch, under their names in `folder`.
+
+    The best comes first: whoever is killed in between finds the checkpoint as before, and does
+    both again.
     """
     clear_drafts(folder)
-    if place != folder:
-        if (place / BEST).exists():
-            share_whole(place / BEST, folder / BEST)
-        share_whole(place / LAST, folder / LAST)
-    _settle_best(checkpoint, folder)
+    for file, name in ((found.best, BEST), (found.file, LAST)):
+        if file is not None and file != folder / name:
+            share_whole(file, folder / name)
 
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint, tensors on the CPU; nothing in it is executed.
 
     Raises:
-        InputError: there is no such file, or it is not a checkpoint of this program.
+        InputError: there is no such file, or it is not a checkpoint of this program, or a
+            damaged one.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        return _checkpoint(found)
+        content = io.BytesIO(path.read_bytes())
+        _refuse_other_bytes(content)
+        return _checkpoint(torch.load(content, map_location="cpu", weights_only=True))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such checkpoint") from None
     except OSError as error:
@@ -117,6 +189,14 @@ def load(path: Path) -> Checkpoint:
         raise InputError(f"{path}: a checkpoint of another version: {describe(error)}") from error
     except _NOT_A_CHECKPOINT as error:
         raise InputError(f"{path}: not a checkpoint of this program") from error
+
+
+def _refuse_other_bytes(content: io.BytesIO) -> None:
+    """Hold a checkpoint's bytes against their checksums, which torch itself does not look at."""
+    with zipfile.ZipFile(content) as archive:
+        if (part := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{part} is not what was written")
+    content.seek(0)
 
 
 def load_model(place: Path) -> tuple[VQVAE, Checkpoint]:
@@ -144,12 +224,6 @@ def fitting(path: Path) -> Iterator[None]:
         yield
     except _NOT_A_CHECKPOINT as error:
         raise InputError(f"{path}: its tensors do not fit its configuration") from error
-
-
-def _settle_best(checkpoint: Checkpoint, folder: Path) -> None:
-    # Done again after a restart: the process may have been killed between the two names.
-    if checkpoint.best is not None and checkpoint.best.epoch == checkpoint.row.epoch:
-        share_whole(folder / LAST, folder / BEST)
 
 
 def _plain(checkpoint: Checkpoint) -> dict[str, Any]:

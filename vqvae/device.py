@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,17 @@ from vqvae.config import TrainingConfig
 from vqvae.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
+
+Kind = Literal["memory", "unusable", "bug"]
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "alloc_failed", "allocation_failed"),
+    # What is left to cuDNN when it tries convolutions and no workspace is to be had.
+    *("unable to find a valid cudnn algorithm", "find was unable to find an engine"),
+)
+_LOST = (
+    *("cuda error", "device-side assert", "cuda driver error", "cublas_status_", "cudnn_status_"),
+    *("cudnn error", "cusolver error", "cufft error", "misaligned address", "nccl error"),
+)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -24,6 +36,24 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' is asked for, but torch sees no CUDA device here")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def kind_of(error: Exception) -> Kind:
+    """What an exception says of this process and its device.
+
+    torch has a type for its own allocator's refusal alone; what CUDA, cuBLAS and cuDNN answer
+    comes as a RuntimeError, and tells itself by its words.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "memory"
+    if not isinstance(error, RuntimeError):
+        return "bug"
+    words = str(error).lower()
+    if any(sign in words for sign in _OUT_OF_MEMORY):
+        return "memory"
+    # Asynchronous: what failed may be any kernel before, and every call after it fails, too.
+    lost = isinstance(error, torch.AcceleratorError) or any(sign in words for sign in _LOST)
+    return "unusable" if lost else "bug"
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,6 +1,7 @@
 """The VQ-VAE: encoder, quantizer, decoder and their loss, for images of any size."""
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,27 @@ class Losses:
     """[B, D, h, w] before quantizing, without gradient."""
     indices: Tensor
     """[B, h, w] int64."""
+
+
+def join(parts: Sequence[Losses]) -> Losses:
+    """The losses of a batch that was computed in parts: means over its images."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = sum(len(part.images) for part in parts)
+
+    def mean(terms: Iterable[Tensor]) -> Tensor:
+        pairs = zip(terms, parts, strict=True)
+        return torch.stack([term.detach() * (len(p.images) / whole) for term, p in pairs]).sum()
+
+    return Losses(
+        total=mean(part.total for part in parts),
+        reconstruction=mean(part.reconstruction for part in parts),
+        codebook=mean(part.codebook for part in parts),
+        commitment=mean(part.commitment for part in parts),
+        images=torch.cat([part.images.detach() for part in parts]),
+        encoded=torch.cat([part.encoded for part in parts]),
+        indices=torch.cat([part.indices for part in parts]),
+    )
 
 
 class VQVAE(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
-from vqvae.batches import Images
+from vqvae.batches import Images, cut
 from vqvae.checkpoint import Best, Checkpoint, Epoch, fitting
 from vqvae.config import Config, TrainingConfig
 from vqvae.device import autocast, memory_format
@@ -28,15 +28,16 @@ class Run:
     best: Best | None = None
 
 
-def begin(config: Config, device: torch.device, train: Images) -> Run:
-    """A model from the seed, its codes on vectors of the first batch."""
+def begin(config: Config, device: torch.device, train: Images, parts: int = 1) -> Run:
+    """A model from the seed, its codes on vectors of the first batch, computed in `parts`."""
     run = _assemble(config, device, seed=config.training.seed)
     sample = train.sample()
     whole = torch.cat([images.flatten() for images in sample])
     run.model.spread.copy_(spread_of(config.model, whole))
     first = next(train.shuffled(config.training.batch_size, config.training.seed, epoch=1))
     with torch.no_grad(), autocast(device, config.training):
-        run.model.quantizer.start_(run.model.to_vectors(first), run.generator)
+        vectors = torch.cat([run.model.to_vectors(part) for part in cut(first, parts)])
+        run.model.quantizer.start_(vectors, run.generator)
     return run
 
 

@@ -12,6 +12,7 @@ from vqvae.errors import InputError
 if TYPE_CHECKING:
     from vqvae.assessment import Assessment
     from vqvae.checkpoint import Epoch
+    from vqvae.device import Kind
 
 _PICTURED = 6
 _WORST_LOSS = 1e9
@@ -75,11 +76,12 @@ class Trainer:
         config: Config,
         folder: Path,
         *,
-        continue_from: Path | None,
+        continue_from: Sequence[Path],
         threads: int,
         should_stop: Callable[[], bool],
         metric: str,
         maximize: bool,
+        parts: int,
     ) -> "Iterator[Epoch]":
         """Train; see `vqvae.training.fit`."""
         from vqvae.training import fit  # noqa: PLC0415 - torch is not light
@@ -92,7 +94,18 @@ class Trainer:
             should_stop=should_stop,
             metric=metric,
             maximize=maximize,
+            parts=parts,
         )
+
+    def most_parts(self, config: Config) -> int:
+        """The power of two from which on each part of a batch is one image."""
+        return int(1 << (config.training.batch_size - 1).bit_length())
+
+    def kind_of(self, error: Exception) -> "Kind":
+        """What an exception of `fit` says; see `vqvae.device.kind_of`."""
+        from vqvae.device import kind_of  # noqa: PLC0415
+
+        return kind_of(error)
 
     def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
         """Write a PNG of validation slices over their reconstructions by the best model."""

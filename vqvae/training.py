@@ -3,22 +3,23 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from vqvae import checkpoint as checkpoints
-from vqvae.batches import Images, open_images
-from vqvae.checkpoint import LAST, Best, Epoch
+from vqvae.batches import Images, cut, open_images, part_size
+from vqvae.checkpoint import Best, Epoch
 from vqvae.config import Config, TrainingConfig
 from vqvae.data.layout import list_splits
 from vqvae.data.splits import fingerprint_of, open_split
 from vqvae.device import autocast, choose_device, memory_format, repeatable
 from vqvae.files import clear_drafts
 from vqvae.metrics import perplexity, psnr, ssim, used
-from vqvae.model import Losses
+from vqvae.model import Losses, join
 from vqvae.quantizer import usage
 from vqvae.run import (
     Run,
@@ -37,27 +38,31 @@ def fit(
     config: Config,
     folder: Path,
     *,
-    continue_from: Path | None = None,
+    continue_from: Sequence[Path] = (),
     threads: int,
     should_stop: Callable[[], bool] = lambda: False,
     metric: str = "val/ssim",
     maximize: bool = True,
+    parts: int = 1,
 ) -> Iterator[Epoch]:
     """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
     An epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
-    `folder`, or else `continue_from`, holds a checkpoint, its row is yielded first and training
-    goes on from there: on a CPU, with as many threads, to the same end bit for bit. A row that
-    says why it diverged is the last.
+    `folder`, or else one of `continue_from`, holds a checkpoint, its row is yielded first and
+    training goes on from there: on a CPU, with as many threads, to the same end bit for bit. One
+    that is damaged is passed over for the one before it. A row that says why it diverged is the
+    last.
 
     Args:
         config: what to train, and on which data.
         folder: where checkpoints go; made if need be.
-        continue_from: another attempt's folder; only read.
+        continue_from: the folders of earlier attempts, the latest first; only read.
         threads: how many CPU threads compute.
         should_stop: asked before each epoch begins; True ends the generator.
         metric: the one of an epoch's metrics that decides which epoch is `best.pt`.
         maximize: whether the highest `metric` is the best, or the lowest.
+        parts: in how many parts each batch is computed, for want of memory: their gradients are
+            added up, so that each step is that of the whole batch but for rounding.
 
     Yields:
         One row an epoch.
@@ -68,33 +73,36 @@ def fit(
     """
     device = choose_device(config.training.device)
     layout = memory_format(device, config.training.precision)
-    place = checkpoints.find(folder, continue_from)
-    previous = None if place is None else checkpoints.load(place / LAST)
-    if place is not None and previous is not None:
-        refuse_another(config, previous.config, place)
-        refuse_another_metric(metric, previous.best, place)
+    found = checkpoints.find(folder, continue_from)
+    previous = None if found is None else found.checkpoint
+    if found is not None and previous is not None:
+        refuse_another(config, previous.config, found.file.parent)
+        refuse_another_metric(metric, previous.best, found.file.parent)
         if previous.row.diverged or previous.row.epoch >= config.training.epochs:
             # Before the data are looked for: they need not be there any more.
-            checkpoints.settle(previous, place, folder)
+            checkpoints.settle(found, folder)
             yield previous.row
+            checkpoints.drop_previous(folder)
             return
     listings = list_splits(config.data.root)
     fingerprint = fingerprint_of(listings)
-    if place is not None and previous is not None:
-        refuse_other_data(fingerprint, previous, place, config.data.root)
-        checkpoints.settle(previous, place, folder)
+    if found is not None and previous is not None:
+        refuse_other_data(fingerprint, previous, found.file.parent, config.data.root)
+        checkpoints.settle(found, folder)
         yield previous.row
     else:
         clear_drafts(folder)
 
-    train = open_images(open_split(config.data, "train", listings), device, layout)
-    validate = open_images(open_split(config.data, "validate", listings), device, layout)
+    train, validate = (
+        open_images(open_split(config.data, name, listings), device, layout, spare_memory=parts > 1)
+        for name in ("train", "validate")
+    )
     with repeatable(threads):
-        if previous is None:
-            run = begin(config, device, train)
+        if found is None or previous is None:
+            run = begin(config, device, train, parts)
         else:
             _say_if_not_repeatable(previous.threads, threads, device)
-            run = restore(previous, folder / LAST, config, device)
+            run = restore(previous, found.file, config, device)
 
     writing = 0.0
     for epoch in range(
@@ -104,7 +112,7 @@ def fit(
             return
         started = time.perf_counter()
         with repeatable(threads):
-            metrics = train_epoch(run, train, epoch) | validate_epoch(run, validate)
+            metrics = train_epoch(run, train, epoch, parts) | validate_epoch(run, validate, parts)
         row = Epoch(
             epoch=epoch,
             metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
@@ -118,10 +126,11 @@ def fit(
         writing = time.perf_counter() - started
         yield row
         if row.diverged:
-            return
+            break
+    checkpoints.drop_previous(folder)
 
 
-def train_epoch(run: Run, train: Images, epoch: int) -> dict[str, float]:
+def train_epoch(run: Run, train: Images, epoch: int, parts: int = 1) -> dict[str, float]:
     """Every training image once; figures are means over images, perplexity over all vectors."""
     run.model.train()
     settings = run.config.training
@@ -129,21 +138,23 @@ def train_epoch(run: Run, train: Images, epoch: int) -> dict[str, float]:
     tally = Tally(run)
     started = time.perf_counter()
     for images in train.shuffled(settings.batch_size, settings.seed, epoch):
-        tally.add(images, train_step(run, images, learning_rate(settings, run.step, total)))
+        rate = learning_rate(settings, run.step, total)
+        tally.add(images, train_step(run, images, rate, parts))
     metrics = tally.means() | {"perplexity": perplexity(tally.counts)}
     # Asked last: reading the figures above waited for the device to finish.
     metrics["images_per_second"] = tally.images / (time.perf_counter() - started)
     return {f"train/{name}": value for name, value in metrics.items()}
 
 
-def train_step(run: Run, images: Tensor, rate: float) -> Losses:
-    """Follow one batch [B, 1, H, W]. Nothing here makes the host wait for the device."""
+def train_step(run: Run, images: Tensor, rate: float, parts: int = 1) -> Losses:
+    """Follow one batch [B, 1, H, W]. Nothing here makes the host wait for the device.
+
+    Computed in parts, it is one step all the same: one gradient, one move of the codes.
+    """
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    with autocast(run.device, run.config.training):
-        losses = run.model.losses(images)
     run.optimizer.zero_grad()
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    losses = join([_add_gradient(run, part, len(images)) for part in cut(images, parts)])
     nn.utils.clip_grad_norm_(run.model.parameters(), run.config.training.clip_norm)
     run.optimizer.step()
     run.model.quantizer.learn_(losses.encoded, losses.indices, run.generator)
@@ -151,8 +162,16 @@ def train_step(run: Run, images: Tensor, rate: float) -> Losses:
     return losses
 
 
+def _add_gradient(run: Run, images: Tensor, whole: int) -> Losses:
+    """The losses of some of a batch's `whole` images, their share of its gradient added."""
+    with autocast(run.device, run.config.training):
+        losses = run.model.losses(images)
+    (losses.total * (len(images) / whole)).backward()  # type: ignore[no-untyped-call]
+    return replace(losses, images=losses.images.detach())
+
+
 @torch.no_grad()
-def validate_epoch(run: Run, validate: Images) -> dict[str, float]:
+def validate_epoch(run: Run, validate: Images, parts: int = 1) -> dict[str, float]:
     """Every validation image at its native size, scored by the main protocol.
 
     In float32 whatever the training's precision: `val/ssim` is the figure that scoring the
@@ -161,7 +180,7 @@ def validate_epoch(run: Run, validate: Images) -> dict[str, float]:
     run.model.eval()
     tally = Tally(run)
     scores: list[Tensor] = []
-    for images in validate.in_order(run.config.training.batch_size):
+    for images in validate.in_order(part_size(run.config.training.batch_size, parts)):
         losses = run.model.losses(images)
         made = losses.images.clamp(0, 1)
         scores.append(torch.stack([ssim(images, made), psnr(images, made)]))

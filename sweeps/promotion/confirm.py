@@ -13,7 +13,7 @@ from sweeps.cluster import Cluster
 from sweeps.errors import InputError, WorldError
 from sweeps.experiment import Experiment, Pruner, Sampler, resolve
 from sweeps.paths import SweepPaths, TrialPaths
-from sweeps.record import State, attempt_to_continue, look, read_trial, state_of
+from sweeps.record import State, best_checkpoint, look, read_trial, state_of
 from sweeps.run import begin, fingerprint_of
 from sweeps.settings import dotted, nearest
 from sweeps.sweep import Given, Sweep, open_sweep
@@ -150,12 +150,12 @@ def _own_seed(sweep: Sweep, trial: TrialPaths) -> int:
 
 
 def checkpoints_of(trial: TrialPaths) -> Path:
-    """The folder with the checkpoints that stand for a trial that has ended.
+    """The folder with the checkpoint of a trial's best epoch.
 
     Raises:
-        InputError: they are gone.
+        InputError: it is gone, or the trial did not end well and none was kept.
     """
-    attempt = attempt_to_continue(trial)
-    if attempt is None:
+    best = best_checkpoint(trial)
+    if best is None:
         raise InputError(f"{trial.folder} has no checkpoint any more; confirm another trial")
-    return attempt.checkpoints
+    return best.parent

@@ -64,11 +64,15 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def make_sweep(tmp_path: Path, write_experiment: Callable[..., Path]) -> MakeSweep:
     def make(
-        runs: str = "runs", claim_seconds: float = 30.0, name: str = "tiny", **settings: object
+        runs: str = "runs",
+        claim_seconds: float = 30.0,
+        name: str = "tiny",
+        cluster: Cluster | None = None,
+        **settings: object,
     ) -> Sweep:
         path = write_experiment(**settings)
         folder = RunsPaths(tmp_path / runs)
-        given = Given(Cluster(claim_seconds=claim_seconds), "tiny")
+        given = Given(cluster or Cluster(claim_seconds=claim_seconds), "tiny")
         return start(folder.sweep(name), read_experiment(path), path, given)
 
     return make

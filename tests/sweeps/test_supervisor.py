@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from sweeps import files
+from sweeps.ends import End
 from sweeps.jobs import jobs_alive
 from sweeps.machine import Process
+from sweeps.places import Place
 from sweeps.record import read_curve
-from sweeps.supervisor import Place
 from sweeps.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep
 
@@ -56,7 +57,7 @@ def test_a_worker_that_dies_again_and_again_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled = place(tmp_path, "raise SystemExit(3)")
-    monkeypatch.setattr("sweeps.supervisor.RESTARTS", 1)
+    monkeypatch.setattr("sweeps.places.RESTARTS", 1)
     run_out(filled)
     assert filled.starts == 2
 
@@ -120,3 +121,9 @@ def test_a_job_on_another_machine_counts_while_it_shows_that_it_lives(
     assert jobs_alive(sweep.paths) == [job]
     os.utime(job.started, (time.time() - 3600, time.time() - 3600))
     assert jobs_alive(sweep.paths) == []
+
+
+def test_a_worker_that_found_the_disk_full_is_not_replaced(tmp_path: Path) -> None:
+    filled = place(tmp_path, f"raise SystemExit({int(End.FULL)})")
+    run_out(filled)
+    assert filled.starts == 1

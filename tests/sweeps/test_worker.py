@@ -1,3 +1,4 @@
+import errno
 import itertools
 import shutil
 import threading
@@ -350,21 +351,21 @@ def test_a_trainer_that_ends_early_fails_and_does_not_go_round(
     assert all(len(trial.attempts()) == 1 for trial in sweep.paths.trials())
 
 
-def test_a_full_disk_ends_the_worker_and_not_the_trial(
+def test_a_disk_that_fails_ends_the_worker_and_not_the_trial(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.sweeps import tiny
 
     save = tiny.save
 
-    def full(folder: Path, state: float, row: tiny.Row) -> None:
+    def broken(folder: Path, state: float, row: tiny.Row) -> None:
         if row.epoch == 3:
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.EIO, "Input/output error")
         save(folder, state, row)
 
     sweep = make_sweep(trials=1, pruner="none")
-    monkeypatch.setattr(tiny, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(tiny, "save", broken)
+    with pytest.raises(OSError, match="Input/output error"):
         worker_of(sweep).work()
     monkeypatch.undo()
     trial = sweep.paths.trials()[0]

@@ -10,8 +10,10 @@ import math
 import os
 import shutil
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +39,22 @@ class Training(BaseModel):
     """Adds what its sine is to the pace: another seed, another result."""
     gate_at: int = 0
     """From this epoch on, wait until a test makes the file `open` in the sweep's folder."""
+    memory: int = 0
+    """How many images the device holds, all workers' together; 0 for any number."""
+    image: int = 1
+    """How much of that an image takes."""
+    poison: int = 0
+    """How many workers the third epoch makes unusable."""
+    hang: int = 0
+    """How many workers the third epoch keeps for ever."""
+
+
+class DeviceFullError(Exception):
+    """The images of all workers do not fit."""
+
+
+class DeviceLostError(Exception):
+    """Every further step would raise, too."""
 
 
 class Config(BaseModel):
@@ -83,31 +101,35 @@ class Tiny:
         config: Config,
         folder: Path,
         *,
-        continue_from: Path | None,
+        continue_from: Sequence[Path],
         threads: int,
         should_stop: Callable[[], bool],
         metric: str,
         maximize: bool,
+        parts: int,
     ) -> Iterator[Row]:
         training, sweep = config.training, folder.parents[4]
         state, row = 1.0, None
-        for place in (folder, continue_from):
-            if place is not None and (place / "last.pt").exists():
-                content = json.loads((place / "last.pt").read_text())
-                state, row = content["state"], Row(**content["row"])
-                save(folder, state, row)
-                yield row
-                break
+        found = find([folder, *continue_from])
+        if found is not None:
+            state, row = found["state"], Row(**found["row"])
+            save(folder, state, row)
+            yield row
         for epoch in range(row.epoch + 1 if row else 1, training.epochs + 1):
             if should_stop():
                 return
             if training.bug:
                 raise RuntimeError("a bug of the trainer's")
+            if epoch == 3 and once_more(folder, "poisoned", training.poison):
+                raise DeviceLostError("device-side assert triggered")
+            while epoch == 3 and once_more(folder, "hung", training.hang):
+                threading.Event().wait()
             if 0 < training.gate_at <= epoch:
                 (sweep / "waiting").touch()
                 while not (sweep / "open").exists():
                     time.sleep(0.01)
-            time.sleep(training.seconds)
+            with on_device(sweep, training, parts):
+                time.sleep(training.seconds)
             pace = training.learning_rate * (0.5 if training.optimizer == "sgd" else 1.0)
             pace *= 1 + 0.01 * math.sin(training.seed)
             state *= 1 - pace / math.sqrt(training.batch_size)
@@ -122,6 +144,13 @@ class Tiny:
             yield row
             if diverged:
                 return
+
+    def most_parts(self, config: Config) -> int:
+        return 1 << (config.training.batch_size - 1).bit_length()
+
+    def kind_of(self, error: Exception) -> str:
+        kinds = {DeviceFullError: "memory", DeviceLostError: "unusable"}
+        return kinds.get(type(error), "bug")
 
     def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
         picture.write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -165,8 +194,42 @@ def data_of(config: Config) -> dict[str, Any]:
     return {"name": "tiny", "digest": "0123456789abcdef", "source": "nowhere", "profile": profile}
 
 
+def once_more(folder: Path, what: str, times: int) -> bool:
+    """Whether this happened to the trial less often than it is to; it happens now if so."""
+    counts = folder.parent.parent / what
+    before = counts.read_text() if counts.exists() else ""
+    if len(before) < times:
+        counts.write_text(before + ".")
+    return len(before) < times
+
+
+@contextmanager
+def on_device(sweep: Path, training: Training, parts: int) -> Iterator[None]:
+    """Have a part of a batch on the device, beside what other processes have there."""
+    mine = sweep / f"device-{os.getpid()}"
+    mine.write_text(str(-(-training.batch_size // parts) * training.image))
+    try:
+        there = [int(file.read_text() or 0) for file in sweep.glob("device-*")]
+        if 0 < training.memory < sum(there):
+            raise DeviceFullError(f"{sum(there)} of {training.memory} wanted")
+        yield
+    finally:
+        mine.unlink()
+
+
+def find(places: Sequence[Path]) -> Any | None:
+    """The latest checkpoint that is whole; None where there is none."""
+    for file in (place / name for place in places for name in ("last.pt", "previous.pt")):
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            return json.loads(file.read_text())
+    return None
+
+
 def save(folder: Path, state: float, row: Row) -> None:
     content: dict[str, Any] = {"state": state, "row": asdict(row)}
+    if (folder / "last.pt").exists():
+        (folder / "previous.pt").unlink(missing_ok=True)
+        (folder / "previous.pt").hardlink_to(folder / "last.pt")
     for name in ("best.pt", "last.pt"):
         draft = folder / f".{name}.{os.getpid()}"
         draft.write_text(json.dumps(content))

@@ -1,13 +1,26 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
-from vqvae.checkpoint import BEST, LAST, Best, load, load_model
+from vqvae.checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    Best,
+    Checkpoint,
+    find,
+    load,
+    load_model,
+    save,
+    settle,
+)
 from vqvae.config import Config
 from vqvae.errors import InputError
 from vqvae.files import share_whole, write_whole
@@ -158,3 +171,123 @@ def test_a_killed_process_can_be_continued(config: Config, tmp_path: Path) -> No
     rows = list(fit(config, tmp_path, threads=1))
 
     assert [row.epoch for row in rows] == [1, 2, 3]
+
+
+def cut_short(file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()  # its other names keep what they had
+    file.write_bytes(content[: len(content) // 2])
+
+
+def flip(file: Path) -> None:
+    """Damage that torch itself does not see: other bytes within a tensor."""
+    content = bytearray(file.read_bytes())
+    at = bytes(content).index(b"data/0") + 200
+    content[at] ^= 0xFF
+    file.unlink()
+    file.write_bytes(content)
+
+
+def empty(file: Path) -> None:
+    file.unlink()
+    file.touch()
+
+
+@pytest.mark.parametrize("harm", [cut_short, flip, empty])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same-folder", "new-folder"])
+def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(
+    config: Config, tmp_path: Path, harm: Callable[[Path], None], elsewhere: bool
+) -> None:
+    whole = list(fit(config, tmp_path / "whole", threads=1))
+    list(islice(fit(config, tmp_path / "cut", threads=1), 2))
+    harm(tmp_path / "cut" / LAST)
+
+    folder = tmp_path / "new" if elsewhere else tmp_path / "cut"
+    rows = list(fit(config, folder, threads=1, continue_from=[tmp_path / "cut"]))
+
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    assert rows[-1].metrics["val/loss"] == whole[-1].metrics["val/loss"]
+    for name in (LAST, BEST):
+        one, other = load(tmp_path / "whole" / name).model, load(folder / name).model
+        assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_the_attempt_before_is_gone_on_from_where_one_is_damaged_throughout(
+    config: Config, tmp_path: Path
+) -> None:
+    list(islice(fit(config, tmp_path / "one", threads=1), 1))
+    list(islice(fit(config, tmp_path / "two", threads=1, continue_from=[tmp_path / "one"]), 2))
+    for file in (tmp_path / "two").iterdir():
+        cut_short(file)
+
+    earlier = [tmp_path / "two", tmp_path / "one"]
+    rows = list(fit(config, tmp_path / "three", threads=1, continue_from=earlier))
+
+    assert [row.epoch for row in rows] == [1, 2, 3]
+
+
+def test_training_begins_anew_where_nothing_is_whole(
+    config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = list(islice(fit(config, tmp_path / "one", threads=1), 1))
+    cut_short(tmp_path / "one" / LAST)
+
+    rows = list(fit(config, tmp_path / "two", threads=1, continue_from=[tmp_path / "one"]))
+
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    assert rows[0].metrics["val/loss"] == first[0].metrics["val/loss"]
+    assert "last.pt: not a checkpoint of this program; looking for" in caplog.text
+    assert "training begins anew" in caplog.text
+
+
+def test_damaged_files_of_ones_own_are_not_written_over(config: Config, tmp_path: Path) -> None:
+    list(islice(fit(config, tmp_path, threads=1), 1))
+    cut_short(tmp_path / LAST)
+    left = (tmp_path / LAST).read_bytes()
+
+    with pytest.raises(InputError, match=r"last.pt: not a checkpoint"):
+        list(fit(config, tmp_path, threads=1))
+
+    assert (tmp_path / LAST).read_bytes() == left
+
+
+def checkpoint_of(trained: Path, epoch: int, best: int) -> Checkpoint:
+    found = load(trained / LAST)
+    row = replace(found.row, epoch=epoch)
+    return replace(found, row=row, best=Best(best, "val/ssim", 0.5))
+
+
+def test_the_best_epoch_is_the_one_that_the_checkpoint_before_had(
+    trained: Path, tmp_path: Path
+) -> None:
+    """The damaged epoch was the best so far, and the one before it was not."""
+    for epoch, best in ((1, 1), (2, 1), (3, 3)):
+        save(checkpoint_of(trained, epoch, best), tmp_path / "one")
+    cut_short(tmp_path / "one" / LAST)
+
+    found = find(tmp_path / "two", [tmp_path / "one"])
+    settle(found, tmp_path / "two")
+
+    assert load(tmp_path / "two" / LAST).row.epoch == 2
+    assert load(tmp_path / "two" / BEST).row.epoch == 1
+
+
+def test_what_is_kept_to_fall_back_on_is_three_files_at_most(trained: Path, tmp_path: Path) -> None:
+    for epoch, best in ((1, 1), (2, 1), (3, 3), (4, 4), (5, 4), (6, 4)):
+        save(checkpoint_of(trained, epoch, best), tmp_path / "one")
+        assert len({file.stat().st_ino for file in (tmp_path / "one").iterdir()}) <= 3
+
+
+def test_a_finished_training_keeps_last_and_best_alone(config: Config, tmp_path: Path) -> None:
+    for row in fit(config, tmp_path, threads=1):
+        assert (tmp_path / PREVIOUS).exists() == (row.epoch > 1)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST]
+
+
+def test_no_harm_to_a_file_goes_unseen(trained: Path, tmp_path: Path) -> None:
+    content = (trained / LAST).read_bytes()
+    for at in range(0, len(content), 997):
+        (tmp_path / "cut").write_bytes(content[:at])
+        with pytest.raises(InputError, match="not a checkpoint"):
+            load(tmp_path / "cut")

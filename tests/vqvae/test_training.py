@@ -8,12 +8,16 @@ import pytest
 import torch
 
 from tests.vqvae.conftest import tiny
+from vqvae.batches import cut, open_images
 from vqvae.checkpoint import BEST, LAST, Epoch, load, load_model
 from vqvae.config import Config, TrainingConfig
 from vqvae.data.config import DataConfig
+from vqvae.data.splits import open_split
 from vqvae.errors import InputError
 from vqvae.evaluation import evaluate
-from vqvae.model import Losses
+from vqvae.model import VQVAE, Losses
+from vqvae.run import Run, begin
+from vqvae.sweep import trainer
 from vqvae.training import better, fit, learning_rate, reason_to_end, train_step
 
 NAMES = {
@@ -82,17 +86,17 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
 ) -> None:
     config = tiny(data, epochs=4, **changes)
     whole = train(config, tmp_path / "whole", threads=threads)
-    folder, earlier = tmp_path / "cut-1", None
+    folder, earlier = tmp_path / "cut-1", []
     assert train(config, folder, threads=threads, should_stop=lambda: True) == []
     previous = train(config, folder, upto=1, threads=threads)
 
-    for cut in (2, 3, 4):
+    for at in (2, 3, 4):
         if elsewhere:
-            folder, earlier = tmp_path / f"cut-{cut}", folder
+            folder, earlier = tmp_path / f"cut-{at}", [folder]
         found = train(config, folder, upto=2, continue_from=earlier, threads=threads)
         assert found[0] == previous[-1]
         previous = found
-        assert lasting(found[1]) == lasting(whole[cut - 1])
+        assert lasting(found[1]) == lasting(whole[at - 1])
 
     assert_same_state(tmp_path / "whole" / LAST, folder / LAST)
     assert_same_state(tmp_path / "whole" / BEST, folder / BEST)
@@ -102,7 +106,7 @@ def test_the_best_checkpoint_is_carried_over(config: Config, tmp_path: Path) -> 
     train(config, tmp_path / "one", upto=2)
     best = load(tmp_path / "one" / BEST)
 
-    rows = train(config, tmp_path / "two", upto=1, continue_from=tmp_path / "one")
+    rows = train(config, tmp_path / "two", upto=1, continue_from=[tmp_path / "one"])
 
     assert rows == [load(tmp_path / "one" / LAST).row]
     assert load(tmp_path / "two" / BEST).row == best.row
@@ -266,7 +270,7 @@ def test_a_refused_continuation_leaves_the_new_folder_alone(
     train(config, tmp_path / "one", upto=1)
 
     with pytest.raises(InputError, match=r"one: holds a run with model.width = 8, not 16"):
-        train(tiny(data, width=16), tmp_path / "two", continue_from=tmp_path / "one")
+        train(tiny(data, width=16), tmp_path / "two", continue_from=[tmp_path / "one"])
 
     assert not (tmp_path / "two").exists()
     assert train(tiny(data, width=16), tmp_path / "two", upto=1)[0].epoch == 1
@@ -308,3 +312,70 @@ def test_a_constant_rate_stays() -> None:
     config = TrainingConfig(learning_rate=0.5, schedule="constant", warmup=0)
 
     assert {learning_rate(config, step, 10) for step in range(10)} == {0.5}
+
+
+def step(config: Config, parts: int) -> tuple[Run, Losses, list[torch.Tensor]]:
+    """One step on a batch of five, and the gradients it followed."""
+    split = open_split(config.data, "train")
+    images = open_images(split, torch.device("cpu"), torch.channels_last)
+    run = begin(config, torch.device("cpu"), images)
+    run.model.quantizer.idle.fill_(1)  # a code that this batch does not choose is revived
+    losses = train_step(run, images.take(0, torch.arange(5)), 1e-2, parts)
+    return run, losses, [p.grad for p in run.model.parameters()]
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+@pytest.mark.parametrize("codebook", ["ema", "gradient"])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(
+    data: DataConfig, codebook: str, parts: int
+) -> None:
+    config = tiny(data, codebook=codebook, optimizer="sgd", batch_size=5)
+    whole, losses, gradients = step(config, 1)
+    again, in_parts, found = step(config, parts)
+
+    close = {"rtol": 1e-4, "atol": 1e-7}
+    for one, other in zip(gradients, found, strict=True):
+        torch.testing.assert_close(other, one, **close)
+    for name in ("total", "reconstruction", "codebook", "commitment", "images", "encoded"):
+        torch.testing.assert_close(getattr(in_parts, name), getattr(losses, name), **close)
+    assert torch.equal(in_parts.indices, losses.indices)
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(again.model.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+    assert torch.equal(again.model.quantizer.idle, whole.model.quantizer.idle)
+    assert torch.equal(again.generator.get_state(), whole.generator.get_state())
+    assert again.step == whole.step == 1
+
+
+def test_no_more_than_a_part_is_computed_at_once(
+    data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, seen = tiny(data, batch_size=5, epochs=1), []
+    encode = VQVAE.to_vectors
+
+    def record(model: VQVAE, images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return encode(model, images)
+
+    monkeypatch.setattr(VQVAE, "to_vectors", record)
+    train(config, tmp_path, parts=4)
+
+    assert max(seen) == 2
+
+
+def test_a_training_goes_on_in_parts_from_where_it_stood(config: Config, tmp_path: Path) -> None:
+    whole = train(config, tmp_path / "whole")
+    first = train(config, tmp_path / "cut", upto=1)
+
+    rest = train(config, tmp_path / "cut", parts=2)
+
+    assert rest[0] == first[0]
+    for row, expected in zip(rest, whole, strict=True):
+        for name in ("train/loss", "val/loss", "val/ssim"):
+            assert row.metrics[name] == pytest.approx(expected.metrics[name], rel=0.02)
+
+
+def test_a_batch_is_cut_until_a_part_is_one_image(data: DataConfig) -> None:
+    for size, most in ((1, 1), (2, 2), (3, 4), (5, 8), (64, 64)):
+        config = tiny(data, batch_size=size)
+        assert trainer.most_parts(config) == most
+        assert {len(part) for part in cut(torch.zeros(size), most)} == {1}

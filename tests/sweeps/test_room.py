@@ -1,0 +1,141 @@
+"""A full disk: the trial is given back, the sweep stands still and says why, nothing is lost."""
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sweeps import room
+from sweeps.ends import End
+from sweeps.record import read_curve
+from sweeps.sweep import Sweep, resume, stop_reason
+from tests.sweeps.conftest import MakeSweep, worker_of
+from tests.sweeps.test_crashes import outcome
+from tests.sweeps.tiny import Tiny
+
+
+def fails(number: int, at: int) -> Callable[..., Iterator[object]]:
+    """A trainer whose checkpoint of one epoch cannot be written."""
+    fit = Tiny.fit
+
+    def full(*given: object, **named: object) -> Iterator[object]:
+        for row in fit(*given, **named):
+            yield row
+            if row.epoch == at - 1:
+                raise OSError(number, os.strerror(number), str(given[2] / "last.pt"))
+
+    return full
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_checkpoint_that_finds_no_room_stops_the_sweep_and_loses_nothing(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    whole = make_sweep("whole", trials=3)
+    worker_of(whole).work()
+    sweep = make_sweep(trials=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiny, "fit", fails(number, at=4))
+        assert worker_of(sweep).work() is End.FULL
+    trial = sweep.paths.trials()[0]
+    assert len(read_curve(trial)) == 3
+    assert trial.attempts()[-1].released.exists()
+    assert f"no room left in {trial.attempt(1).checkpoints} (" in stop_reason(sweep.paths)
+    assert stop_reason(sweep.paths).endswith("sweeps clean")
+    resume(sweep.paths)
+    assert worker_of(sweep).work() is End.DONE
+    assert outcome(sweep) == outcome(whole)
+    assert len((trial.folder / "computed.log").read_text().split()) == len(read_curve(trial))
+
+
+def test_another_error_of_the_file_system_ends_the_worker_and_stops_nothing(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1)
+    monkeypatch.setattr(Tiny, "fit", fails(errno.EIO, at=2))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        worker_of(sweep).work()
+    assert not sweep.is_stopped()
+
+
+def test_no_epoch_begins_whose_checkpoint_would_have_no_room(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    usage = shutil.disk_usage(sweep.paths.folder)
+
+    def free(folder: Path) -> object:
+        kept = next(
+            iter(sweep.paths.trials()[0].folder.glob("attempts/*/checkpoints/last.pt")), None
+        )
+        size = 0 if kept is None else 2 * kept.stat().st_size
+        return usage._replace(free=room.RESERVE + size - (len(read_curve(trial())) == 2))
+
+    def trial() -> object:
+        return sweep.paths.trials()[0]
+
+    monkeypatch.setattr("sweeps.room.shutil.disk_usage", free)
+    assert worker_of(sweep).work() is End.FULL
+    assert len(read_curve(trial())) == 2
+    assert "16 MiB needed" in stop_reason(sweep.paths)
+    monkeypatch.undo()
+    resume(sweep.paths)
+    assert worker_of(sweep).work() is End.DONE
+    assert len(read_curve(trial())) == 9
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    with (folder / "ballast").open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+    assert shutil.disk_usage(folder).free == 0
+    return folder / "ballast"
+
+
+def test_a_disk_that_is_really_full_is_survived_at_any_write(
+    make_sweep: MakeSweep, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "RESERVE", -(2**30))  # as with a quota, which does not show
+    whole = make_sweep("whole", trials=3)
+    worker_of(whole).work()
+    sweep: Sweep = make_sweep(str(small_disk / "runs"), trials=3)
+    fit, ballast = Tiny.fit, small_disk / "ballast"
+
+    def filling(*given: object, **named: object) -> Iterator[object]:
+        for row in fit(*given, **named):
+            if row.epoch == 2:
+                fill(small_disk)
+            yield row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiny, "fit", filling)
+        assert worker_of(sweep).work() is End.FULL
+    ballast.unlink()
+    for trial in sweep.paths.trials():
+        trial.attempts()[-1].released.touch()  # this process lives on, as a worker would not
+    resume(sweep.paths)
+    assert worker_of(sweep).work() is End.DONE
+    assert outcome(sweep) == outcome(whole)
