@@ -13,12 +13,13 @@ from typing import Any
 
 from sweeps import files
 from sweeps.cluster import Cluster, read_cluster
-from sweeps.errors import WorldError
+from sweeps.errors import InputError, WorldError
 from sweeps.examination import COMMAND_SECONDS, Finding, ahead, found, reach, rename_and_lock
 from sweeps.experiment import read_experiment
-from sweeps.launcher import send_doctor, submission_text
+from sweeps.launcher import send_doctor
 from sweeps.paths import DoctorPaths
 from sweeps.run import Request
+from sweeps.slurm.budget import now
 from sweeps.slurm.queue import look
 from sweeps.slurm.reasons import in_words
 from sweeps.slurm.site import check_site
@@ -58,7 +59,7 @@ def _examine_slurm(
     asked = f"partition {cluster.partition}, account {cluster.account}, qos {cluster.qos}"
 
     def check() -> str:
-        check_site(request.cluster, cluster, lambda: submission_text(paths.sweep, cluster))
+        check_site(request.cluster, cluster, request.runs.slurm, thoroughly=True)
         return asked
 
     known = found("cluster file", check)
@@ -66,7 +67,11 @@ def _examine_slurm(
     if not known.good:
         return
     experiment = request.experiment.absolute()
-    number = send_doctor(paths, cluster, experiment)
+    try:
+        number = send_doctor(paths, cluster, experiment)
+    except (InputError, WorldError) as error:
+        yield Finding("a job", False, str(error))
+        return
     content = _wait(paths, wait_seconds)
     if content is None:
         yield Finding("a job", False, _why_not(paths, number))
@@ -90,7 +95,7 @@ def _wait(paths: DoctorPaths, seconds: float) -> dict[str, Any] | None:
 
 def _why_not(paths: DoctorPaths, number: str) -> str:
     try:
-        entry = look(paths.sweep).entries.get(number)
+        entry = look(paths.sweep, since=now(paths.sweep.slurm)).entries.get(number)
     except WorldError as error:
         return str(error)
     if entry is not None and entry.waits:
