@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from sweeps import side_by_side
 from sweeps.cluster import Cluster, crew, margin_seconds, minutes, read_cluster
 from sweeps.experiment import Resolved, read_experiment
 from sweeps.launcher import submission_text
@@ -30,7 +31,9 @@ def plan(request: Request) -> list[str]:
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
     paths = request.runs.sweep(resolved.experiment.name)
-    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster)]
+    place = "on one GPU" if cluster.gpus else "in one job"
+    known = side_by_side.in_words(paths, resolved.experiment.trainer, place)
+    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster), known]
     if cluster.scheduler != "slurm":
         return lines
     check_site(request.cluster, cluster, request.runs.slurm)
