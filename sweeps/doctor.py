@@ -3,6 +3,7 @@
 Every finding is a tick, or a cross with the mend.
 """
 
+import re
 import shutil
 import subprocess
 import time
@@ -79,9 +80,14 @@ def _examine_slurm(
         return
     yield Finding("a job", True, f"ran on {content['host']}, and wrote where this machine can read")
     yield from (Finding(**fields) for fields in content["findings"])
-    apart = abs(content["ahead"] - ahead(paths))
+    yield clocks(content["ahead"] - ahead(paths))
+
+
+def clocks(ahead_of_here: float) -> Finding:
+    """What the difference between the job's clock and this machine's means."""
+    apart = abs(ahead_of_here)
     mend = "" if apart < CLOCK_SECONDS else "; tell the site's staff: times in logs will mislead"
-    yield Finding("clocks", apart < CLOCK_SECONDS, f"{apart:.1f} s apart{mend}")
+    return Finding("clocks", apart < CLOCK_SECONDS, f"{apart:.1f} s apart{mend}")
 
 
 def _wait(paths: DoctorPaths, seconds: float) -> dict[str, Any] | None:
@@ -116,11 +122,21 @@ def _room(folder: Path) -> str:
 
 
 def _quota() -> str:
-    """What `quota` says, where there is one: free room may be less than the disk's."""
+    """What `quota` says, where there is one: free room may be less than the disk's.
+
+    Raises:
+        WorldError: it is used up.
+    """
     if shutil.which("quota") is None:
         return ""
     said = subprocess.run(
         ["quota", "-s"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
     )
-    lines = said.stdout.strip().splitlines()
-    return f"; quota: {' '.join(lines[-1].split())}" if lines else ""
+    last = said.stdout.rstrip().rpartition("\n")[2]
+    figures = re.search(r"(?<!\S)(\d\S*)\s+(\d\S*)\s+(\d\S*)", last)
+    if figures is None:
+        return ""
+    used, soft, hard = figures.groups()
+    if used.endswith("*"):  # as `quota` marks it
+        raise WorldError(f"over quota: {used[:-1]} of {soft}; delete what is old, or use --runs")
+    return f"; quota: {used} of {soft if soft != '0K' else hard} used"
