@@ -73,8 +73,9 @@ stop: $(STAMP)  ## end the latest sweep cleanly; 'make sweep' goes on with it
 gpu-check: $(STAMP)  ## everything that only a GPU can show (offline, minutes)
 	$(BIN)/python -m pytest -m gpu -rs tests
 
-bench: $(STAMP)  ## the benchmarks (a SLURM on this machine, some ten minutes)
+bench: $(STAMP)  ## the benchmarks (a SLURM on this machine, some twenty minutes)
 	$(BIN)/python -m benchmarks.slot_use
+	$(BIN)/python -m benchmarks.politeness
 
 clean:  ## remove what the tools left (no runs, no data)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

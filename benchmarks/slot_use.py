@@ -99,11 +99,20 @@ class Use:
 
 @dataclass(frozen=True)
 class Bench:
-    """A folder as a clone would be, on the cluster under test."""
+    """A folder as a clone would be, on the cluster under test.
+
+    Attributes:
+        folder: it.
+        trials: how many.
+        epochs: of each.
+        counted: a folder of commands that note themselves, to be first on the PATH; with it
+            somebody watches.
+    """
 
     folder: Path
     trials: int
     epochs: int
+    counted: Path | None = None
 
     def long_jobs(self) -> Use:
         """One long job a slot."""
@@ -126,15 +135,20 @@ class Bench:
         (self.folder / f"{name}.toml").write_text(text)
         paths = RunsPaths(self.folder / "runs").sweep(name)
         for total in totals:
-            options = ["--cluster", "bench", "--trials", str(total), "--no-watch"]
-            self._sweeps("run", f"{name}.toml", *options)
+            options = ["--cluster", "bench", "--trials", str(total)]
+            self.sweeps("run", f"{name}.toml", *options, *([] if self.counted else ["--no-watch"]))
             wait_for(open_sweep(paths).is_over)
             wait_for(lambda: not call("squeue", "--me", "--noheader"))
         return use_of(paths)
 
-    def _sweeps(self, *arguments: str) -> None:
+    def sweeps(self, *arguments: str) -> None:
+        """Run one of the commands here, as a person types it."""
         command = [sys.executable, "-m", "sweeps", *arguments]
-        subprocess.run(command, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+        path = f"{self.counted}:{os.environ['PATH']}" if self.counted else os.environ["PATH"]
+        environment = os.environ | {"PATH": path}
+        subprocess.run(
+            command, cwd=self.folder, check=True, stdout=subprocess.DEVNULL, env=environment
+        )
 
 
 def use_of(paths: SweepPaths) -> Use:

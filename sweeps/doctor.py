@@ -3,6 +3,7 @@
 Every finding is a tick, or a cross with the mend.
 """
 
+import re
 import shutil
 import subprocess
 import time
@@ -13,12 +14,13 @@ from typing import Any
 
 from sweeps import files
 from sweeps.cluster import Cluster, read_cluster
-from sweeps.errors import WorldError
+from sweeps.errors import InputError, WorldError
 from sweeps.examination import COMMAND_SECONDS, Finding, ahead, found, reach, rename_and_lock
 from sweeps.experiment import read_experiment
-from sweeps.launcher import send_doctor, submission_text
+from sweeps.launcher import send_doctor
 from sweeps.paths import DoctorPaths
 from sweeps.run import Request
+from sweeps.slurm.budget import now
 from sweeps.slurm.queue import look
 from sweeps.slurm.reasons import in_words
 from sweeps.slurm.site import check_site
@@ -58,7 +60,7 @@ def _examine_slurm(
     asked = f"partition {cluster.partition}, account {cluster.account}, qos {cluster.qos}"
 
     def check() -> str:
-        check_site(request.cluster, cluster, lambda: submission_text(paths.sweep, cluster))
+        check_site(request.cluster, cluster, request.runs.slurm, thoroughly=True)
         return asked
 
     known = found("cluster file", check)
@@ -66,7 +68,11 @@ def _examine_slurm(
     if not known.good:
         return
     experiment = request.experiment.absolute()
-    number = send_doctor(paths, cluster, experiment)
+    try:
+        number = send_doctor(paths, cluster, experiment)
+    except (InputError, WorldError) as error:
+        yield Finding("a job", False, str(error))
+        return
     content = _wait(paths, wait_seconds)
     if content is None:
         yield Finding("a job", False, _why_not(paths, number))
@@ -74,9 +80,14 @@ def _examine_slurm(
         return
     yield Finding("a job", True, f"ran on {content['host']}, and wrote where this machine can read")
     yield from (Finding(**fields) for fields in content["findings"])
-    apart = abs(content["ahead"] - ahead(paths))
+    yield clocks(content["ahead"] - ahead(paths))
+
+
+def clocks(ahead_of_here: float) -> Finding:
+    """What the difference between the job's clock and this machine's means."""
+    apart = abs(ahead_of_here)
     mend = "" if apart < CLOCK_SECONDS else "; tell the site's staff: times in logs will mislead"
-    yield Finding("clocks", apart < CLOCK_SECONDS, f"{apart:.1f} s apart{mend}")
+    return Finding("clocks", apart < CLOCK_SECONDS, f"{apart:.1f} s apart{mend}")
 
 
 def _wait(paths: DoctorPaths, seconds: float) -> dict[str, Any] | None:
@@ -90,7 +101,7 @@ def _wait(paths: DoctorPaths, seconds: float) -> dict[str, Any] | None:
 
 def _why_not(paths: DoctorPaths, number: str) -> str:
     try:
-        entry = look(paths.sweep).entries.get(number)
+        entry = look(paths.sweep, since=now(paths.sweep.slurm)).entries.get(number)
     except WorldError as error:
         return str(error)
     if entry is not None and entry.waits:
@@ -111,11 +122,21 @@ def _room(folder: Path) -> str:
 
 
 def _quota() -> str:
-    """What `quota` says, where there is one: free room may be less than the disk's."""
+    """What `quota` says, where there is one: free room may be less than the disk's.
+
+    Raises:
+        WorldError: it is used up.
+    """
     if shutil.which("quota") is None:
         return ""
     said = subprocess.run(
         ["quota", "-s"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
     )
-    lines = said.stdout.strip().splitlines()
-    return f"; quota: {' '.join(lines[-1].split())}" if lines else ""
+    last = said.stdout.rstrip().rpartition("\n")[2]
+    figures = re.search(r"(?<!\S)(\d\S*)\s+(\d\S*)\s+(\d\S*)", last)
+    if figures is None:
+        return ""
+    used, soft, hard = figures.groups()
+    if used.endswith("*"):  # as `quota` marks it
+        raise WorldError(f"over quota: {used[:-1]} of {soft}; delete what is old, or use --runs")
+    return f"; quota: {used} of {soft if soft != '0K' else hard} used"

@@ -6,12 +6,15 @@ what a cluster runs.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,17 @@ import submitit
 
 from sweeps import files
 from sweeps.cluster import Cluster, jobs_wanted, minutes
-from sweeps.errors import WorldError
+from sweeps.errors import InputError, WorldError
 from sweeps.examination import examine_here
 from sweeps.jobs import jobs_alive
 from sweeps.lock import Lock
 from sweeps.machine import Process
 from sweeps.paths import DoctorPaths, SweepPaths
-from sweeps.slurm.chain import trials_left
-from sweeps.slurm.commands import PATIENCE_SECONDS, PAUSE_SECONDS, SlurmSilentError, ask, is_silence
+from sweeps.slurm.budget import ask_in_turn, now
+from sweeps.slurm.chain import note_of_the_end, trials_left
+from sweeps.slurm.commands import PATIENCE_SECONDS, PAUSE_SECONDS, SlurmSilentError, is_silence
 from sweeps.slurm.gpu import excluded
-from sweeps.slurm.queue import forget, look
+from sweeps.slurm.queue import look
 from sweeps.supervisor import Supervisor
 from sweeps.sweep import Sweep, open_sweep
 
@@ -37,6 +41,10 @@ LAUNCH_SECONDS = 300.0
 """Silence after which a launcher on another machine is believed dead: sbatch can be slow."""
 SIGNAL_SECONDS = 90
 """How long before its end SLURM warns a job."""
+
+
+class TooManyJobsError(WorldError):
+    """A user may not have so many jobs that run or wait."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +89,15 @@ def send_doctor(paths: DoctorPaths, cluster: Cluster, experiment: Path) -> str:
     """Send the doctor's job, of two minutes at most; its number.
 
     Raises:
-        WorldError: the scheduler refused.
+        InputError: the scheduler refused what the cluster file asks for.
+        WorldError: it failed.
     """
     short = cluster.model_copy(update={"time_limit": "2"})
     try:
         task = DoctorTask(paths.folder, experiment, cluster)
         job = _executor(paths.sweep, short, "doctor").submit(task)
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
-        raise WorldError(f"the scheduler refused the job: {_complaint(error)}") from error
+        raise _refusal(_complaint(error)) from error
     return str(job.job_id)
 
 
@@ -99,7 +108,8 @@ def submit_missing(sweep: Sweep) -> list[str]:
         The scheduler's numbers of the jobs sent now; empty where nothing was missing.
 
     Raises:
-        WorldError: the scheduler refused.
+        InputError: the scheduler refused what the cluster file asks for.
+        WorldError: it took no job for another reason.
     """
     if sweep.plan.cluster.scheduler != "local":
         return submit_missing_from_here(sweep)
@@ -121,7 +131,8 @@ def submit_missing_from_here(sweep: Sweep) -> list[str]:
     """The same, by this process. Two at once take turns, and none doubles what the other sent.
 
     Raises:
-        WorldError: the scheduler refused, or did not answer for long.
+        InputError: the scheduler refused what the cluster file asks for.
+        WorldError: it took no job for another reason, or did not answer for long.
     """
     give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -151,12 +162,10 @@ def _cancel_what_nobody_wrote_down(paths: SweepPaths) -> None:
     drafts = {job.token: job for job in paths.jobs_not_known() if not job.ended.exists()}
     if not drafts:
         return
-    forget(paths)
-    entries = look(paths).entries.values()
+    entries = look(paths, since=now(paths.slurm)).entries.values()
     lost = [e.id for e in entries if _token(e.comment, e.id.partition("_")[2]) in drafts]
     if lost:
-        ask("scancel", *lost)
-        forget(paths)
+        ask_in_turn(paths.slurm, "scancel", *lost)
     for job in drafts.values():
         job.ended.touch()
 
@@ -167,6 +176,18 @@ def _token(submission: str, place: int | str) -> str:
 
 
 def _submit(sweep: Sweep, count: int) -> list[str]:
+    """Send so many jobs; half as many, and half of these, where a user may not have so many."""
+    try:
+        return _send(sweep, count)
+    except TooManyJobsError:
+        if count > 1:
+            return _submit(sweep, count // 2)
+        if jobs_alive(sweep.paths):  # they come back by themselves
+            return []
+        raise
+
+
+def _send(sweep: Sweep, count: int) -> list[str]:
     cluster = sweep.plan.cluster
     local = cluster.scheduler == "local"
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", EVERY_DEVICE) if local else None
@@ -177,16 +198,28 @@ def _submit(sweep: Sweep, count: int) -> list[str]:
     tasks = [Task(sweep.paths.folder, token, devices) for token in tokens]
     try:
         executor = _executor(sweep.paths, cluster, submission)
-        with executor.batch():
+        with redirect_stderr(StringIO()), executor.batch():  # submitit repeats sbatch's complaint
             jobs = [executor.submit(task) for task in tasks]
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
-        forget(sweep.paths)
-        kind = SlurmSilentError if is_silence(str(error)) else WorldError
-        raise kind(f"the scheduler refused the job: {_complaint(error)}") from error
+        if is_silence(said := _complaint(error)):
+            raise SlurmSilentError(said) from error
+        for token in tokens:  # none of them was taken
+            sweep.paths.job(token).folder.rmdir()
+        raise _refusal(said) from error
     for token, job in zip(tokens, jobs, strict=True):
         record = {"id": job.job_id, "scheduler": cluster.scheduler, "process": _process_of(job)}
         files.write(sweep.paths.job(token).submitted, json.dumps(record))
     return [job.job_id for job in jobs]
+
+
+def _refusal(said: str) -> InputError | WorldError:
+    """What a person is told of it, and with which status."""
+    if re.search(r"MaxSubmit|job submit limit", said):
+        mend = "wait until some have ended, or cancel them, and run this again"
+        return TooManyJobsError(f"you have as many jobs as the site lets you ({said}); {mend}")
+    if "sbatch:" in said:
+        return InputError(f"SLURM refuses what the cluster file asks for: {said}")
+    return WorldError(f"the scheduler refused the job: {said}")
 
 
 def _complaint(error: Exception) -> str:
@@ -228,7 +261,7 @@ def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> d
         "slurm_gres": cluster.gres,
         "slurm_constraint": cluster.constraint,
         "slurm_exclude": excluded(paths, cluster.exclude),
-        "slurm_setup": cluster.setup or None,
+        "slurm_setup": [note_of_the_end(cluster), *cluster.setup],
     }
     return {key: value for key, value in asked.items() if value is not None} | {
         "slurm_array_parallelism": cluster.at_once,

@@ -2,11 +2,13 @@
 
 runs/
   mlflow.db  artifacts/  store/          what MLflow is shown
+  store/slurm-<user>/                    what SLURM said, and when it was asked
+    queue.json  partitions.txt  user.txt  asked.json  clock  lock/
   <sweep>/
     sweep.json  experiment.toml          what the sweep is; the experiment as last given
     plan.json  mlflow.json               what workers go by; what MLflow was given
     study.jsonl  locks/                  the study and the locks on it
-    stop.json  exhausted.json  retry.json  queue.json
+    stop.json  exhausted.json  retry.json
     jobs/<token>/                        one folder a job
     promotion/                           see sweeps/promotion/paths.py
     trials/0007-1a2b3c4d/                one folder a trial
@@ -16,6 +18,7 @@ runs/
         checkpoints/  picture.png  failure.txt  trouble.json
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,9 +259,9 @@ class SweepPaths:
         return self.folder / "mlflow.json"
 
     @property
-    def queue(self) -> Path:
-        """What squeue answered last."""
-        return self.folder / "queue.json"
+    def slurm(self) -> "SlurmPaths":
+        """What SLURM was asked lately, for this sweep and those beside it."""
+        return RunsPaths(self.runs).slurm
 
     def lock(self, name: str) -> Path:
         """The folder of the lock called `name`."""
@@ -341,6 +344,43 @@ class DoctorPaths:
 
 
 @dataclass(frozen=True)
+class SlurmPaths:
+    """What SLURM said to one user's sweeps, and how often it was asked."""
+
+    folder: Path
+
+    @property
+    def queue(self) -> Path:
+        """What squeue answered last."""
+        return self.folder / "queue.json"
+
+    @property
+    def partitions(self) -> Path:
+        """What scontrol answered of them."""
+        return self.folder / "partitions.txt"
+
+    @property
+    def user(self) -> Path:
+        """What sacctmgr answered of whoever asked."""
+        return self.folder / "user.txt"
+
+    @property
+    def asked(self) -> Path:
+        """When it was asked in the last minute."""
+        return self.folder / "asked.json"
+
+    @property
+    def clock(self) -> Path:
+        """A file that is touched to learn the file server's time."""
+        return self.folder / "clock"
+
+    @property
+    def lock(self) -> Path:
+        """The folder of the lock on all these."""
+        return self.folder / "lock"
+
+
+@dataclass(frozen=True)
 class RunsPaths:
     """The folder of all sweeps, and of the store that shows them."""
 
@@ -375,6 +415,11 @@ class RunsPaths:
     def test_reads(self) -> Path:
         """When test splits were read, and for what."""
         return self.folder / "store" / "test-reads.jsonl"
+
+    @property
+    def slurm(self) -> SlurmPaths:
+        """What SLURM said to this user: another one's jobs are not in this one's queue."""
+        return SlurmPaths(self.folder / "store" / f"slurm-{os.getuid()}")
 
     def registry_lock(self, model: str) -> Path:
         """The folder of the lock on one registered model."""

@@ -5,13 +5,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from sweeps import side_by_side
 from sweeps.cluster import Cluster, crew, margin_seconds, minutes, read_cluster
 from sweeps.experiment import Resolved, read_experiment
 from sweeps.launcher import submission_text
 from sweeps.paths import SweepPaths
 from sweeps.record import read_curve, state_of
 from sweeps.run import Request
-from sweeps.slurm.site import check_site, dry_run
+from sweeps.slurm.commands import dry_run
+from sweeps.slurm.site import check_site
 from sweeps.space import Values, short_names
 from sweeps.study import Study
 from sweeps.view import duration, number
@@ -20,20 +22,23 @@ PROPOSALS = 5
 
 
 def plan(request: Request) -> list[str]:
-    """The plan, in lines; nothing is sent and nothing is made.
+    """The plan, in lines; nothing is sent and no sweep is made.
 
     Raises:
         InputError: the experiment or the cluster file is wrong.
+        WorldError: sbatch would refuse the job.
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
     paths = request.runs.sweep(resolved.experiment.name)
-    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster)]
+    place = "on one GPU" if cluster.gpus else "in one job"
+    known = side_by_side.in_words(paths, resolved.experiment.trainer, place)
+    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster), known]
     if cluster.scheduler != "slurm":
         return lines
+    check_site(request.cluster, cluster, request.runs.slurm)
     text = submission_text(paths, cluster)
-    check_site(request.cluster, cluster, lambda: text)
-    said = dry_run(text).stderr.strip().rpartition("\n")[2].removeprefix("sbatch: ")
+    said = dry_run(text).strip().rpartition("\n")[2].removeprefix("sbatch: ")
     return [*lines, "", "what sbatch would be given, for each job of an array:", "", text, said]
 
 

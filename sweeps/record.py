@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,20 @@ def write_result(paths: TrialPaths, result: Result) -> None:
 
 def read_result(paths: TrialPaths) -> Result | None:
     """How the trial ended; None while it has not."""
-    content = files.read_json(paths.result)
-    return None if content is None else Result(**content | {"state": State(content["state"])})
+    try:
+        return _result(paths.result)
+    except FileNotFoundError:
+        return None
+
+
+@cache
+def _result(path: Path) -> Result:
+    """Read once in a process: the file is linked into place whole, and never changes.
+
+    Who counts the trials of a long sweep would else open a file a trial every time.
+    """
+    content = json.loads(path.read_text())
+    return Result(**content | {"state": State(content["state"])})
 
 
 def state_of(paths: TrialPaths) -> State:

@@ -1,15 +1,16 @@
 """Starting a sweep: every check first, then the folder, then the jobs."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.cluster import read_cluster
 from sweeps.errors import InputError
 from sweeps.experiment import Resolved, read_experiment
-from sweeps.launcher import submission_text, submit_missing
+from sweeps.launcher import TooManyJobsError, submit_missing
 from sweeps.paths import RunsPaths, SweepPaths
 from sweeps.record import read_curve
-from sweeps.slurm.site import check_site
+from sweeps.slurm.site import check_site, refuse_what_is_wrong
 from sweeps.store import check_writable, is_ours, store_of
 from sweeps.sweep import Given, Sweep, resume, runs_folder, start
 
@@ -63,7 +64,7 @@ def begin(
     """
     cluster = given.cluster
     if cluster.scheduler == "slurm":
-        check_site(cluster_name, cluster, lambda: submission_text(paths, cluster))
+        check_site(cluster_name, cluster, paths.slurm)
     store = store_of(RunsPaths(paths.runs), cluster.tracking)
     check_writable(store)
     sweep = start(paths, resolved, source, given)
@@ -84,6 +85,12 @@ def fingerprint_of(resolved: Resolved) -> str:
         raise InputError(str(error)) from error
 
 
+def _forget_if_new(paths: SweepPaths) -> None:
+    """Remove a sweep to which no job was ever sent: what was given may change before the next."""
+    if not paths.trials() and not paths.jobs():
+        shutil.rmtree(paths.folder)
+
+
 class TopUp:
     """Sending what jobs are missing, as long as jobs get anywhere."""
 
@@ -96,14 +103,21 @@ class TopUp:
         """Send the missing jobs; nothing if the sweep needs none, or the last ones did nothing.
 
         Raises:
-            WorldError: the scheduler refused.
+            InputError: the scheduler refused; a sweep that is new is gone again.
+            WorldError: the scheduler failed.
         """
         if self._sweep.is_over() or self._sweep.is_stopped():
             return []
         epochs = sum(len(read_curve(trial)) for trial in self._sweep.paths.trials())
         if epochs == self._seen:
             return []
-        sent = submit_missing(self._sweep)
+        try:
+            sent = submit_missing(self._sweep)
+        except (InputError, TooManyJobsError) as error:
+            _forget_if_new(self._sweep.paths)
+            if isinstance(error, InputError):  # with the mend, where it is one that is known
+                refuse_what_is_wrong(self._sweep.plan.cluster, self._sweep.paths.slurm)
+            raise
         if sent:
             self._seen = epochs
         return sent

@@ -51,8 +51,9 @@ class Supervisor:
     publisher: subprocess.Popen[bytes] | None = None
     publisher_not_before: float = 0.0
     leaving: bool = False
-    told_to_end: bool = False
-    """Whether that was SIGTERM (scancel, pre-emption), and not that the time is nearly up."""
+    told_to_end: float | None = None
+    """When that was said by SIGTERM (scancel, pre-emption), by the monotonic clock; None where it
+    was not, but the time is nearly up."""
     end: float = 0.0
     """When the scheduler ends the job, by the monotonic clock."""
 
@@ -76,7 +77,7 @@ class Supervisor:
         self._end_publisher()
         if not self._is_still_ours():
             say("the job runs elsewhere by now")
-        elif self._in_slurm() and self.told_to_end and not is_running():
+        elif self._is_ended_by_slurm():
             say("SLURM ends this job; whether it starts it again is decided there")
         elif self._has_to_come_back(before):
             self._come_back()
@@ -85,6 +86,11 @@ class Supervisor:
 
     def _in_slurm(self) -> bool:
         return self.sweep.plan.cluster.scheduler == "slurm"
+
+    def _is_ended_by_slurm(self) -> bool:
+        if not self._in_slurm() or self.told_to_end is None:
+            return False
+        return not is_running(self.sweep.paths, time.monotonic() - self.told_to_end)
 
     def _work(self) -> None:
         places = self._places()
@@ -115,7 +121,7 @@ class Supervisor:
         """Whether work is left that this job is to go on with, once it is started again."""
         if not self._in_slurm() or not work_left(self.sweep):
             return False
-        if progress(self.sweep) == before and not self.told_to_end:
+        if progress(self.sweep) == before and self.told_to_end is None:
             say("no epoch was finished in this job, so it does not come back")
             return False
         limited = self.sweep.plan.cluster.trials_per_job
@@ -177,4 +183,5 @@ class Supervisor:
 
     def _leave(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (as signal wants it)
         self.leaving = True
-        self.told_to_end = self.told_to_end or number == signal.SIGTERM
+        if number == signal.SIGTERM:
+            self.told_to_end = self.told_to_end or time.monotonic()

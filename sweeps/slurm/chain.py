@@ -10,13 +10,17 @@ import time
 
 from sweeps import files
 from sweeps.claims import owner_of
-from sweeps.cluster import Cluster, crew, minutes, seconds
+from sweeps.cluster import Cluster, crew, minutes
 from sweeps.errors import WorldError
 from sweeps.jobs import jobs_alive
-from sweeps.paths import JobPaths
+from sweeps.paths import JobPaths, SweepPaths
 from sweeps.record import read_curve, state_of
+from sweeps.slurm.budget import now
 from sweeps.slurm.commands import ask
+from sweeps.slurm.queue import look
 from sweeps.sweep import Sweep
+
+END = "SWEEPS_JOB_END"
 
 
 def job_number() -> str:
@@ -30,18 +34,20 @@ def job_number() -> str:
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
 
 
+def note_of_the_end(cluster: Cluster) -> str:
+    """The line of shell by which a job notes at its start when SLURM will end it."""
+    return f"export {END}=$(($(date +%s) + {60 * minutes(cluster.time_limit)}))"
+
+
 def seconds_left(cluster: Cluster) -> float:
-    """How long this job may still run: as SLURM says, or else as the cluster file does."""
+    """How long this job may still run, by what SLURM or its first line wrote down at its start."""
     in_file = minutes(cluster.time_limit) * 60.0
     if cluster.scheduler != "slurm":
         return in_file
-    if (end := os.environ.get("SLURM_JOB_END_TIME", "")).isdigit():  # from SLURM 23.02 on
-        return float(end) - time.time()
-    try:
-        answer = ask("squeue", "--noheader", f"--jobs={job_number()}", "-o%L")
-        return float(seconds(answer.strip()))
-    except (ValueError, WorldError):  # UNLIMITED is no number either
-        return in_file
+    for name in ("SLURM_JOB_END_TIME", END):  # the first is there from SLURM 23.02 on
+        if (end := os.environ.get(name, "")).isdigit():
+            return float(end) - time.time()
+    return in_file
 
 
 def progress(sweep: Sweep) -> int:
@@ -85,16 +91,22 @@ def others_will_do(sweep: Sweep, job: JobPaths) -> bool:
     return len(fresh) * cluster.trials_per_job * crew(cluster)[0] >= work_left(sweep)
 
 
-def is_running() -> bool:
+def is_running(paths: SweepPaths, told: float) -> bool:
     """Whether SLURM still lets this job run: not where it cancels it, or has put it back already.
 
-    A pre-empted job that was given some time runs on, and is gone if it ends by itself.
+    A pre-empted job that was given some time runs on, and is gone if it ends by itself. Where this
+    has to wait until SLURM may be asked, the job's time runs out as SLURM meant it to.
+
+    Args:
+        paths: of the sweep.
+        told: how many seconds ago the job was told to end.
     """
     try:
-        answer = ask("squeue", "--noheader", f"--jobs={job_number()}", "-o%T")
+        queue = look(paths, since=now(paths.slurm) - told)
     except WorldError:
         return False
-    return answer.strip() == "RUNNING"
+    entry = queue.entries.get(job_number())
+    return entry is not None and entry.state == "RUNNING"
 
 
 def come_back(patience: float) -> None:

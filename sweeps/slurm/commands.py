@@ -11,7 +11,8 @@ COMMAND_SECONDS = 60
 """After so long a command that says nothing is taken for one that will not."""
 PATIENCE_SECONDS = 600.0
 """How long a SLURM that is away is waited for: restarts and upgrades take minutes."""
-PAUSE_SECONDS = 15.0
+PAUSE_SECONDS = 31.0
+"""Between two tries: a controller that is away is not asked more often than one that is there."""
 
 _SILENCE = re.compile(
     r"contact slurm controller|timed out|connection refused|connect failure|zero bytes"
@@ -51,17 +52,36 @@ def is_silence(complaint: str) -> bool:
     return _SILENCE.search(complaint) is not None
 
 
+def dry_run(text: str) -> str:
+    """What `sbatch --test-only` says of a submission file: when such a job would start.
+
+    Raises:
+        SlurmSilentError: nothing.
+        WorldError: it would refuse the job.
+    """
+    return _run(("sbatch", "--test-only"), text).stderr
+
+
 def _ask_once(command: tuple[str, ...]) -> str:
+    return _run(command).stdout
+
+
+def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProcess[str]:
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise SlurmSilentError(f"{command[0]} does not answer") from error
     except OSError as error:
         raise WorldError(f"{command[0]}: {error.strerror}") from error
     if ended.returncode == 0:
-        return ended.stdout
+        return ended
     complaint = " ".join((ended.stderr or ended.stdout).split())
     kind = SlurmSilentError if is_silence(complaint) else WorldError
     raise kind(f"{command[0]}: {complaint}")

@@ -11,7 +11,7 @@ from sweeps.errors import WorldError
 from sweeps.jobs import record_of
 from sweeps.machine import hostname
 from sweeps.paths import JobPaths, SweepPaths
-from sweeps.slurm.commands import ask
+from sweeps.slurm.budget import ask_in_turn
 from sweeps.slurm.queue import look
 from sweeps.sweep import Sweep
 
@@ -73,8 +73,15 @@ def _missing() -> str | None:
 
 
 def _have_those_that_wait_avoid_it(sweep: Sweep) -> None:
-    numbers = {record_of(job).get("id") for job in sweep.paths.jobs()}
-    waiting = [e.id for e in look(sweep.paths).entries.values() if e.id in numbers and e.waits]
+    jobs = {record_of(job).get("id", ""): job for job in sweep.paths.jobs()}
+    queue = look(sweep.paths).entries
+    waiting = [
+        number
+        for number, job in jobs.items()
+        if (queue[number].waits if number in queue else not job.started.exists())
+        and not job.ended.exists()
+    ]
     nodes = excluded(sweep.paths, sweep.plan.cluster.exclude)
     if waiting:
-        ask("scontrol", "update", f"JobId={','.join(waiting)}", f"ExcNodeList={nodes}")
+        which = f"JobId={','.join(waiting)}"
+        ask_in_turn(sweep.paths.slurm, "scontrol", "update", which, f"ExcNodeList={nodes}")

@@ -1,23 +1,23 @@
-"""SLURM's queue as a sweep sees it: one `squeue` every so often, whoever asks.
+"""SLURM's queue as a sweep sees it: one `squeue` a minute, whoever asks.
 
-What squeue answered is kept in the sweep's folder, and all who want to know (watchers, `sweeps
-status`, a launcher, jobs at their end) read it there while it is fresh.
+What squeue answered is kept beside the sweeps, and all who want to know (watchers, `sweeps
+status`, a launcher, jobs at their end) read it there.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from sweeps import files
 from sweeps.cluster import seconds
-from sweeps.lock import Lock
-from sweeps.paths import SweepPaths
-from sweeps.slurm.commands import COMMAND_SECONDS, ask
+from sweeps.paths import SlurmPaths, SweepPaths
+from sweeps.slurm import budget
+from sweeps.slurm.commands import ask
 
-FRESH_SECONDS = 30.0
+FRESH_SECONDS = 60.0
 """How long an answer of squeue's is used: a scheduler has others to serve."""
+OLD_SECONDS = 180.0
+"""An answer that is older says nothing any more."""
 _FORMAT = "%i|%T|%N|%L|%k|%r"
 
 
@@ -56,39 +56,58 @@ class Queue:
     entries: Mapping[str, Entry]
 
 
-def look(paths: SweepPaths, *, patience: float = 0.0) -> Queue:
-    """The queue, at most `FRESH_SECONDS` old.
+def look(paths: SweepPaths, *, since: float = 0.0, patience: float = 0.0) -> Queue:
+    """The queue: what was kept of it, or asked for now where the minute allows that.
+
+    Args:
+        paths: of the sweep.
+        since: the answer must be of after this moment, by the file server's clock; waited for.
+        patience: seconds to wait for a SLURM that does not answer.
+
+    Returns:
+        An answer that is a little old where SLURM was asked enough lately; one that knows of no
+        job, of before all time, where there is none.
 
     Raises:
         WorldError: SLURM does not answer.
     """
-    kept = _read(paths.queue)
-    if kept is not None:
-        return kept
-    with Lock(paths.lock("queue"), stale_after=2 * COMMAND_SECONDS).hold():
-        kept = _read(paths.queue)  # another may have asked while this one waited
-        if kept is not None:
+    slurm = paths.slurm
+    while True:
+        if (kept := _kept(slurm, since)) is not None:
             return kept
-        answer = ask("squeue", "--me", "--noheader", "--array", f"-o{_FORMAT}", patience=patience)
-        entries = [_entry(line) for line in answer.splitlines() if line.strip()]
-        files.write(paths.queue, json.dumps([asdict(entry) for entry in entries]))
-        return Queue(paths.queue.stat().st_mtime, {entry.id: entry for entry in entries})
+        with budget.lock(slurm).hold():
+            if (kept := _kept(slurm, since)) is not None:  # asked while this one waited
+                return kept
+            usable = _read(slurm, OLD_SECONDS)
+            spare = 1 if usable is not None and not since else 0
+            if budget.pause_before(slurm, spare=spare) <= 0:
+                return _ask(slurm, patience)
+        if not since:
+            return usable or Queue(0.0, {})
+        budget.wait(slurm)
 
 
-def forget(paths: SweepPaths) -> None:
-    """Have the next look ask SLURM itself: the queue has just been changed from here."""
-    paths.queue.unlink(missing_ok=True)
+def _kept(slurm: SlurmPaths, since: float) -> Queue | None:
+    kept = _read(slurm, OLD_SECONDS if since else FRESH_SECONDS)
+    return kept if kept is not None and kept.asked >= since else None
 
 
-def _read(path: Path) -> Queue | None:
-    try:
-        asked = path.stat().st_mtime
-    except FileNotFoundError:
+def _read(slurm: SlurmPaths, most: float) -> Queue | None:
+    """What was kept, if it is not older than so many seconds."""
+    content = files.read_json(slurm.queue)
+    if content is None or abs(budget.now(slurm) - content["asked"]) >= most:
         return None
-    content = files.read_json(path)
-    if content is None or abs(time.time() - asked) >= FRESH_SECONDS:
-        return None
-    return Queue(asked, {fields["id"]: Entry(**fields) for fields in content})
+    return Queue(content["asked"], {e["id"]: Entry(**e) for e in content["entries"]})
+
+
+def _ask(slurm: SlurmPaths, patience: float) -> Queue:
+    asked = budget.now(slurm)  # before: what changes meanwhile may not be in the answer
+    budget.note(slurm)
+    answer = ask("squeue", "--me", "--noheader", "--array", f"-o{_FORMAT}", patience=patience)
+    entries = [_entry(line) for line in answer.splitlines() if line.strip()]
+    content = {"asked": asked, "entries": [asdict(entry) for entry in entries]}
+    files.write(slurm.queue, json.dumps(content))
+    return Queue(asked, {entry.id: entry for entry in entries})
 
 
 def _entry(line: str) -> Entry:

@@ -7,7 +7,7 @@ from sweeps import files
 from sweeps.errors import WorldError
 from sweeps.jobs import jobs_alive, record_of
 from sweeps.paths import JobPaths, SweepPaths
-from sweeps.slurm.commands import ask
+from sweeps.slurm.budget import ask_if_free
 from sweeps.slurm.queue import Entry, look
 from sweeps.slurm.reasons import in_words
 from sweeps.view import duration
@@ -23,9 +23,13 @@ def whereabouts(paths: SweepPaths) -> list[str]:
         WorldError: SLURM does not answer.
     """
     jobs = {record_of(job).get("id", ""): job for job in paths.jobs() if not job.ended.exists()}
-    entries = look(paths).entries
+    queue = look(paths)
+    entries = queue.entries
     ours = [entries[number] for number in jobs if number in entries]
     running = [_running(entry) for entry in ours if not entry.waits]
+    unknown = [f"jobs {', '.join(jobs)}: SLURM is asked again within a minute"]
+    if not queue.asked:
+        return unknown if jobs else []
     return [*running, *_waiting(e for e in ours if e.waits), *_gone(paths, jobs), *_unfit(paths)]
 
 
@@ -52,22 +56,26 @@ def _gone(paths: SweepPaths, jobs: dict[str, JobPaths]) -> Iterator[str]:
     alive = jobs_alive(paths)
     gone = {number: job for number, job in jobs.items() if job not in alive and number}
     unknown = [number for number, job in gone.items() if not job.fate.exists()]
-    if unknown:
-        fates = _fates(unknown)
-        for number in unknown:
-            files.write(gone[number].fate, json.dumps({"state": fates.get(number, "UNKNOWN")}))
+    fates = _fates(paths, unknown) if unknown else {}
+    for number, state in fates.items():
+        files.write(gone[number].fate, json.dumps({"state": state}))
     for number, job in gone.items():
-        yield f"job {number} is gone: {_FATES.get(files.read_json(job.fate)['state'], 'ended')}"
+        known = files.read_json(job.fate) or {"state": "UNKNOWN"}
+        yield f"job {number} is gone: {_FATES.get(known['state'], 'ended')}"
 
 
-def _fates(numbers: list[str]) -> dict[str, str]:
-    """What accounting says became of jobs; nothing where a site keeps none."""
+def _fates(paths: SweepPaths, numbers: list[str]) -> dict[str, str]:
+    """What accounting says became of jobs; nothing where it was not to be asked just now."""
+    which = f"--jobs={','.join(numbers)}"
     try:
-        answer = ask("sacct", "-nPX", f"--jobs={','.join(numbers)}", "--format=JobID,State")
-    except WorldError:
+        answer = ask_if_free(paths.slurm, "sacct", "-nPX", which, "--format=JobID,State")
+    except WorldError:  # a site that keeps no accounts
+        answer = ""
+    if answer is None:
         return {}
     lines = [line.split("|") for line in answer.splitlines() if "|" in line]
-    return {number: state.split()[0] for number, state in lines if state}
+    known = {number: state.split()[0] for number, state in lines if state}
+    return {number: known.get(number, "UNKNOWN") for number in numbers}
 
 
 def _unfit(paths: SweepPaths) -> Iterator[str]:

@@ -54,7 +54,7 @@ def _one(storm: Storm, folder: Path, port: int) -> None:
     line = f"{state:4} storm {storm.number} ({storm.trainer}, {storm.where}), {storm.seconds:.0f} s"
     print(f"{line}, {figures}: {kinds}", flush=True)
     for problem in storm.problems + (storm.said if storm.problems else []):
-        print(f"     {problem}", flush=True)
+        print(f"     {' '.join(problem.split())[:400]}", flush=True)
 
 
 def _report(storms: list[Storm], seconds: float) -> None:

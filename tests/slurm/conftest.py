@@ -24,6 +24,7 @@ from tests.sweeps.conftest import (  # noqa: F401 (fixtures)
 from tests.sweeps.test_crashes import check_whole
 
 ROOT = Path(__file__).parents[2]
+PATH = f"{os.environ['PATH']}:/usr/sbin"
 PATIENCE = 400.0
 """Seconds to wait for anything: far more than it takes."""
 
@@ -52,7 +53,12 @@ class Testbed:
     def call(self, *command: str) -> str:
         """What one of SLURM's commands answers."""
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=True
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env=os.environ | {"PATH": PATH},  # not what a test counts
         ).stdout
 
     def queue(self) -> list[list[str]]:
@@ -98,7 +104,7 @@ def session_testbed() -> Iterator[Testbed]:
 @pytest.fixture
 def testbed(session_testbed: Testbed, monkeypatch: pytest.MonkeyPatch) -> Iterator[Testbed]:
     monkeypatch.setenv("SLURM_CONF", str(session_testbed.folder / "slurm.conf"))
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
+    monkeypatch.setenv("PATH", PATH)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     yield session_testbed
     session_testbed.call("scancel", "--user=root")
@@ -151,6 +157,12 @@ class Site:
     def sweep(self, name: str = "tiny") -> Sweep:
         """The sweep as it stands."""
         return open_sweep(RunsPaths(self.folder / "runs").sweep(name))
+
+    def let_a_minute_pass(self) -> None:
+        """Have the next who wants to know ask SLURM, as if nobody had lately."""
+        slurm = RunsPaths(self.folder / "runs").slurm
+        for path in (slurm.queue, slurm.asked):
+            path.unlink(missing_ok=True)
 
     def log(self) -> str:
         """All that jobs and workers printed."""

@@ -1,18 +1,24 @@
 """What is known of jobs in SLURM, from a squeue that a test writes."""
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sweeps import files
 from sweeps.cluster import Cluster
 from sweeps.errors import WorldError
-from sweeps.slurm.chain import seconds_left
+from sweeps.paths import SlurmPaths
+from sweeps.slurm.budget import ask_if_free, ask_in_turn, now
+from sweeps.slurm.chain import END, note_of_the_end, seconds_left
 from sweeps.slurm.commands import SlurmSilentError, ask, is_silence
-from sweeps.slurm.queue import look
+from sweeps.slurm.queue import Queue, look
 from sweeps.slurm.reasons import in_words
+from sweeps.slurm.whereabouts import whereabouts
 from tests.sweeps.conftest import MakeSweep
 
 
@@ -33,7 +39,16 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     return make
 
 
-def test_one_answer_serves_all_who_ask_within_half_a_minute(
+def let_pass(slurm: SlurmPaths, seconds: float) -> None:
+    """Make what was asked and answered so much older."""
+    if slurm.queue.exists():
+        content = json.loads(slurm.queue.read_text())
+        slurm.queue.write_text(json.dumps(content | {"asked": content["asked"] - seconds}))
+    times = json.loads(slurm.asked.read_text())
+    slurm.asked.write_text(json.dumps([then - seconds for then in times]))
+
+
+def test_one_answer_serves_all_who_ask_within_a_minute(
     make_sweep: MakeSweep, command: Callable[[str, str], Path]
 ) -> None:
     calls = command(
@@ -48,9 +63,60 @@ def test_one_answer_serves_all_who_ask_within_half_a_minute(
     assert (waiting.seconds_left, waiting.comment, waiting.waits) == (None, "", True)
     assert look(paths).entries == {running.id: running, waiting.id: waiting}
     assert calls.read_text().count("called") == 1
-    os.utime(paths.queue, (time.time() - 31, time.time() - 31))
+    let_pass(paths.slurm, 63)
     look(paths)
     assert calls.read_text().count("called") == 2
+
+
+def test_no_third_question_is_put_within_a_minute(
+    make_sweep: MakeSweep, command: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = command("squeue", "echo '7_1|RUNNING|n1|1:00|a|None'")
+    paths = make_sweep().paths
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if seconds > 1:  # not a lock's own
+            waited.append(seconds)
+            let_pass(paths.slurm, seconds)
+
+    monkeypatch.setattr("sweeps.slurm.budget.time.sleep", sleep)
+    assert look(paths).asked  # one
+    let_pass(paths.slurm, 61)
+    assert look(paths).entries  # the watcher's own pace leaves room for one who is in a hurry
+    assert calls.read_text().count("called") == 1
+    assert ask_if_free(paths.slurm, "squeue") is not None  # two
+    let_pass(paths.slurm, 10)
+    assert ask_if_free(paths.slurm, "squeue") is not None
+    assert ask_if_free(paths.slurm, "squeue") is None
+    assert calls.read_text().count("called") == 3
+    assert waited == []
+    ask_in_turn(paths.slurm, "squeue")
+    assert 42 < sum(waited) < 53
+    look(paths, since=now(paths.slurm))
+    assert 52 < sum(waited) < 63
+    assert calls.read_text().count("called") == 5
+
+
+def test_an_answer_that_is_too_old_is_none(
+    make_sweep: MakeSweep, command: Callable[[str, str], Path]
+) -> None:
+    command("squeue", "echo '7_1|RUNNING|n1|1:00|a|None'")
+    paths = make_sweep().paths
+    paths.job("a-0").folder.mkdir(parents=True)
+    assert ask_if_free(paths.slurm, "squeue")
+    assert ask_if_free(paths.slurm, "squeue")
+    assert look(paths) == Queue(0.0, {})
+    files.write(
+        paths.job("a-0").folder / "submitted.json", json.dumps({"id": "7_1", "scheduler": "slurm"})
+    )
+    assert whereabouts(paths) == ["jobs 7_1: SLURM is asked again within a minute"]
+    let_pass(paths.slurm, 63)
+    assert look(paths).asked
+    let_pass(paths.slurm, 200)
+    assert ask_if_free(paths.slurm, "squeue")
+    assert look(paths).asked > now(paths.slurm) - 5  # not at the watcher's pace
+    assert whereabouts(paths) == ["job 7_1 runs on n1 (1 min 00 s left)"]
 
 
 def test_a_controller_that_is_away_is_waited_for_and_a_refusal_is_not(
@@ -86,15 +152,15 @@ def test_silence_is_known_from_a_refusal(complaint: str) -> None:
     assert not is_silence("sbatch: error: invalid partition specified: comp371")
 
 
-def test_a_jobs_end_comes_from_slurm_and_from_its_file_where_slurm_says_nothing(
-    command: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+def test_a_jobs_end_is_what_slurm_or_its_first_line_wrote_down(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster = Cluster(scheduler="slurm", time_limit="12:00:00")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    command("squeue", "echo ' 1:30'")
-    assert seconds_left(cluster) == 90
-    command("squeue", "echo UNLIMITED")
     assert seconds_left(cluster) == 12 * 3600
+    line = f"{note_of_the_end(cluster)}; echo ${END}"
+    noted = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    monkeypatch.setenv(END, noted.stdout.strip())
+    assert seconds_left(cluster) == pytest.approx(12 * 3600, abs=5)
     monkeypatch.setenv("SLURM_JOB_END_TIME", f"{time.time() + 500:.0f}")
     assert seconds_left(cluster) == pytest.approx(500, abs=5)
     assert seconds_left(Cluster(time_limit="60")) == 3600

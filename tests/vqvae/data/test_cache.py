@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import subprocess
@@ -146,3 +147,41 @@ def test_a_slice_that_cannot_be_scored_is_refused_by_name(
 
     with pytest.raises(InputError, match=f"{name}: 10x40 pixels are too few; SSIM needs 11"):
         open_split(tiny, "train")
+
+
+def mapped(pid: int, folder: Path) -> tuple[int, int]:
+    """What a process has in memory of the files in a folder, and its share of that, in KiB."""
+    sizes, ours = {"Rss:": 0, "Pss:": 0}, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        word, _, rest = line.partition(" ")
+        if "-" in word:  # the first line of a mapping
+            ours = str(folder) in rest
+        elif ours and word in sizes:
+            sizes[word] += int(rest.split()[0])
+    return sizes["Rss:"], sizes["Pss:"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux alone says who has what")
+def test_workers_on_one_machine_share_the_decoded_slices(phantom: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    config = DataConfig(root=phantom, cache=cache)
+    size = sum(group.images.nbytes for group in open_split(config, "train").groups) // 1024
+    script = OPEN.replace("print(len(", "split = ").removesuffix("))")
+    script += "; print(sum(int(group.images.sum()) for group in split.groups), flush=True); input()"
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, config.model_dump_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    assert len({worker.stdout.readline() for worker in workers}) == 1  # both have read every pixel
+    gc.collect()  # this process has them mapped no more
+    for worker in workers:
+        held, share = mapped(worker.pid, cache)
+        assert held >= size
+        assert share <= 0.6 * held
+    for worker in workers:
+        worker.communicate("\n", timeout=60)
