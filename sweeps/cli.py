@@ -129,13 +129,15 @@ def watch(name: Name = None, runs: Runs = None) -> None:
 @app.command()
 def status(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep as it stands."""
-    from sweeps.view import table  # noqa: PLC0415
+    from sweeps.view import table, trouble_lines  # noqa: PLC0415
     from sweeps.watch import jobs_now, status_now  # noqa: PLC0415
 
     sweep = open_sweep(named(name, runs))
     now = status_now(sweep, jobs_now(sweep))
     console = Console()
     console.print(table(now))
+    for line in trouble_lines(now.trials):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if now.stopped is not None:
         console.print(f"stopped: {now.stopped}; go on with: {come_back(sweep)}", markup=False)
 
