@@ -129,13 +129,15 @@ def watch(name: Name = None, runs: Runs = None) -> None:
 @app.command()
 def status(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep as it stands."""
-    from sweeps.view import table  # noqa: PLC0415
+    from sweeps.view import table, trouble_lines  # noqa: PLC0415
     from sweeps.watch import jobs_now, status_now  # noqa: PLC0415
 
     sweep = open_sweep(named(name, runs))
     now = status_now(sweep, jobs_now(sweep))
     console = Console()
     console.print(table(now))
+    for line in trouble_lines(now.trials):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if now.stopped is not None:
         console.print(f"stopped: {now.stopped}; go on with: {come_back(sweep)}", markup=False)
 
@@ -169,6 +171,35 @@ def sync(
     problems = _sync(_sweeps(name, runs), rebuild=rebuild, take_over=take_over)
     if problems:
         raise WorldError("; ".join(problems))
+
+
+@app.command()
+def clean(
+    name: Annotated[str | None, typer.Argument(help="a sweep's name (default: all)")] = None,
+    runs: Runs = None,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="best checkpoints too that MLflow has copies of")
+    ] = False,
+    keep: Annotated[int, typer.Option(min=0, help="how many of the best trials' to keep")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="remove it")] = False,
+) -> None:
+    """Show what files of the sweeps nobody needs, also while they run; remove them if told."""
+    from sweeps.clean import best_epochs, leftovers, remove  # noqa: PLC0415
+
+    total = 0
+    for sweep in _sweeps(name, runs):
+        spare = best_epochs(sweep, keep)
+        found = leftovers(sweep) + ([spare] if spare is not None and checkpoints else [])
+        for leftover in found:
+            size = f"{len(leftover.paths)}, {leftover.size / 1e6:.1f} MB"
+            typer.echo(f"{sweep.paths.name}: {leftover.what}: {size}")
+        if spare is not None and not checkpoints:
+            rest = f"but for the best {keep}: {spare.size / 1e6:.1f} MB, with --checkpoints"
+            typer.echo(f"{sweep.paths.name}: {spare.what} {rest}")
+        if yes:
+            remove(found)
+        total += sum(leftover.size for leftover in found)
+    typer.echo(f"{total / 1e6:.1f} MB " + ("removed" if yes else "to remove, with --yes"))
 
 
 @app.command()

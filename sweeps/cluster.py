@@ -31,6 +31,12 @@ class Cluster(Settings):
     claim_seconds: float = Field(
         60.0, ge=1, description="silence after which a worker is believed dead"
     )
+    hang_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="without an epoch, after which a worker is killed; 0: what the sweep's own "
+        "epochs tell, half an hour at least",
+    )
     tracking: str | None = Field(None, description="MLflow's URI; none: a database among the runs")
     gpus: int = Field(0, ge=0, le=1)
     partition: str | None = None

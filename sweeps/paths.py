@@ -19,11 +19,14 @@ runs/
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 CONFIRMATION = "-confirm"
 """What the name of a sweep ends in that trains another's best trials again."""
+_DRAFT = re.compile(r"\..+\.([0-9a-f]{12}|(draft-)?\d+)|\.draft-\d+")
+"""Names under which files and folders are filled before they take their own."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +304,13 @@ class SweepPaths:
     def trial(self, number: int, signature: str) -> TrialPaths:
         """The folder of a trial, there or not."""
         return TrialPaths(self.trials_folder / f"{number:04d}-{signature}")
+
+    def drafts(self) -> list[Path]:
+        """Files and folders that a writer has not finished, or never will."""
+        found = []
+        for folder, folders, names in os.walk(self.folder):  # what goes meanwhile is no matter
+            found += [Path(folder) / name for name in folders + names if _DRAFT.fullmatch(name)]
+        return sorted(found)
 
     def draft_trial(self, number: int) -> TrialPaths:
         """Where a trial's folder is filled before it takes its name."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sweeps.claims import owner_of
 from sweeps.experiment import Objective
@@ -30,6 +31,7 @@ class TrialStatus:
         seconds_left: until its last epoch; None where it ended or nothing is known.
         reason: why it diverged or failed; of one under way, what went wrong so far.
         is_best: whether no complete trial is better.
+        traceback: the file with the last one; None where there is none.
     """
 
     name: str
@@ -42,6 +44,7 @@ class TrialStatus:
     seconds_left: float | None
     reason: str
     is_best: bool
+    traceback: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,15 @@ def _trial_status(
         seconds_left=_seconds_left(rows, seen.trial.epochs) if seen.result is None else None,
         reason=seen.result.reason if seen.result else in_words(seen.paths),
         is_best=seen.paths == totals.best,
+        traceback=_traceback(seen),
     )
+
+
+def _traceback(seen: Look) -> Path | None:
+    if seen.result is not None and seen.result.state is not State.FAILED:
+        return None
+    there = [a.failure for a in seen.paths.attempts() if a.failure.exists()]
+    return there[-1] if there else None
 
 
 def _best(result: Result | None, curve: Mapping[int, float], objective: Objective) -> float | None:

@@ -18,6 +18,7 @@ from typing import Any
 from sweeps import files
 from sweeps.cluster import crew, margin_seconds
 from sweeps.errors import WorldError
+from sweeps.hanging import Watch
 from sweeps.machine import Process, this_process
 from sweeps.paths import JobPaths
 from sweeps.places import Place, Places, say, start
@@ -93,14 +94,14 @@ class Supervisor:
         return not is_running(self.sweep.paths, time.monotonic() - self.told_to_end)
 
     def _work(self) -> None:
-        places = self._places()
-        told = False
+        places, watch, told = self._places(), Watch(self.sweep), False
         while not places.are_done():
             if self._in_slurm() and time.monotonic() > self.end - LAST_SECONDS:
                 for place in places:  # the epochs they are in would be lost all the same
                     place.free()
                 return
             places.look(leaving=self.leaving)
+            watch.look(places)
             self._look_after_the_publisher()
             os.utime(self.job.started)  # for those on other machines: this job is alive
             if self.leaving and not told:

@@ -105,6 +105,7 @@ def run_trial(run: TrialRun) -> None:
             _settle(run, result)
     except ClaimLostError as lost:
         print(lost, flush=True)
+        run.claim.release()  # nobody waits for it: its supervisor sees that it does not hang
     except OSError as error:
         if is_full(error):
             with contextlib.suppress(OSError):  # without that, the end of this process tells

@@ -1,5 +1,7 @@
 """What a person sees of a sweep: a table on a terminal, plain lines in a log."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -56,6 +58,17 @@ def trial_line(trial: TrialStatus, metric: str) -> str:
     reason = f": {trial.reason}" if trial.reason else ""
     state = f"{trial.state}{reason}"
     return f"{trial.name} {state}, epoch {trial.epoch} of {trial.epochs}{best} ({values})"
+
+
+def trouble_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
+    """What went wrong, a line a trial and one for its traceback; of many only the latest."""
+    wrong = [trial for trial in trials if trial.reason]
+    lines = [f"{len(wrong) - most} more before these"] if len(wrong) > most else []
+    for trial in wrong[-most:]:
+        lines.append(f"{trial.name} {trial.state}: {trial.reason}")
+        if trial.traceback is not None:
+            lines.append(f"  traceback: {trial.traceback}")
+    return lines
 
 
 def number(value: Scalar) -> str:

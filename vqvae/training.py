@@ -33,6 +33,11 @@ from vqvae.run import (
 
 log = logging.getLogger(__name__)
 
+EXPLODED = 100.0
+"""A reconstruction loss of the validation split that ends a training. It is in units of the images'
+own spread: answering each image with the mean costs about 1, the worst image there can be some tens.
+What lies beyond is no image, and steps of clipped length do not lead back from there."""
+
 
 def fit(
     config: Config,
@@ -234,7 +239,7 @@ def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
 
 
 def reason_to_end(metrics: dict[str, float], epoch: int, codes: int) -> str | None:
-    """Why going on is pointless: a loss that is not a number, or one code doing all the work.
+    """Why going on is pointless: a loss beyond all bounds, or one code doing all the work.
 
     The first epoch may end with few codes in use: the codes start before the encoder has learnt
     to tell one place from another.
@@ -242,6 +247,9 @@ def reason_to_end(metrics: dict[str, float], epoch: int, codes: int) -> str | No
     for name in ("train/loss", "val/loss"):
         if not math.isfinite(metrics[name]):
             return f"{name} is {metrics[name]} in epoch {epoch}"
+    if (found := metrics["val/reconstruction_loss"]) > EXPLODED:
+        said = f"exploded: val/reconstruction_loss is {found:.4g} in epoch {epoch}"
+        return f"{said}; a model that answers with the mean has about 1"
     # One code alone has perplexity 1; how much more is more than one depends on how few there are.
     if epoch > 1 and metrics["val/perplexity"] < 1 + min(0.5, 0.1 * (codes - 1)):
         found = metrics["val/perplexity"]

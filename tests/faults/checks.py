@@ -179,6 +179,7 @@ def _uncut(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float
             should_stop=should_stop,
             metric=sweep.experiment.objective.metric,
             maximize=sweep.experiment.objective.sign > 0,
+            parts=1,
         ):
             rows.append(_figures(epoch.metrics))
             done += 1

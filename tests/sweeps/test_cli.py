@@ -12,8 +12,10 @@ import pytest
 
 from sweeps import cli, shell
 from sweeps.paths import RunsPaths
+from sweeps.status import status_of
 from sweeps.sweep import Sweep
-from tests.sweeps.conftest import EXPERIMENT
+from sweeps.view import trouble_lines
+from tests.sweeps.conftest import EXPERIMENT, worker_of
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -256,3 +258,26 @@ def test_a_make_target_is_named_only_where_it_means_the_same_sweep(
     newer = make_sweep(text=EXPERIMENT.replace('name = "tiny"', 'name = "newer"'), name="newer")
     assert shell.make_or("promote", newer, "promote", "newer") == "make promote"
     assert "promote tiny --runs" in shell.make_or("promote", older, "promote", "tiny")
+
+
+def test_status_names_what_went_wrong_and_the_traceback(
+    run: Run, make_sweep: Callable[..., Sweep]
+) -> None:
+    sweep = make_sweep(bug="true")
+    worker_of(sweep, trials=2).work()
+    status, out, _ = run("status", "--runs", str(sweep.paths.runs))
+    assert status == 0
+    for trial in sweep.paths.trials():
+        said = (
+            rf"{trial.name} failed: RuntimeError: a bug of the trainer's \(in fit, tiny.py:\d+\)\n"
+        )
+        assert re.search(said + f"  traceback: {trial.attempt(1).failure}\n", out)
+
+
+def test_of_much_that_went_wrong_the_latest_is_shown(make_sweep: Callable[..., Sweep]) -> None:
+    sweep = make_sweep(bug="true", trials=1)
+    worker_of(sweep, trials=1).work()
+    (failed,) = status_of(sweep, None).trials
+    lines = trouble_lines([failed] * 7)
+    assert lines[0] == "2 more before these"
+    assert len(lines) == 1 + 2 * 5

@@ -4,12 +4,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from sweeps.claims import take
 from sweeps.cluster import Cluster
 from sweeps.ends import End
+from sweeps.hanging import Watch
 from sweeps.paths import TrialPaths
 from sweeps.publish import publish_once
 from sweeps.record import State, read_curve, read_result, read_trial, state_of
@@ -19,6 +21,7 @@ from sweeps.troubles import Kind, Trouble, Way, end_of, in_words, note, troubles
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
 from tests.sweeps.test_crashes import outcome
 from tests.sweeps.test_tracking import runs_by_name
+from tests.sweeps.test_worker import wait_for
 
 
 def with_training(*lines: str) -> str:
@@ -27,19 +30,18 @@ def with_training(*lines: str) -> str:
 
 def run_job(sweep: Sweep) -> str:
     """What the supervisor of a job printed that worked until its workers were done."""
+    done = subprocess.run(job_command(sweep), capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def job_command(sweep: Sweep) -> list[str]:
     sweep.paths.job("by-hand").folder.mkdir(parents=True, exist_ok=True)
     script = (
         "import sys; from pathlib import Path; from sweeps.launcher import Task\n"
         "Task(Path(sys.argv[1]), 'by-hand', None)()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(sweep.paths.folder)],
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return [sys.executable, "-c", script, str(sweep.paths.folder)]
 
 
 def batch(trial: TrialPaths) -> int:
@@ -187,3 +189,54 @@ def test_what_is_tried_next_follows_from_the_notes(make_sweep: MakeSweep, parts:
     assert way_of(claim.trial) == Way(alone=True, parts=2 * parts)
     assert end_of(claim.trial, 2 * parts, -1.0) is None
     assert end_of(claim.trial, parts, -1.0).state is State.DIVERGED
+
+
+def test_a_worker_that_hangs_is_killed_and_the_next_goes_on(make_sweep: MakeSweep) -> None:
+    whole = make_sweep("whole", trials=2, pruner="none")
+    worker_of(whole).work()
+    text = with_training("hang = 1")
+    cluster = two_workers(hang_seconds=10)
+    sweep = make_sweep(trials=2, pruner="none", cluster=cluster, text=text)
+    said = run_job(sweep)
+    assert said.count("was killed: no epoch came for 1") == 2
+    assert "ended with status -9" not in said
+    assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
+    for trial in sweep.paths.trials():
+        assert in_words(trial) == "hung once"
+        assert len((trial.folder / "computed.log").read_text().split()) == 9
+
+
+def test_a_trial_that_hangs_for_the_third_time_fails(make_sweep: MakeSweep) -> None:
+    cluster = Cluster(workers=1, hang_seconds=5)
+    sweep = make_sweep(trials=1, pruner="none", cluster=cluster, text=with_training("hang = 1"))
+    claim = worker_of(sweep)._next_claim()
+    for number in (2, 3):
+        note(claim.attempt, Trouble(Kind.HUNG, "no epoch came", alike="hung"))
+        claim.release()
+        claim = take(claim.trial, number - 1, "by-hand")
+    claim.release()
+    process = subprocess.Popen(job_command(sweep))
+    try:
+        wait_for(claim.trial.settled.exists)
+    finally:
+        process.terminate()
+        process.wait()
+    result = read_result(claim.trial)
+    assert result.state is State.FAILED
+    assert re.match(r"3 workers hung: no epoch came for \d+ s", result.reason)
+
+
+def test_how_long_an_epoch_may_take_follows_from_those_before(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1)
+    watch = Watch(sweep)
+    assert watch._is_too_long(6.1 * 3600)
+    assert not watch._is_too_long(5.9 * 3600)
+    worker_of(sweep).work()
+    assert watch._is_too_long(1801)
+    assert not watch._is_too_long(1799)
+    rows = [replace(row, seconds=400.0) for row in read_curve(sweep.paths.trials()[0])]
+    monkeypatch.setattr("sweeps.hanging.read_curve", lambda trial: rows)
+    assert watch._is_too_long(4001)
+    assert not watch._is_too_long(3999)

@@ -206,12 +206,16 @@ def once_more(folder: Path, what: str, times: int) -> bool:
 @contextmanager
 def on_device(sweep: Path, training: Training, parts: int) -> Iterator[None]:
     """Have a part of a batch on the device, beside what other processes have there."""
-    mine = sweep / f"device-{os.getpid()}"
-    mine.write_text(str(-(-training.batch_size // parts) * training.image))
+    if not training.memory:
+        yield
+        return
+    size = -(-training.batch_size // parts) * training.image
+    mine = sweep / f"device-{os.getpid()}-{size}"
+    mine.touch()
     try:
-        there = [int(file.read_text() or 0) for file in sweep.glob("device-*")]
-        if 0 < training.memory < sum(there):
-            raise DeviceFullError(f"{sum(there)} of {training.memory} wanted")
+        wanted = sum(int(file.name.rpartition("-")[2]) for file in sweep.glob("device-*"))
+        if wanted > training.memory:
+            raise DeviceFullError(f"{wanted} of {training.memory} wanted")
         yield
     finally:
         mine.unlink()

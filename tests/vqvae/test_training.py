@@ -26,6 +26,14 @@ NAMES = {
     *("val/ssim", "val/psnr", "val/perplexity", "val/codebook_usage"),
 }
 
+FINE = {
+    "train/loss": 1.0,
+    "val/loss": 1.0,
+    "val/reconstruction_loss": 1.0,
+    "val/perplexity": 5.0,
+}
+"""Figures of an epoch that nothing is wrong with."""
+
 
 def train(
     config: Config, folder: Path, upto: int | None = None, threads: int = 1, **rest: Any
@@ -158,7 +166,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(
 
 
 def test_a_collapsed_codebook_ends_the_run_but_not_in_the_first_epoch() -> None:
-    metrics = {"train/loss": 1.0, "val/loss": 1.0, "val/perplexity": 1.2}
+    metrics = FINE | {"val/perplexity": 1.2}
 
     assert reason_to_end(metrics, epoch=1, codes=16) is None
     assert "codebook collapsed: val/perplexity 1.20" in reason_to_end(metrics, epoch=2, codes=16)
@@ -166,8 +174,25 @@ def test_a_collapsed_codebook_ends_the_run_but_not_in_the_first_epoch() -> None:
     assert "val/loss is nan" in reason_to_end(metrics | {"val/loss": math.nan}, epoch=1, codes=16)
 
 
+def test_a_loss_that_exploded_ends_the_run_at_once() -> None:
+    high = {**FINE, "train/loss": 1e3, "val/reconstruction_loss": 99.0}
+
+    assert reason_to_end(high, epoch=1, codes=16) is None  # it may have come down meanwhile
+    said = reason_to_end(high | {"val/reconstruction_loss": 1234.5}, epoch=1, codes=16)
+    assert "exploded: val/reconstruction_loss is 1234 in epoch 1" in said
+
+
+def test_a_training_that_explodes_is_told_so(data: DataConfig, tmp_path: Path) -> None:
+    config = tiny(data, optimizer="sgd", learning_rate=200.0, schedule="constant")
+
+    rows = train(config, tmp_path)
+
+    assert rows[-1].diverged is not None
+    assert rows[-1].epoch < 3
+
+
 def test_two_codes_unevenly_used_have_not_collapsed() -> None:
-    metrics = {"train/loss": 1.0, "val/loss": 1.0, "val/perplexity": 1.4}
+    metrics = FINE | {"val/perplexity": 1.4}
 
     assert reason_to_end(metrics, epoch=2, codes=2) is None
     assert reason_to_end(metrics | {"val/perplexity": 1.05}, epoch=2, codes=2) is not None
