@@ -11,7 +11,8 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 .DEFAULT_GOAL := help
 SWEEP ?=
 TRIAL ?=
-.PHONY: help install sweep test test-slurm slurm-testbed check format ui promote rollback models status stop gpu-check bench clean
+SEED ?=
+.PHONY: help install sweep test test-slurm test-faults slurm-testbed check format ui promote rollback models status stop gpu-check bench clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,10 @@ test: $(STAMP)  ## the tests
 
 test-slurm: $(STAMP)  ## the tests on a real SLURM, started for them (root; Debian's packages)
 	$(BIN)/python -m pytest -n 3 --dist worksteal -rs --durations=0 --durations-min=1 tests/slurm
+
+FAULTS ?= 200
+test-faults: $(STAMP)  ## so many FAULTS at every step of real sweeps (SEED=n gives the same ones)
+	$(BIN)/python -m tests.faults --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
 slurm-testbed: $(STAMP)  ## a shell on such a SLURM, to try things on
 	@$(BIN)/python -m tests.slurm.shell
