@@ -174,7 +174,7 @@ def _uncut(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float
         for epoch in trainer.fit(
             trainer.config.model_validate(found.config),
             folder,
-            continue_from=None,
+            continue_from=(),
             threads=found.threads,
             should_stop=should_stop,
             metric=sweep.experiment.objective.metric,
