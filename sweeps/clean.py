@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from sweeps import files
-from sweeps.paths import TrialPaths
-from sweeps.record import best_checkpoint, look
+from sweeps.record import best_checkpoint, look, was_published
 from sweeps.sweep import Sweep
 from sweeps.totals import ranked
 from sweeps.trimming import unneeded
@@ -56,7 +54,7 @@ def best_epochs(sweep: Sweep, keep: int) -> Leftover | None:
     if sweep.plan.within is not None:
         return None
     order = ranked(map(look, sweep.paths.trials()), sweep.experiment.objective)
-    later = [best_checkpoint(trial) for trial, _ in order[keep:] if _is_published(trial)]
+    later = [best_checkpoint(trial) for trial, _ in order[keep:] if was_published(trial)]
     paths = [file for file in later if file is not None]
     return _leftover("best checkpoints of complete trials", paths) if paths else None
 
@@ -68,10 +66,6 @@ def remove(found: Iterable[Leftover]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def _is_published(trial: TrialPaths) -> bool:
-    return trial.settled.exists() and bool((files.read_json(trial.mlflow) or {}).get("done"))
 
 
 def _leftover(what: str, paths: list[Path]) -> Leftover:

@@ -24,6 +24,7 @@ from sweeps.shell import (
     Name,
     Runs,
     come_back,
+    command_on,
     make_or,
     named,
     say_it_goes_on,
@@ -293,6 +294,7 @@ def _conclude(sweep: Sweep) -> None:
         come_back(sweep),
         make_or("ui", sweep, "ui"),
         make_or("promote", sweep, "promote", sweep.paths.name),
+        command_on("sync", sweep),
     )
     for line in lines:
         Console().print(line, soft_wrap=True, highlight=False, markup=False)

@@ -148,6 +148,11 @@ def _figures(epoch: Epoch) -> tuple[dict[str, float], str | None]:
     return lasting, epoch.diverged
 
 
+def was_published(paths: TrialPaths) -> bool:
+    """Whether MLflow was told all of a trial, its end included."""
+    return paths.settled.exists() and bool((files.read_json(paths.mlflow) or {}).get("done"))
+
+
 def append_row(attempt: AttemptPaths, epoch: Epoch) -> None:
     """Record an epoch in the attempt's own file."""
     row = Row(epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged)

@@ -1,13 +1,16 @@
 """What is said when a sweep's jobs are gone: how it ended, and the command to type next."""
 
+from collections.abc import Iterator
+
 from sweeps import files
+from sweeps.record import was_published
 from sweeps.status import SweepStatus
 from sweeps.sweep import Sweep
 from sweeps.view import number, totals_line
 
 
 def summary(
-    status: SweepStatus, sweep: Sweep, come_back: str, compare: str, promote: str
+    status: SweepStatus, sweep: Sweep, come_back: str, compare: str, promote: str, sync: str
 ) -> tuple[list[str], bool]:
     """The closing lines, and whether the sweep ended well.
 
@@ -17,6 +20,7 @@ def summary(
         come_back: the command that goes on with it.
         compare: the command that shows its runs.
         promote: the command that makes its best model the one in use.
+        sync: the command that tells MLflow what it does not know.
     """
     best = next((trial for trial in status.trials if trial.is_best), None)
     lines = ["", totals_line(status)]
@@ -38,6 +42,7 @@ def summary(
         lines.append(f"go on with: {come_back}")
     elif status.counted < status.asked:
         lines.append(_why_it_ended_short(sweep))
+    lines += _what_mlflow_lacks(sweep, sync)
     if best is not None:
         lines.append(f"compare the runs with: {compare}")
         if status.is_over and sweep.plan.within is None:
@@ -45,6 +50,12 @@ def summary(
     elif status.is_over:
         lines.append("no trial is complete: each was pruned, diverged or failed")
     return lines, status.is_over and best is not None
+
+
+def _what_mlflow_lacks(sweep: Sweep, sync: str) -> Iterator[str]:
+    trials = sweep.paths.trials()
+    if missing := sum(not was_published(trial) for trial in trials):
+        yield f"MLflow lacks {missing} of {len(trials)} trials, or their ends; send them: {sync}"
 
 
 def _why_it_ended_short(sweep: Sweep) -> str:

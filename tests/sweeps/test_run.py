@@ -230,3 +230,13 @@ def read_all(screen: int, seen: list[str]) -> None:
         except OSError:
             os.close(screen)
             return
+
+
+def test_the_end_says_what_mlflow_could_not_be_told(
+    start: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said = finish(start(trials=2, epochs=2))
+    assert "MLflow lacks 2 of 2 trials" in said
+    assert "sync tiny" in said
