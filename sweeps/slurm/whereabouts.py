@@ -27,9 +27,9 @@ def whereabouts(paths: SweepPaths) -> list[str]:
     entries = queue.entries
     ours = [entries[number] for number in jobs if number in entries]
     running = [_running(entry) for entry in ours if not entry.waits]
-    unknown = [f"jobs {', '.join(jobs)}: SLURM is asked again within a minute"]
     if not queue.asked:
-        return unknown if jobs else []
+        unknown = f"jobs: {len(jobs)} sent; SLURM is asked within a minute where they are"
+        return [unknown] if jobs else []
     return [*running, *_waiting(e for e in ours if e.waits), *_gone(paths, jobs), *_unfit(paths)]
 
 

@@ -9,6 +9,7 @@ ACCOUNTING = (
     f"add account {ACCOUNT} description=course organization=uni",
     "add account other description=other organization=uni",
     "add qos one-job set flags=DenyOnLimit maxjobsperuser=1",
+    "add qos few set flags=DenyOnLimit maxsubmitjobsperuser=3",
     "add qos urgent set priority=100 preempt=normal",
     f"add user {{user}} account={ACCOUNT} qos=normal,urgent",
     "add user {user} account=other qos=normal,urgent",
@@ -60,9 +61,11 @@ NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{slurmd_1}-{slurmd_
 PartitionName=comp3710 Nodes=ALL MaxTime=12:00:00 AllowAccounts=comp3710 QOS=one-job
 PartitionName=comp3710-test Nodes=ALL MaxTime=2 AllowAccounts=comp3710 QOS=one-job
 PartitionName=slots Nodes=ALL MaxTime=1:00:00 Default=YES
+PartitionName=few Nodes=ALL MaxTime=1:00:00 QOS=few
 """
 """As on Rangpur: nodes that say they have 1 MB, an account that is needed, one job a user, and a
-partition for short tests. Beside it `slots`, where all four GPUs may be had at once."""
+partition for short tests. Beside it `slots`, where all four GPUs may be had at once, and `few`,
+where nobody may have more than three jobs, those that wait included."""
 
 GRES = """
 NodeName=n[1-2] Name=gpu File={folder}/nvidia[0-1]

@@ -16,6 +16,7 @@ from sweeps.paths import RunsPaths, TrialPaths
 from sweeps.record import read_curve
 from sweeps.sweep import Sweep, open_sweep
 from tests.slurm.cluster import why_not
+from tests.slurm.curves import check_curves
 from tests.sweeps.conftest import (  # noqa: F401 (fixtures)
     EXPERIMENT,
     empty_store,
@@ -183,6 +184,7 @@ class Site:
         wait_for(self.is_idle, self.log)
         self.sweeps("sync", sweep.paths.name)
         check_whole(sweep)
+        check_curves(sweep, self.folder / "undisturbed")
 
 
 def wait_for(condition: Callable[[], object], explain: Callable[[], str] = str) -> None:

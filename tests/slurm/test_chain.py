@@ -120,6 +120,8 @@ def claiming_nodes(sweep: Sweep) -> set[str]:
 def test_a_controller_that_is_away_for_a_minute(make_site: MakeSite) -> None:
     site, sweep = start_of_a_long_one(make_site, jobs=1)
     site.testbed.order("stop", "slurmctld")
+    before = epochs(sweep)
     time.sleep(60)  # the work ends meanwhile, and SLURM hears of it afterwards
+    assert epochs(sweep) > before
     site.testbed.order("start", "slurmctld")
     finish(site, sweep, lost=0)

@@ -33,6 +33,36 @@ def test_one_job_a_trial_on_four_slots(make_site: MakeSite) -> None:
     assert hosts == {"n1", "n2"}
 
 
+def test_a_site_that_lets_a_user_have_three_jobs(make_site: MakeSite) -> None:
+    """Fewer jobs are sent than there are trials, and they come back until all are done."""
+    site = make_site(partition="few", at_once=4, trials_per_job=1, trials=5, pruner="none")
+    sweep = site.start()
+    assert len(sweep.paths.jobs()) == 2  # five were too many
+    assert sweep.paths.jobs_not_known() == []
+
+    def is_over() -> bool:
+        site.testbed.let_start()
+        return sweep.is_over()
+
+    wait_for(is_over, site.log)
+    site.finish(sweep)
+    check_computed(sweep, lost=0)
+
+
+def test_a_user_who_has_as_many_jobs_as_the_site_allows(make_site: MakeSite) -> None:
+    site = make_site(partition="few", trials=3)
+    site.testbed.call(
+        "sbatch", "--array=1-3", "--account=other", "--partition=few", "--time=10",
+        "--output=/dev/null", "--wrap=sleep 600",
+    )  # fmt: skip
+    ended = site.sweeps("run", "tiny.toml", "--cluster", "testbed", "--no-watch", check=False)
+    assert ended.returncode == 1
+    assert "you have as many jobs as the site lets you" in ended.stderr
+    assert "QOSMaxSubmitJobPerUserLimit" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not (site.folder / "runs" / "tiny").exists()
+
+
 def test_the_quickstart_of_the_vq_vae(make_site: MakeSite) -> None:
     """Smaller slices and fewer epochs, all else as it ships; two workers in one job, no GPU."""
     site = make_site(workers=2)

@@ -18,6 +18,7 @@ from sweeps.slurm.chain import END, note_of_the_end, seconds_left
 from sweeps.slurm.commands import SlurmSilentError, ask, is_silence
 from sweeps.slurm.queue import Queue, look
 from sweeps.slurm.reasons import in_words
+from sweeps.slurm.told import user
 from sweeps.slurm.whereabouts import whereabouts
 from tests.sweeps.conftest import MakeSweep
 
@@ -110,7 +111,7 @@ def test_an_answer_that_is_too_old_is_none(
     files.write(
         paths.job("a-0").folder / "submitted.json", json.dumps({"id": "7_1", "scheduler": "slurm"})
     )
-    assert whereabouts(paths) == ["jobs 7_1: SLURM is asked again within a minute"]
+    assert whereabouts(paths) == ["jobs: 1 sent; SLURM is asked within a minute where they are"]
     let_pass(paths.slurm, 63)
     assert look(paths).asked
     let_pass(paths.slurm, 200)
@@ -176,3 +177,23 @@ def test_reasons_are_plain_words_with_the_mend_where_waiting_is_in_vain() -> Non
     assert in_words("ReqNodeNotAvail, May be reserved").startswith("the nodes are down")
     assert "scontrol release 7" in in_words("launch failed requeued held", "7")
     assert in_words("SomethingNew") == "SLURM says SomethingNew"
+
+
+def test_who_has_no_name_here_is_asked_for_by_number(
+    make_sweep: MakeSweep,
+    command: Callable[[str, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("sweeps.slurm.told.getpass.getuser", nameless)
+    calls = command("sacctmgr", f"echo \"$*\" > {tmp_path}/said; echo 'a|b|normal,urgent'")
+    slurm = make_sweep().paths.slurm
+    for _ in range(2):  # and once only
+        known = user(slurm)
+        assert known is not None
+        assert (known.default, known.qos) == ("a", {"b": {"normal", "urgent"}})
+    assert f" show user {os.getuid()} withassoc " in (tmp_path / "said").read_text()
+    assert calls.read_text().count("called") == 1

@@ -1,0 +1,58 @@
+"""Whether what a sweep recorded is what its trials would have given undisturbed."""
+
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+
+from sweeps.paths import TrialPaths
+from sweeps.record import read_curve, read_trial
+from sweeps.study import Study
+from sweeps.sweep import Sweep
+from tests.sweeps.tiny import Config, trainer
+
+Curve = list[tuple[int, dict[str, float]]]
+
+
+def check_curves(sweep: Sweep, scratch: Path) -> None:
+    """Every epoch's figures, in the folders, the study and MLflow, are those of an uncut training.
+
+    Each trial is trained again here, from its own configuration, without any interruption.
+    """
+    study = Study(sweep.paths, sweep.experiment, stale_after=5)
+    published = published_curves(sweep)
+    metric = sweep.experiment.objective.metric
+    for trial in sweep.paths.trials():
+        curve: Curve = [(row.epoch, dict(row.metrics)) for row in read_curve(trial)]
+        uncut = train_undisturbed(trial, scratch / trial.name)
+        assert curve == uncut[: len(curve)]  # a pruned trial has the beginning of it
+        values = {epoch: metrics[metric] for epoch, metrics in curve}
+        assert study.member(trial.number).curve == values
+        assert published[trial.name] == values
+
+
+def train_undisturbed(trial: TrialPaths, folder: Path) -> Curve:
+    config = Config.model_validate(read_trial(trial).config)
+    quick = config.training.model_copy(update={"seconds": 0.0, "gate_at": 0})
+    checkpoints = folder / "trials" / "0" / "attempts" / "1" / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    rows = trainer.fit(
+        config.model_copy(update={"training": quick}),
+        checkpoints,
+        continue_from=None,
+        threads=1,
+        should_stop=lambda: False,
+        metric="val/score",
+        maximize=True,
+    )
+    return [(row.epoch, dict(row.metrics)) for row in rows]
+
+
+def published_curves(sweep: Sweep) -> dict[str, dict[int, float]]:
+    """Each trial's objective by epoch, as MLflow has it."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{sweep.paths.runs / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(sweep.paths.name)
+    found = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        points = client.get_metric_history(run.info.run_id, sweep.experiment.objective.metric)
+        found[run.info.run_name] = {point.step: point.value for point in points}
+    return found
