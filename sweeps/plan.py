@@ -31,8 +31,8 @@ def plan(request: Request) -> list[str]:
     lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster)]
     if cluster.scheduler != "slurm":
         return lines
-    text = submission_text(paths, cluster)
-    check_site(request.cluster, cluster, lambda: text)
+    check_site(request.cluster, cluster, lambda: submission_text(paths, cluster))
+    text = submission_text(paths, cluster)  # which wants SLURM's commands to be there
     said = dry_run(text).stderr.strip().rpartition("\n")[2].removeprefix("sbatch: ")
     return [*lines, "", "what sbatch would be given, for each job of an array:", "", text, said]
 
