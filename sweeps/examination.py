@@ -6,6 +6,7 @@ lines give, the data, the clock.
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from sweeps.lock import Lock
 from sweeps.machine import hostname
 from sweeps.paths import DoctorPaths
 
+CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 COMMAND_SECONDS = 120
 TORCH = (
     "import torch; there = torch.cuda.is_available(); "
@@ -86,7 +88,10 @@ def reach(tracking: str | None) -> str:
     if tracking is None or not tracking.startswith("http"):
         return "a database among the runs; nothing to reach"
     try:
-        with urllib.request.urlopen(f"{tracking.rstrip('/')}/health", timeout=20) as answer:  # noqa: S310 (http was seen to)
+        # A lab's own certificate, where MLflow is told of it.
+        trusted = ssl.create_default_context(cafile=os.environ.get(CERTIFICATE) or None)
+        place = f"{tracking.rstrip('/')}/health"
+        with urllib.request.urlopen(place, timeout=20, context=trusted) as answer:  # noqa: S310 (http was seen to)
             return f"{tracking} answers {answer.status}"
     except urllib.error.HTTPError as error:
         if error.code != 403:
