@@ -12,7 +12,7 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 SWEEP ?=
 TRIAL ?=
 SEED ?=
-.PHONY: help install sweep test test-slurm test-faults slurm-testbed check format ui promote rollback models status stop gpu-check bench clean
+.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui promote rollback models status stop gpu-check bench clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,11 +47,15 @@ test-faults: $(STAMP)  ## so many FAULTS at every step of real sweeps (SEED=n gi
 slurm-testbed: $(STAMP)  ## a shell on such a SLURM, to try things on
 	@$(BIN)/python -m tests.slurm.shell
 
-check: $(STAMP)  ## lint, types, import walls
+fuzz: $(STAMP)  ## 10,000 generated inputs through the entry points, and 100 as processes (minutes)
+	$(BIN)/python -m tests.fuzz --inputs 10000 --processes 100 $(if $(SEED),--seed $(SEED))
+
+check: $(STAMP)  ## lint, types, import walls, dependencies that fit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pip check
 
 format: $(STAMP)  ## put the source in its form
 	$(BIN)/ruff format .

@@ -10,15 +10,16 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from sweeps.errors import InputError, WorldError
+from sweeps.boundary import end
+from sweeps.errors import WorldError
 from sweeps.paths import SweepPaths
+from sweeps.printable import one_line, printable
 from sweeps.promotion import cli as promotion
 from sweeps.shell import (
     Name,
@@ -92,7 +93,7 @@ def plan_command(
 
     path, cluster = _defaults(experiment, cluster)
     for line in plan(Request(path, cluster, runs_folder(runs), trials)):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 @app.command()
@@ -109,7 +110,7 @@ def doctor(
     path, cluster = _defaults(experiment, cluster)
     good = True
     for finding in examine(Request(path, cluster, runs_folder(runs)), 60 * wait):
-        typer.echo(finding.line())
+        typer.echo(printable(finding.line()))
         good = good and finding.good
     if not good:
         raise typer.Exit(1)
@@ -140,7 +141,8 @@ def status(name: Name = None, runs: Runs = None) -> None:
     for line in trouble_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if now.stopped is not None:
-        console.print(f"stopped: {now.stopped}; go on with: {come_back(sweep)}", markup=False)
+        stopped = f"stopped: {now.stopped}; go on with: {come_back(sweep)}"
+        console.print(printable(stopped), markup=False)
 
 
 @app.command("stop")
@@ -217,7 +219,7 @@ def ui(
     folder = runs_folder(runs)
     sweeps = [open_sweep(paths) for paths in sweeps_in(folder)]
     for problem in _sync(sweeps):
-        typer.echo(f"not all is up to date: {problem}", err=True)
+        typer.echo(f"not all is up to date: {one_line(problem)}", err=True)
     serve(store_of(folder, sweeps[-1].plan.cluster.tracking if sweeps else None), port)
 
 
@@ -267,20 +269,7 @@ def publish(folder: Path) -> None:
 
 def main() -> None:
     """Run the command line; one clear message where it fails."""
-    # Taken wherever it stands: people add it at the end of the command that has just failed.
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
-        app(arguments, prog_name="sweeps")
-    except Exception as error:  # noqa: BLE001 (the last resort, so that a person sees one line)
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        print("error:", _one_line(error), file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, InputError | WorldError) else f"{type(error).__name__}: {text}"
+    end("sweeps", app, sys.argv[1:])
 
 
 def _conclude(sweep: Sweep) -> None:
@@ -297,7 +286,7 @@ def _conclude(sweep: Sweep) -> None:
         command_on("sync", sweep),
     )
     for line in lines:
-        Console().print(line, soft_wrap=True, highlight=False, markup=False)
+        Console().print(printable(line), soft_wrap=True, highlight=False, markup=False)
     if not ended_well:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from sweeps.errors import InputError
 from sweeps.settings import Settings, check, nearest, read_toml
+from sweeps.store import refuse_credentials
 
 SHORTEST_MINUTES = 2
 MARGIN_SECONDS = 60.0
@@ -55,9 +56,25 @@ class Cluster(Settings):
             raise ValueError(f"{text!r} is too short for a job to do anything in; give two minutes")
         return text
 
+    @field_validator("tracking")
+    @classmethod
+    def _without_a_password(cls, uri: str | None) -> str | None:
+        refuse_credentials(uri)
+        return uri
+
+    @field_validator("partition", "account", "qos", "gres", "constraint", "exclude")
+    @classmethod
+    def _one_word(cls, text: str | None) -> str | None:
+        # Each becomes a line `#SBATCH --partition=…` of a shell script.
+        if text is not None and (not text or any(c.isspace() or not c.isprintable() for c in text)):
+            raise ValueError(f"{text!r} is not one word")
+        return text
+
     @field_validator("setup")
     @classmethod
     def _lines_of_shell(cls, lines: list[str]) -> list[str]:
+        if any("\n" in line for line in lines):
+            raise ValueError("a text of several lines: give each line of shell by itself")
         hidden = [line for line in lines if line.lstrip().startswith("#SBATCH")]
         if hidden:
             mend = "give partition, account, time_limit and the like as keys of this file"

@@ -20,6 +20,11 @@ RESERVED = {"artifacts", "store"}
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+def is_sweep_name(name: str) -> bool:
+    """Whether a sweep may be called so, a confirmation included."""
+    return SAFE_NAME.fullmatch(name.removesuffix(CONFIRMATION)) is not None and name not in RESERVED
+
+
 class Objective(Settings):
     """What the best trial is the best at."""
 
@@ -39,7 +44,7 @@ class Sampler(Settings):
     kind: Literal["tpe", "random", "enqueued"] = "tpe"
     """`enqueued`: nothing but what the experiment lists."""
     startup: int = Field(10, ge=1, description="trials drawn at random before the sampler learns")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
 
 class Pruner(Settings):
@@ -76,7 +81,7 @@ class Experiment(Settings):
     """The file as it stands; `Resolved` has what it means to its trainer."""
 
     name: str
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=1_000_000)
     trainer: str = "vqvae.sweep:trainer"
     objective: Objective = Field(default_factory=Objective)
     sampler: Sampler = Field(default_factory=Sampler)

@@ -116,7 +116,7 @@ def submit_missing(sweep: Sweep) -> list[str]:
     # What submitit starts on this machine inherits the session of whoever submits: Ctrl-C or a
     # closed terminal would end the sweep with its watcher, and `make sweep | tee log` would hang.
     command = [sys.executable, "-m", "sweeps", "submit", str(sweep.paths.folder)]
-    sweep.paths.scheduler_logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(sweep.paths.scheduler_logs)
     with tempfile.TemporaryFile() as answer, sweep.paths.submission_log.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=answer, stderr=log, start_new_session=True
@@ -237,8 +237,20 @@ def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
     return text.replace(folder, str(paths.runs))
 
 
+def _make_private(folder: Path) -> None:
+    """Make the folder of submitit's pickles, which jobs load: nobody else may write there.
+
+    Raises:
+        WorldError: it is somebody else's.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise WorldError(f"{folder} is somebody else's, and jobs would run what lies in it")
+    folder.chmod(0o700)  # where it was there, it may have been open to others
+
+
 def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.AutoExecutor:
-    paths.scheduler_logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(paths.scheduler_logs)
     executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster=cluster.scheduler)
     executor.update_parameters(
         name=f"sweep-{paths.name}",

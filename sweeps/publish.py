@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sweeps.lock import LockBusyError, LockLostError
 from sweeps.paths import RunsPaths, SweepPaths
+from sweeps.printable import one_line
 from sweeps.store import Store, holder, is_ours, store_of
 from sweeps.sweep import Sweep, open_sweep
 
@@ -58,7 +59,7 @@ def publish_until_told(folder: Path) -> None:
         last = ended.is_set()
         problem = publish_once(open_sweep(SweepPaths(folder)))
         if problem is not None and problem != said:
-            print(f"not published: {problem}", flush=True)
+            print(f"not published: {one_line(problem)}", flush=True)
         said = problem
         if last:
             return

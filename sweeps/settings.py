@@ -1,7 +1,9 @@
 """TOML files and tables, strictly checked; every complaint is one line with its mend."""
 
 import difflib
+import stat
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeps.errors import InputError
+
+LARGEST = 2**20
+"""Bytes of a TOML file that somebody means."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,14 +29,45 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        InputError: there is no such file, or it is no TOML.
+        InputError: there is no such file, or it is no TOML, or no sane one.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(_text_of(path))
+        _refuse_strange(tables)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file{_files_nearby(path)}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    # A number of thousands of digits is a plain ValueError, a nest of brackets a RecursionError.
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {_one_line(error)}") from error
+    return tables
+
+
+def _text_of(path: Path) -> str:
+    """A file's text, without the mark that some editors put before the first character."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
+        raise ValueError("it is not a file")
+    if status.st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _refuse_strange(value: Any) -> None:
+    """Refuse what no file of ours holds: it would go wrong far from here.
+
+    Texts become names, lines of a job's script and of a terminal; whole numbers have 64 bits in
+    TOML, and Python reads some that it cannot write.
+    """
+    match value:
+        case str() if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in value):
+            raise ValueError(f"{value!r} has a control character; leave it out")
+        case int() if value.bit_length() > 63:
+            raise ValueError("a whole number has more than 64 bits")
+        case dict():
+            _refuse_strange([*value, *value.values()])
+        case list():
+            for inner in value:
+                _refuse_strange(inner)
 
 
 def check(tables: Mapping[str, Any], model: type[Model], where: str) -> Model:

@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 
 from sweeps.errors import InputError
+from sweeps.experiment import is_sweep_name
 from sweeps.invocation import program
 from sweeps.paths import CONFIRMATION, RunsPaths, SweepPaths
+from sweeps.printable import printable
 from sweeps.sweep import Sweep, runs_folder
 
 Runs = Annotated[Path | None, typer.Option("--runs", help="folder of all sweeps (default: runs)")]
@@ -33,10 +35,12 @@ def named(name: str | None, runs: Path | None, *, searches: bool = False) -> Swe
         searches: whether confirmations are passed over.
 
     Raises:
-        InputError: there is none yet.
+        InputError: there is none yet, or the name can be none's.
     """
     folder = runs_folder(runs)
     if name is not None:
+        if not is_sweep_name(name):  # `stop ../elsewhere` would write outside the runs
+            raise InputError(f"no sweep {name!r}: a name is 1 to 64 letters, digits, - and _")
         return folder.sweep(name)
     found = [
         paths for paths in sweeps_in(folder) if not (searches and paths.name.endswith(CONFIRMATION))
@@ -88,12 +92,12 @@ def say_it_goes_on(sweep: Sweep) -> None:
 
 def come_back(sweep: Sweep) -> str:
     """The command that goes on with the sweep, to be typed as it stands."""
-    return shlex.join([program("sweeps"), *sweep.plan.command])
+    return printable(shlex.join([program("sweeps"), *sweep.plan.command]))
 
 
 def command_on(name: str, sweep: Sweep) -> str:
     """A command on this sweep, to be typed as it stands."""
-    return shlex.join([program("sweeps"), name, sweep.paths.name, *place_of(sweep)])
+    return printable(shlex.join([program("sweeps"), name, sweep.paths.name, *place_of(sweep)]))
 
 
 def place_of(sweep: Sweep) -> list[str]:
@@ -113,4 +117,4 @@ def make_or(target: str, sweep: Sweep, *words: str) -> str:
         latest = named(None, runs, searches=True)
         if latest in {sweep.paths, sweep.paths.confirmation}:
             return f"make {target}"
-    return shlex.join([program("sweeps"), *words, "--runs", str(runs)])
+    return printable(shlex.join([program("sweeps"), *words, "--runs", str(runs)]))

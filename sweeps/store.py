@@ -53,8 +53,27 @@ class Store:
 
 
 def store_of(runs: RunsPaths, tracking: str | None) -> Store:
-    """The store a cluster's file names, or `$MLFLOW_TRACKING_URI`, or the database here."""
+    """The store a cluster's file names, or `$MLFLOW_TRACKING_URI`, or the database here.
+
+    Raises:
+        InputError: the variable holds a password.
+    """
+    try:
+        refuse_credentials(os.environ.get("MLFLOW_TRACKING_URI"))
+    except ValueError as error:
+        raise InputError(f"MLFLOW_TRACKING_URI: {error}") from error
     return Store(tracking or os.environ.get("MLFLOW_TRACKING_URI") or _database_uri(runs), runs)
+
+
+def refuse_credentials(uri: str | None) -> None:
+    """Refuse a URI that holds a password: it would be written into plans, records and logs.
+
+    Raises:
+        ValueError: it does; the message does not repeat it.
+    """
+    if uri is not None and "@" in uri.partition("://")[2].partition("/")[0]:
+        mend = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        raise ValueError(f"a URI with a user name or a password in it; set {mend} instead")
 
 
 def is_ours(store: Store) -> bool:

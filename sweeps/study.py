@@ -207,7 +207,7 @@ def _member(trial: FrozenTrial) -> Member:
 
 
 def _sampler(settings: Sampler, number: int) -> BaseSampler:
-    seed = settings.seed * 1_000_003 + number
+    seed = (settings.seed * 1_000_003 + number) % 2**32  # NumPy takes no larger one
     match settings.kind:
         case "random" | "enqueued":
             return RandomSampler(seed=seed)

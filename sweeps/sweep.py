@@ -17,7 +17,7 @@ from sweeps.experiment import Experiment, Resolved, resolve
 from sweeps.lock import Lock
 from sweeps.paths import RunsPaths, SweepPaths
 from sweeps.record import State, state_of
-from sweeps.settings import dotted
+from sweeps.settings import check, dotted
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def open_sweep(paths: SweepPaths) -> Sweep:
     return Sweep(
         paths,
         Plan(
-            Experiment.model_validate(content["experiment"]),
-            Cluster.model_validate(content["cluster"]),
+            check(content["experiment"], Experiment, str(paths.plan)),
+            check(content["cluster"], Cluster, str(paths.plan)),
             content["fingerprint"],
             content["commit"],
             tuple(content.get("command", ())),  # of before version 0.2

@@ -1,6 +1,7 @@
 """What a person sees of a sweep: a table on a terminal, plain lines in a log."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -8,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.printable import printable
 from sweeps.space import Scalar
 from sweeps.status import SweepStatus, TrialStatus
 
@@ -28,17 +30,18 @@ def table(status: SweepStatus, rows: int | None = None) -> RenderableType:
         status: the sweep.
         rows: show no more trials than this: those under way, the best, the latest.
     """
-    grid = Table(box=box.SIMPLE_HEAD, title=f"sweep {status.name}", title_justify="left")
+    grid = Table(box=box.SIMPLE_HEAD, title=_plain(f"sweep {status.name}"), title_justify="left")
     names = list(status.trials[0].values) if status.trials else []
     for heading in ("trial", "state", "epoch", f"best {status.objective.metric}"):
-        grid.add_column(heading, justify="right" if heading == "epoch" else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if heading == "epoch" else "left"
+        grid.add_column(_plain(heading), justify=justify, no_wrap=True)
     for name in names:
-        grid.add_column(name.replace("_", " "), justify="right")
+        grid.add_column(_plain(name.replace("_", " ")), justify="right")
     grid.add_column("per second", justify="right")
     grid.add_column("time left", justify="right")
     for trial in _selection(status.trials, rows):
         grid.add_row(*_cells(trial, names), style="bold" if trial.is_best else None)
-    return Group(grid, Text("\n".join([totals_line(status), *status.jobs])))
+    return Group(grid, _plain("\n".join([totals_line(status), *status.jobs])))
 
 
 def totals_line(status: SweepStatus) -> str:
@@ -65,10 +68,15 @@ def trouble_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
     wrong = [trial for trial in trials if trial.reason]
     lines = [f"{len(wrong) - most} more before these"] if len(wrong) > most else []
     for trial in wrong[-most:]:
-        lines.append(f"{trial.name} {trial.state}: {trial.reason}")
+        lines.append(printable(f"{trial.name} {trial.state}: {trial.reason}"))
         if trial.traceback is not None:
             lines.append(f"  traceback: {trial.traceback}")
     return lines
+
+
+def _plain(text: str) -> Text:
+    """What is shown as it stands: no markup, no escape sequence."""
+    return Text(printable(text))
 
 
 def number(value: Scalar) -> str:
@@ -90,14 +98,18 @@ def _cells(trial: TrialStatus, names: list[str]) -> list[str]:
     colour = _COLOURS.get(trial.state, "white")
     left = "" if trial.seconds_left is None else duration(trial.seconds_left)
     return [
-        f"{'★ ' if trial.is_best else '  '}{trial.name}",
-        f"[{colour}]{escape(trial.state)}[/]",
+        escape(printable(f"{'★ ' if trial.is_best else '  '}{trial.name}")),
+        f"[{colour}]{escape(printable(trial.state))}[/]",
         f"{trial.epoch}/{trial.epochs}",
         "" if trial.best is None else f"{trial.best:.4f}",
-        *(escape(number(trial.values[name])) if name in trial.values else "" for name in names),
+        *(_value(trial, name) for name in names),
         "" if trial.pace is None else f"{trial.pace:.0f}",
         left,
     ]
+
+
+def _value(trial: TrialStatus, name: str) -> str:
+    return escape(printable(number(trial.values[name]))) if name in trial.values else ""
 
 
 def _selection(trials: list[TrialStatus], rows: int | None) -> list[TrialStatus]:

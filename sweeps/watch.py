@@ -9,6 +9,7 @@ from rich.live import Live
 
 from sweeps.errors import WorldError
 from sweeps.jobs import jobs_alive
+from sweeps.printable import printable
 from sweeps.slurm.whereabouts import whereabouts
 from sweeps.status import SweepStatus, status_of
 from sweeps.sweep import Sweep, open_sweep, stop_reason
@@ -95,5 +96,8 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
 
 def _say(console: Console, line: str) -> None:
     console.print(
-        f"{time.strftime('%H:%M:%S')} {line}", soft_wrap=True, highlight=False, markup=False
+        printable(f"{time.strftime('%H:%M:%S')} {line}"),
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
     )

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vqvae.boundary import tell
 from vqvae.config import read_config
 from vqvae.errors import InputError
-from vqvae.files import make_writable
+from vqvae.files import make_writable, output
+from vqvae.printable import one_line, printable
 
 if TYPE_CHECKING:
     from vqvae.plan import Failed
@@ -79,7 +81,7 @@ def train(
     last = watch(rows, settings.training.epochs)
     if last.diverged:
         raise RuntimeError(f"training ended early: {last.diverged}")
-    typer.echo(f"best model: {out / 'best.pt'}")
+    typer.echo(printable(f"best model: {out / 'best.pt'}"))
 
 
 def evaluate(
@@ -123,11 +125,11 @@ def reconstruct(
 
     jobs = plan(inputs, out)
     codec, _ = open_model(model, choose_device(device.value))
-    make_writable(out)
-    scores = followed(run(codec, jobs), len(jobs), "reconstructing")
-    print_scores(scores.done)
-    if scores.done:
-        typer.echo(f"scores: {write_table(scores.done, out)}")
+    with output(out):
+        scores = followed(run(codec, jobs), len(jobs), "reconstructing")
+        print_scores(scores.done)
+        if scores.done:
+            typer.echo(printable(f"scores: {write_table(scores.done, out)}"))
     _tell(scores.failed, len(jobs), "scans could not be reconstructed")
 
 
@@ -146,8 +148,8 @@ def encode(
 
     tasks = planned(inputs, out, SCANS, coded_name)
     codec, _ = open_model(model, choose_device(device.value))
-    make_writable(out)
-    done = followed(encode_all(codec, tasks), len(tasks), "encoding")
+    with output(out):
+        done = followed(encode_all(codec, tasks), len(tasks), "encoding")
     print_sizes(done.done)
     _tell(done.failed, len(tasks), "scans could not be encoded")
 
@@ -167,10 +169,10 @@ def decode(
 
     tasks = planned(inputs, out, CODED, scan_name)
     codec, _ = open_model(model, choose_device(device.value))
-    make_writable(out)
-    done = followed(decode_all(codec, tasks), len(tasks), "decoding")
+    with output(out):
+        done = followed(decode_all(codec, tasks), len(tasks), "decoding")
     for row in done.done:
-        typer.echo(f"{row.target}")
+        typer.echo(printable(f"{row.target}"))
     _tell(done.failed, len(tasks), "files could not be decoded")
 
 
@@ -180,8 +182,10 @@ def _tell(failed: "Sequence[Failed]", number: int, what: str) -> None:
     Raises:
         InputError: something did.
     """
+    if len(failed) == number == 1:
+        raise InputError(failed[0].reason)
     for one in failed:
-        typer.echo(one.reason, err=True)
+        typer.echo(one_line(one.reason), err=True)
     if failed:
         raise InputError(f"{len(failed)} of {number} {what}, named above")
 
@@ -209,15 +213,9 @@ def main(arguments: list[str] | None = None) -> None:
     # Taken wherever it stands: people add it at the end of the command that has just failed.
     rest = [argument for argument in given if argument != "--debug"]
     try:
-        command_line(rest)(rest, prog_name="vqvae")
+        status = command_line(rest)(rest, prog_name="vqvae", standalone_mode=False) or 0
     except Exception as error:  # noqa: BLE001 - the boundary to the person
         if len(rest) < len(given):
             traceback.print_exc()
-        print(f"vqvae: {_one_line(error)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no reason was given"
-    known = isinstance(error, (InputError, RuntimeError))
-    return text if known else f"{type(error).__name__}: {text}"
+        status = tell(error)
+    sys.exit(status)

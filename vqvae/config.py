@@ -5,7 +5,9 @@ configuration must not cost that.
 """
 
 import difflib
+import stat
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,6 +18,9 @@ from vqvae.errors import InputError
 
 # Strict, so that `true` is no number and "1" neither; a whole number is a float all the same.
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+_LARGEST = 2**20  # bytes of such a file; a pipe or a device would be read for ever
 
 
 class ModelConfig(BaseModel):
@@ -80,13 +85,37 @@ def read_config(path: Path) -> Config:
         InputError: the file cannot be read, or a key or value in it is wrong.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(_text_of(path))
+        _refuse_strange(content)
+    # A number of thousands of digits is a plain ValueError, a nest of brackets a RecursionError.
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     try:
         return Config.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error)}") from error
+
+
+def _text_of(path: Path) -> str:
+    """A file's text, without the mark that some editors put before the first character."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+        raise ValueError(f"not a file, or one of more than {_LARGEST} bytes")
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _refuse_strange(value: Any) -> None:
+    """Refuse what no configuration holds: control characters, and numbers beyond TOML's 64 bits."""
+    match value:
+        case str() if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in value):
+            raise ValueError(f"{value!r} has a control character; leave it out")
+        case int() if value.bit_length() > 63:
+            raise ValueError("a whole number has more than 64 bits")
+        case dict():
+            _refuse_strange([*value, *value.values()])
+        case list():
+            for inner in value:
+                _refuse_strange(inner)
 
 
 def describe(error: ValidationError) -> str:

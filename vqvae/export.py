@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from vqvae.errors import InputError
 from vqvae.files import write_whole
 from vqvae.model import VQVAE
 from vqvae.package import EXAMPLE, MANIFEST, Manifest, Package, open_package
+from vqvae.printable import one_line
 from vqvae.programs import programs_of
 
 SEEN = ((1, 40, 36), (2, 33, 27), (7, 24, 20))
@@ -127,7 +129,7 @@ def _describe(model: VQVAE, digests: dict[str, str], data: str) -> Manifest:
         "codes": config.codebook_size,
         "stride": config.stride,
         "bits": np.log2(config.codebook_size) / config.stride**2,
-        "data": data,
+        "data": re.sub(r"[^\w .()-]", "_", one_line(data)),  # a folder's name, inside Markdown
     }
     return Manifest(
         programs=digests,

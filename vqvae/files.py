@@ -1,7 +1,9 @@
 """Writing files that another process may read at any moment."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from vqvae.errors import InputError
@@ -20,6 +22,23 @@ def make_writable(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{folder}: cannot be written ({reason}); name another folder") from error
+
+
+@contextlib.contextmanager
+def output(folder: Path) -> Iterator[None]:
+    """Make `folder` for what the block writes; if that is nothing, leave no folder behind.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    make_writable(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # something lies in it
+            for place in made:
+                place.rmdir()
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from vqvae.files import write_whole
+from vqvae.printable import printable
 
 _SIDE, _GAP, _LINE, _MARGIN, _NARROWEST = 288, 12, 32, 100, 112
+_TITLE = 200
 _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 
 
@@ -64,7 +66,7 @@ def write_pair(path: Path, pair: Pair) -> None:
     draw = ImageDraw.Draw(sheet)
     for at, (image, title) in enumerate(zip(images, titles, strict=True)):
         left = _GAP + at * (wide + _GAP)
-        draw.text((left, _GAP // 2), title, fill=_INK, font=_font(13))
+        draw.text((left, _GAP // 2), printable(title)[:_TITLE], fill=_INK, font=_font(13))
         sheet.paste(image, (left, _LINE))
     _write(path, sheet)
 

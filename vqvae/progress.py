@@ -13,6 +13,7 @@ from vqvae.checkpoint import Epoch
 from vqvae.coding import Encoded
 from vqvae.evaluation import Evaluation
 from vqvae.plan import Failed
+from vqvae.printable import printable
 from vqvae.reconstruction import Reconstructed
 
 T = TypeVar("T")
@@ -111,9 +112,8 @@ def print_scores(rows: Sequence[Reconstructed]) -> None:
     """A table of reconstructed scans, if there are any."""
     table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
     for row in rows:
-        table.add_row(
-            escape(row.target), f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}"
-        )
+        figures = (f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}")
+        table.add_row(escape(printable(row.target)), *figures)
     if rows:
         Console().print(table)
 
@@ -127,7 +127,7 @@ def print_sizes(rows: Sequence[Encoded]) -> None:
         size = f"{row.before}*" if row.compressed_here else str(row.before)
         cells = (size, str(row.after), f"{row.before / row.after:.1f}")
         per_pixel = (f"{row.bits_per_pixel:.4f}", f"{row.bits_on_disk:.4f}")
-        table.add_row(escape(str(row.target)), *cells, *per_pixel)
+        table.add_row(escape(printable(str(row.target))), *cells, *per_pixel)
     before, after = sum(row.before for row in rows), sum(row.after for row in rows)
     pixels = sum(row.pixels for row in rows)
     per_pixel = (f"{_mean_bits(rows):.4f}", f"{8 * after / pixels:.4f}")

@@ -1,8 +1,10 @@
 """The model card: what a model is, what it is worth and how that was found, from the figures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweeps.printable import one_line
 from sweeps.promotion.candidate import Contender
 from sweeps.promotion.gate import Decision
 from sweeps.promotion.scoring import Scored, on_test_split
@@ -57,7 +59,8 @@ def _scores(scored: Scored) -> str:
         for name, value in sorted(scored.scores.items())
     ]
     profile = ", ".join(f"{key} {_short(value)}" for key, value in scored.data["profile"].items())
-    head = f"Data: {scored.data['name']} ({profile}), content {scored.data['digest'][:12]}."
+    name = _plain(str(scored.data["name"]))
+    head = f"Data: {name} ({_plain(profile)}), content {scored.data['digest'][:12]}."
     return f"{head}\n\n" + _table(("figure", "mean", "95 % over patients", *shown), rows)
 
 
@@ -87,7 +90,13 @@ def _chosen(found: Sequence[Contender]) -> str:
 
 def _table(heads: Sequence[str], rows: Any) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_plain(str(cell)) for cell in line) + " |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text that may come from a folder's name, as Markdown shows it: no link, no HTML, no cell."""
+    escaped = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\[\]|`])", r"\\\1", escaped)
 
 
 def _figure(value: float | None) -> str:

@@ -12,6 +12,7 @@ from sweeps.errors import InputError
 from sweeps.experiment import SAFE_NAME
 from sweeps.invocation import program
 from sweeps.lock import Lock
+from sweeps.printable import printable
 from sweeps.promotion.entry import STALE_SECONDS
 from sweeps.shell import Name, Runs, come_back, make_or, named, place_of, send_and_watch
 from sweeps.store import Store, holder, is_ours, store_of
@@ -75,9 +76,9 @@ def promote(
 
 def rollback(model: Model = None, runs: Runs = None) -> None:
     """Make the champion before this one the champion again."""
+    name, store = _model(model, runs)
     from sweeps.promotion.registry import Registry  # noqa: PLC0415 (seconds to import)
 
-    name, store = _model(model, runs)
     if not is_ours(store):
         where = f"{store.runs.database} is written to from {holder(store)}"
         raise InputError(f"{where}; roll back there, or first: sweeps sync --take-over")
@@ -89,10 +90,10 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
 
 def models(model: Model = None, runs: Runs = None) -> None:
     """Show the versions of a registered model: scores, aliases, and why each was let in."""
+    name, store = _model(model, runs)
     from sweeps.promotion.registry import Registry  # noqa: PLC0415
     from sweeps.promotion.view import history  # noqa: PLC0415
 
-    name, store = _model(model, runs)
     versions = Registry(store, name).versions()
     if not versions:
         raise InputError(f"no model {name!r} in {store.uri}; promote one with: make promote")
@@ -117,7 +118,7 @@ def _conclude(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
 def _again(sweep: Sweep) -> str:
     """The command that promotes in earnest."""
     command = open_sweep(sweep.paths.confirmation).plan.command
-    return shlex.join([program("sweeps"), *(word for word in command if word != DRY)])
+    return printable(shlex.join([program("sweeps"), *(w for w in command if w != DRY)]))
 
 
 def _use(sweep: Sweep) -> str:
@@ -127,7 +128,7 @@ def _use(sweep: Sweep) -> str:
     place, tracking = place_of(sweep), sweep.plan.cluster.tracking
     where = f"SWEEPS_RUNS={shlex.quote(place[1])} " if place else ""
     where += f"MLFLOW_TRACKING_URI={shlex.quote(tracking)} " if tracking else ""
-    return where + shlex.join([program(name), *words])
+    return printable(where + shlex.join([program(name), *words]))
 
 
 def _model(model: str | None, runs: Path | None) -> tuple[str, Store]:
@@ -147,4 +148,4 @@ def _model(model: str | None, runs: Path | None) -> tuple[str, Store]:
 
 
 def _say(line: str) -> None:
-    Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    Console().print(printable(line), soft_wrap=True, highlight=False, markup=False)

@@ -8,19 +8,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.printable import printable
 from sweeps.promotion.entry import Version
 
 
 def history(name: str, versions: Sequence[Version]) -> RenderableType:
     """Every version of a model, the latest first, and below them why each was let in."""
-    grid = Table(box=box.SIMPLE_HEAD, title=f"model {name}", title_justify="left")
+    grid = Table(box=box.SIMPLE_HEAD, title=Text(f"model {name}"), title_justify="left")
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
     for heading in ("", "is", metric, "new seeds", "from", "registered"):
-        grid.add_column(heading, no_wrap=True)
+        grid.add_column(Text(printable(heading)), no_wrap=True)
     for version in reversed(versions):
-        grid.add_row(*(Text(cell) for cell in _cells(version)))
+        grid.add_row(*(Text(printable(cell)) for cell in _cells(version)))
     reasons = [f"{version.number}: {_why(version)}" for version in reversed(versions)]
-    return Group(grid, Text("\n".join(reasons)))
+    return Group(grid, Text(printable("\n".join(reasons))))
 
 
 def _cells(version: Version) -> tuple[str, ...]:
@@ -44,4 +45,7 @@ def _why(version: Version) -> str:
 
 def _short(figure: str) -> str:
     """A figure that a tag holds, to four digits."""
-    return f"{float(figure):.4f}" if figure else ""
+    try:
+        return f"{float(figure):.4f}" if figure else ""
+    except ValueError:  # somebody wrote another thing there
+        return figure

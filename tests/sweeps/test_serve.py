@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from sweeps.paths import RunsPaths
 from sweeps.serve import serve
 from sweeps.store import store_of
 from sweeps.sweep import Sweep
+from tests.listening import listening
 from tests.sweeps.conftest import MakeSweep, worker_of
 
 
@@ -42,6 +44,28 @@ def ask(port: int, path: str, content: object = None) -> object:
             time.sleep(0.2)
 
 
+def status(port: int, host: str, origin: str = "") -> int:
+    """What a browser is answered that believes the server to have this name."""
+    headers = {"Host": f"{host}:{port}", "Content-Type": "application/json"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search",
+        data=b'{"max_results": 1}',
+        headers=headers | ({"Origin": origin} if origin else {}),
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_test_sees_who_listens_elsewhere() -> None:
+    with socket.socket() as everywhere:
+        everywhere.bind(("0.0.0.0", 0))
+        everywhere.listen()
+        assert ("0.0.0.0", everywhere.getsockname()[1]) in listening(os.getpid())
+
+
 def test_ui_catches_up_and_serves_on_this_machine_alone(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
 ) -> None:
@@ -61,9 +85,12 @@ def test_ui_catches_up_and_serves_on_this_machine_alone(
         number = found["experiment"]["experiment_id"]
         runs = ask(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": [number]})["runs"]
         assert len(runs) == 3
-        listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True).stdout
-        mine = [line.split()[3] for line in listening.splitlines() if f":{port} " in line]
-        assert mine in ([], [f"127.0.0.1:{port}"])  # [] where there is no ss
+        taken = listening(server.pid)
+        assert ("127.0.0.1", port) in taken
+        assert {host for host, _ in taken} == {"127.0.0.1"}
+        assert status(port, "127.0.0.1") == status(port, "localhost") == 200
+        assert status(port, "evil.example.org") == 403  # a name that was bent to this machine
+        assert status(port, "127.0.0.1", origin="https://evil.example.org") == 403
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=30)

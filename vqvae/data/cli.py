@@ -19,6 +19,7 @@ from vqvae.data.phantom import write_phantom
 from vqvae.data.sources import Patients, find_files, tell_patients
 from vqvae.data.survey import PERCENTILES, SplitSurvey, survey
 from vqvae.errors import InputError
+from vqvae.printable import one_line, printable
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Make, bring in and check data sets."
@@ -105,9 +106,8 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
 def check(folder: Annotated[Path, typer.Argument(help="A data set's folder.")]) -> None:
     """Read every slice; say what is there and what is wrong."""
     result = survey(folder)
-    table = Table(
-        "split", "slices", "volumes", "patients", "shapes", "types", title=escape(str(folder))
-    )
+    title = escape(printable(str(folder)))
+    table = Table("split", "slices", "volumes", "patients", "shapes", "types", title=title)
     for percentile in PERCENTILES:
         table.add_column("max" if percentile == 100 else f"p{percentile:g}", justify="right")
     for split, found in result.splits.items():
@@ -115,7 +115,7 @@ def check(folder: Annotated[Path, typer.Argument(help="A data set's folder.")]) 
     table.caption = "p: percentiles of the intensities in a slice, median over the split"
     _console().print(table)
     for line in (*result.oddities, *result.problems):
-        typer.echo(line)
+        typer.echo(one_line(line))
     if result.problems:
         count = len(result.problems)
         raise InputError(
@@ -134,12 +134,13 @@ def _cells(found: SplitSurvey) -> list[str]:
 def _show_patients(patients: Patients, splits: Mapping[str, SplitName]) -> None:
     how = "guessed" if patients.guessed else "as given"
     files = sum(map(len, patients.files.values()))
-    typer.echo(f"patient pattern ({how}): {patients.pattern}")
+    typer.echo(printable(f"patient pattern ({how}): {patients.pattern}"))
     typer.echo(f"{files} files of {len(patients.files)} patients")
     cases = patients.cases()
     for split in SPLITS:
         names = [name for name, owner in splits.items() if owner == split]
-        typer.echo(f"  {split}: {', '.join(f'{name} (case {cases[name]:03})' for name in names)}")
+        shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
+        typer.echo(printable(f"  {split}: {shown}"))
 
 
 def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
@@ -149,7 +150,7 @@ def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
         typer.echo(
             f"{split}: {kept} slices of {len(mine)} volumes; {dropped} without anatomy dropped"
         )
-    typer.echo(f"written to {out}; look at it with 'vqvae data check {out}'")
+    typer.echo(printable(f"written to {out}; look at it with 'vqvae data check {out}'"))
 
 
 def _console() -> Console:

@@ -18,6 +18,9 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from vqvae.data.nifti import SMALLEST_SIDE, read_array
 from vqvae.errors import InputError
 
+SHORTEST, LONGEST = 1e-4, 1e4
+"""Millimetres from one pixel to the next."""
+
 
 class Axis(StrEnum):
     """Which way a volume is cut; the value of each is what a person writes."""
@@ -90,6 +93,7 @@ def cut(image: Any, path: Path, axis: Axis) -> list[Cut]:
     shape = image.shape
     if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[3:]):
         raise InputError(f"{path}: shape {shape} is not one volume; take it apart first")
+    _refuse_nowhere(image.affine, path)
     if len(shape) == 2 or shape[2] == 1:
         pixels = read_array(image, path).reshape(shape[:2])
         return [Cut(pixels, np.asarray(image.affine, np.float64))]
@@ -120,6 +124,13 @@ def moved(affine: NDArray[np.float64], index: tuple[float, float, float]) -> NDA
     return result
 
 
+def _refuse_nowhere(affine: NDArray[np.float64], path: Path) -> None:
+    """Refuse a place in the world that is none: axes that are not numbers, or of no length."""
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and (steps > SHORTEST).all() and (steps < LONGEST).all()):
+        raise InputError(f"{path}: its header puts it nowhere (steps {steps} mm); mend its affine")
+
+
 def _cropped(piece: Cut, size: Size, background: float) -> Cut:
     wanted = (size.height, size.width)
     result = np.full(wanted, background, np.float32)
@@ -141,7 +152,8 @@ def _resampled(piece: Cut, size: Size, background: float) -> Cut:
     step = pixel / spacing  # old pixels to a new one
     start = (have - 1) / 2 - step * (wanted - 1) / 2
     # What is finer than the new pixels would turn into false patterns.
-    smooth = gaussian_filter(piece.pixels, np.maximum((step - 1) / 2, 0), mode="nearest")
+    sigma = np.clip((step - 1) / 2, 0, have)  # beyond the slice's own size all is one grey
+    smooth = gaussian_filter(piece.pixels, sigma, mode="nearest")
     pixels = affine_transform(
         smooth, step, start, (size.height, size.width), order=1, cval=background
     )

@@ -170,7 +170,9 @@ def _slices(volume: Volume, axis: Axis) -> Iterator[tuple[int, Cut, DTypeLike]]:
 def _image(piece: Cut, dtype: DTypeLike) -> Any:
     pixels: NDArray[Any] = piece.pixels
     if np.dtype(dtype).kind in "iu":
-        pixels = np.rint(pixels)
+        # float32 rounds the largest whole numbers up to what the type does not hold.
+        ends = np.iinfo(dtype)
+        pixels = np.rint(pixels).astype(np.float64).clip(ends.min, ends.max)
     image = nibabel.Nifti1Image(pixels.astype(dtype), piece.affine)
     image.header.set_xyzt_units("mm")
     return image

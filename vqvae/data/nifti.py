@@ -1,8 +1,8 @@
 """Reading and writing a slice, or a volume of slices, as NIfTI with its geometry."""
 
-import contextlib
 import gzip
 import io
+import logging
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,15 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import DTypeLike, NDArray
 
+from vqvae.data.container import head_of, image_class, read_bytes, read_head
 from vqvae.errors import InputError
 from vqvae.files import write_whole
 
 SUFFIXES = (".nii", ".nii.gz")
 SMALLEST_SIDE = 11  # the window of SSIM: a smaller slice could be read, but not scored
-_GZIP_MAGIC = b"\x1f\x8b"
+BRIGHTEST = 1e30  # float32 has room above for differences and sums
+# What it mends in a header nibabel also says, on standard error and without the file's name.
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
 # What nibabel and gzip raise for files that are cut short or damaged, found by damaging some.
 _UNREADABLE = (
     OSError,
@@ -74,10 +77,10 @@ def read_image(path: Path) -> Any:
     """
     # Read and unpacked in one go: nibabel's own gzip reader takes several times as long.
     try:
-        content = inner_file(path).read_bytes()
-        if content.startswith(_GZIP_MAGIC):
-            content = gzip.decompress(content)
-        return _image_class(content).from_bytes(content)
+        content = read_bytes(inner_file(path))
+        return image_class(content).from_bytes(content)
+    except InputError:
+        raise
     except _UNREADABLE as error:
         raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
 
@@ -89,14 +92,9 @@ def read_shape(path: Path) -> tuple[int, ...]:
         InputError: the file is not NIfTI.
     """
     try:
-        with inner_file(path).open("rb") as raw:
-            zipped = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            with gzip.open(raw) if zipped else contextlib.nullcontext(raw) as file:
-                kind = _image_class(file.read(4))
-                file.seek(0)
-                header = kind.header_class.from_fileobj(file)
-        shape = tuple(map(int, header.get_data_shape()))
+        shape = tuple(map(int, head_of(read_head(inner_file(path))).get_data_shape()))
+    except InputError:
+        raise
     except _UNREADABLE as error:
         raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
     while len(shape) > 2 and shape[-1] == 1:
@@ -110,15 +108,18 @@ def read_array(image: Any, path: Path) -> NDArray[np.float32]:
     Raises:
         InputError: the file is cut short, or its values are not real and finite numbers.
     """
-    try:
-        values = np.asanyarray(image.dataobj)
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"{path}: pixels of type {values.dtype} are not real numbers")
-    array: NDArray[np.float32] = values.astype(np.float32, copy=False)
+    with np.errstate(all="ignore"):  # what overflows is found below
+        try:
+            values = np.asanyarray(image.dataobj)
+        except _UNREADABLE as error:
+            raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"{path}: pixels of type {values.dtype} are not real numbers")
+        array: NDArray[np.float32] = values.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise InputError(f"{path}: some pixels are not finite numbers")
+    if array.size and max(-array.min(), array.max()) > BRIGHTEST:
+        raise InputError(f"{path}: some pixels are beyond {BRIGHTEST:g}; scale them down")
     return array
 
 
@@ -213,7 +214,7 @@ def unpack_header(content: bytes) -> Any:
         InputError: the bytes are none.
     """
     try:
-        return _image_class(content).header_class.from_fileobj(io.BytesIO(content))
+        return image_class(content).header_class.from_fileobj(io.BytesIO(content))
     except _UNREADABLE as error:
         raise InputError(f"not a NIfTI header ({_reason(error)})") from error
 
@@ -237,12 +238,6 @@ def _refuse_small(path: Path, shape: tuple[int, ...], smallest: int) -> None:
 
 def _class_for(header: Any) -> Any:
     return nibabel.Nifti2Image if header["sizeof_hdr"] == 540 else nibabel.Nifti1Image
-
-
-def _image_class(content: bytes) -> Any:
-    """NIfTI-2 differs in the size its header begins with, in either byte order."""
-    second = content[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
-    return nibabel.Nifti2Image if second else nibabel.Nifti1Image
 
 
 def _reason(error: BaseException) -> str:

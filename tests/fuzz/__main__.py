@@ -1,0 +1,99 @@
+"""`python -m tests.fuzz`: generated inputs through the entry points, counted."""
+
+import argparse
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.fuzz import material
+from tests.fuzz.case import Case
+from tests.fuzz.drive import attempt
+from tests.fuzz.kinds import cases
+
+
+class Tally:
+    """What became of the inputs, by kind."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.broken: dict[str, tuple[Case, str]] = {}
+        self.number_broken = 0
+
+    def take(self, case: Case, shared: Path, *, process: bool) -> None:
+        try:
+            answer = attempt(case, shared, process=process)
+        except Exception as error:  # noqa: BLE001 (counted, shown, and the rest still tried)
+            self.number_broken += 1
+            said = str(error) if isinstance(error, AssertionError) else traceback.format_exc()
+            self.broken.setdefault(f"{case.kind}: {said[:90]}", (case, said))
+            return
+        (self.refused if answer.status else self.done)[case.kind] += 1
+
+    @property
+    def total(self) -> int:
+        return self.done.total() + self.refused.total() + self.number_broken
+
+
+def fuzz(number: int, chance: int, shared: Path, *, process: bool) -> Tally:
+    """Try so many generated inputs."""
+    tally = Tally()
+    while tally.total < number:  # where chance repeats itself, it is given another seed
+
+        @seed(chance)
+        @settings(
+            max_examples=number - tally.total,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(cases)
+        def run(case: Case) -> None:
+            tally.take(case, shared, process=process)
+
+        run()
+        chance += 1
+    return tally
+
+
+def show(tally: Tally, what: str, seconds: float) -> None:
+    kinds = sorted({*tally.done, *tally.refused})
+    print(f"{what}: {tally.total} in {seconds:.0f} s")
+    for kind in kinds:
+        print(f"  {kind:28} {tally.done[kind]:6} done {tally.refused[kind]:6} refused")
+    done, refused = tally.done.total(), tally.refused.total()
+    print(f"  {'all':28} {done:6} done {refused:6} refused {tally.number_broken:6} broken")
+    for case, said in tally.broken.values():
+        files = {name: content and content[:200] for name, content in case.files.items()}
+        print(f"\nBROKEN ({case.kind}) {case.program} {case.arguments}\n  {files}\n  {said}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=10_000, help="in one process")
+    parser.add_argument("--processes", type=int, default=100, help="each a process")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}")
+    broken = 0
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        material.make(Path(name))
+        for what, number, process in (
+            ("inputs in one process", asked.inputs, False),
+            ("inputs, a process each", asked.processes, True),
+        ):
+            began = time.monotonic()
+            tally = fuzz(number, asked.seed, Path(name), process=process)
+            show(tally, what, time.monotonic() - began)
+            broken += tally.number_broken
+    sys.exit(bool(broken))
+
+
+if __name__ == "__main__":
+    main()

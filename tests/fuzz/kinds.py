@@ -1,0 +1,28 @@
+"""All kinds of input, in the shares in which they are tried."""
+
+from hypothesis import strategies as st
+
+from tests.fuzz import lines, nifti, toml
+from tests.fuzz.case import Case
+
+_SHARES: tuple[tuple[int, st.SearchStrategy[Case]], ...] = (
+    (2, toml.valid_experiments()),
+    (5, toml.bad_experiments()),
+    (1, toml.runs()),
+    (1, toml.valid_clusters()),
+    (3, toml.bad_clusters()),
+    (1, nifti.valid_scans()),
+    (4, nifti.bad_scans()),
+    (2, nifti.coded()),
+    (2, nifti.checks()),
+    (2, nifti.imports()),
+    (2, lines.no_sweeps()),
+    (1, lines.there()),
+    (2, lines.wrong()),
+    (2, lines.values()),
+    (2, lines.model_values()),
+)
+
+cases = st.sampled_from([kind for share, kind in _SHARES for _ in range(share)]).flatmap(
+    lambda kind: kind
+)

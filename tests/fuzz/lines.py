@@ -1,0 +1,101 @@
+"""Command lines: names that are none, options that are not there, values of another kind."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.fuzz.case import Case
+from tests.fuzz.text import arguments, words
+
+_BY_NAME = ("status", "watch", "stop", "sync", "promote", "models", "rollback")
+_OPTIONS = {
+    "sweeps": {
+        "run": ("--cluster", "--trials", "--no-watch"),
+        "plan": ("--cluster", "--trials"),
+        "watch": (),
+        "status": (),
+        "stop": (),
+        "sync": ("--rebuild", "--take-over"),
+        "promote": ("--trial", "--cluster", "--dry-run", "--force"),
+        "models": (),
+        "rollback": (),
+        "ui": ("--port",),
+    },
+    "vqvae": {
+        "train": ("--out", "--threads"),
+        "evaluate": ("--model", "--split", "--config", "--device", "--json"),
+        "reconstruct": ("--model", "--out", "--device"),
+        "encode": ("--model", "--out"),
+        "decode": ("--model", "--out"),
+        "data": ("check", "import", "phantom", "--size", "--split", "--patient", "--seed"),
+    },
+}
+
+
+@st.composite
+def no_sweeps(draw: st.DrawFn) -> Case:
+    """A command about a sweep that is not there."""
+    name = draw(arguments.filter(lambda t: t not in {"tiny", "--help"}))
+    command = draw(st.sampled_from(_BY_NAME))
+    return Case(f"{command}, bad name", "sweeps", (command, "--", name), expect="refused")
+
+
+@st.composite
+def there(draw: st.DrawFn) -> Case:
+    """A command about the sweep that is there."""
+    command = draw(st.sampled_from(["status", "watch", "stop"]))
+    return Case(f"{command}, valid", "sweeps", (command, "tiny"), expect="succeeds")
+
+
+@st.composite
+def wrong(draw: st.DrawFn) -> Case:
+    """Words in any order, none of which can be carried out."""
+    program: Any = draw(st.sampled_from(["sweeps", "vqvae"]))
+    command = draw(st.sampled_from([*_OPTIONS[program], "nothing"]))
+    options = _OPTIONS[program].get(command, ())
+    word = st.one_of(arguments, words, st.sampled_from(["--nothing", "-x", *options]))
+    line = (command, *draw(st.lists(word, min_size=1, max_size=5)))
+    kind = f"{program} command line"
+    return Case(kind, program, (*line, "--no-such-option"), expect="refused", named=("",))
+
+
+@st.composite
+def values(draw: st.DrawFn) -> Case:
+    """Commands that are spelt well, with values that are not."""
+    value = draw(arguments.filter(lambda t: t != "--help"))
+    line: tuple[str, ...] = draw(
+        st.sampled_from(
+            [
+                ("plan", "given.toml", "--trials", value),
+                ("plan", "given.toml", "--cluster", value),
+                ("plan", f"{value}.toml"),
+                ("run", f"{value}.toml", "--no-watch"),
+                ("status", "--runs", f"{value}/x"),
+                ("models", "--runs", f"x/{value}"),
+            ]
+        )
+    )
+    return Case("sweeps option values", "sweeps", line)
+
+
+@st.composite
+def model_values(draw: st.DrawFn) -> Case:
+    value = draw(arguments.filter(lambda t: not t.startswith("-") and t not in {"", "."}))
+    line: tuple[str, ...] = draw(
+        st.sampled_from(
+            [
+                ("reconstruct", "in", "--model", value, "--out", "out"),
+                ("reconstruct", "in", "--model", f"models:/{value}", "--out", "out"),
+                ("reconstruct", f"{value}/x.nii", "--model", "../trained", "--out", "out"),
+                ("decode", value, "--model", "../trained", "--out", "out"),
+                ("evaluate", "--model", value, "--config", value),
+                ("data", "check", f"x{value}"),
+                ("data", "import", f"x{value}", "out"),
+                ("data", "import", "volumes", "out", "--size", value),
+                ("data", "import", "volumes", "out", "--split", value),
+                ("data", "import", "volumes", "out", "--patient", f"({value}"),
+                ("data", "phantom", "out", "--seed", f"x{value}"),
+            ]
+        )
+    )
+    return Case("vqvae option values", "vqvae", line, expect="refused", base="volumes")

@@ -1,0 +1,128 @@
+"""A few hundred generated inputs, and each one that once broke the promise. `make fuzz`: more."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.fuzz import material
+from tests.fuzz.case import Case
+from tests.fuzz.drive import BrokenPromiseError, attempt
+from tests.fuzz.kinds import cases
+from tests.fuzz.nifti import BOMB, bomb
+from tests.fuzz.toml import CLUSTERS, EXPERIMENT, HUGE, written
+
+INPUTS = 100
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    material.make(folder)
+    return folder
+
+
+@settings(
+    max_examples=INPUTS,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(case=cases)
+def test_whatever_is_given_is_done_or_refused_in_one_line(shared: Path, case: Case) -> None:
+    attempt(case, shared)
+
+
+def experiment(**changes: object) -> bytes:
+    tables = {
+        "name": "small",
+        "trials": 3,
+        "trainer": "tests.sweeps.tiny:trainer",
+        "objective": {"metric": "val/score"},
+        "space": {"training.batch_size": [4, 16]},
+    }
+    return written(tables | changes).encode()
+
+
+def planned(content: bytes, expect: str = "refused", cluster: bytes = b"", name: str = "") -> Case:
+    files = {"given.toml": content}
+    if cluster:
+        files["experiments/clusters/given.toml"] = cluster
+    named = ("given",) if expect == "refused" else ()
+    line = ("plan", "given.toml", "--cluster", name or ("given" if cluster else "here"))
+    return Case("found before", "sweeps", line, files, expect, named)
+
+
+def scanned(content: bytes | str | None, command: str = "reconstruct", name: str = "s.nii") -> Case:
+    line = (command, f"in/{name}", "--model", "../trained", "--out", "out", "--device", "cpu")
+    return Case("found before", "vqvae", line, {f"in/{name}": content}, "refused", ("in/",))
+
+
+NESTED = b"x = " + b"[" * 5000
+FOUND = {
+    "a whole number of more than 64 bits": planned(experiment(trials=10**400)),
+    "one that Python reads and cannot write": planned(experiment(trials=HUGE)),
+    "one of more digits than Python reads": planned(b"trials = 1" + b"0" * 6000),
+    "brackets without an end": planned(NESTED),
+    "a seed beyond NumPy's": planned(experiment(sampler={"seed": 2**32})),
+    "a seed that trials made larger": planned(experiment(sampler={"seed": 2**32 - 1}), "succeeds"),
+    "a mark before the first character": planned(b"\xef\xbb\xbf" + experiment(), "succeeds"),
+    "an escape sequence in a name": planned(experiment(name="\x1b[31mred")),
+    "a cluster of SLURM without SLURM": planned(
+        EXPERIMENT, cluster=CLUSTERS[0].read_bytes().replace(b'"local"', b'"slurm"')
+    ),
+    "a line of shell in a partition": planned(
+        EXPERIMENT, cluster=b'scheduler = "slurm"\npartition = "a\\ntouch pwned"\n'
+    ),
+    "a #SBATCH hidden in a set-up line": planned(
+        EXPERIMENT, cluster=b'setup = ["true\\n#SBATCH --mem=1"]\n'
+    ),
+    "a name longer than any file's": Case(
+        "found before", "sweeps", ("plan", "x" * 300), expect="refused"
+    ),
+    "a sweep outside the runs": Case(
+        "found before", "sweeps", ("stop", "../tiny.toml"), expect="refused"
+    ),
+    "an option that is not there": Case(
+        "found before", "sweeps", ("run", "--nothing"), expect="refused", named=("--nothing",)
+    ),
+    "a value that an option has not": Case(
+        "found before", "vqvae", ("evaluate", "--model", "m", "--device", "x"), expect="refused"
+    ),
+    "a pipe for an experiment": Case(
+        "found before", "sweeps", ("plan", "given.toml"), {"given.toml": None}, "refused"
+    ),
+    "a pipe for a scan": scanned(None),
+    "a device for a scan": scanned("/dev/zero"),
+    "a bomb that claims little": scanned(BOMB, name="s.nii.gz"),
+    "a bomb that claims terabytes": scanned(bomb((60000, 60000, 6000), 0), name="s.nii.gz"),
+    "a scan that is cut short": scanned(bomb((4000, 4000, 10), 0), "encode"),
+}
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_once_went_wrong(shared: Path, what: str) -> None:
+    attempt(FOUND[what], shared)
+
+
+def test_some_as_processes(shared: Path) -> None:
+    for what in ("a whole number of more than 64 bits", "a bomb that claims little"):
+        attempt(FOUND[what], shared, process=True)
+
+
+def test_the_test_itself_can_fail(shared: Path) -> None:
+    with pytest.raises(BrokenPromiseError, match="a sound input was refused"):
+        attempt(planned(b"trials = 3", "succeeds"), shared)
+    with pytest.raises(BrokenPromiseError, match="it was taken"):
+        attempt(planned(experiment()), shared)
+    bad = planned(b"trials = 3")
+    with pytest.raises(BrokenPromiseError, match="no thing named"):
+        attempt(Case(bad.kind, bad.program, bad.arguments, bad.files, named=("nowhere",)), shared)
+
+
+def test_nothing_is_left_standing(shared: Path) -> None:
+    before = Path.cwd()
+    attempt(planned(experiment(), "succeeds"), shared)
+    assert Path.cwd() == before
+    assert list(shared.glob("try-*")) == []

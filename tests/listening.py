@@ -1,0 +1,62 @@
+"""Where a process and its children listen, as the kernel says it."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+LISTEN = "0A"
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that come from it."""
+    parents = {}
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(place.parent.name)] = int(place.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found, size = {pid}, 0
+    while len(found) > size:
+        size = len(found)
+        found |= {child for child, parent in parents.items() if parent in found}
+    return found
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """Addresses and ports on which a process or a child of it takes connections."""
+    inodes = {inode for member in family(pid) for inode in _sockets(member)}
+    return {
+        _address(row[1])
+        for table in ("tcp", "tcp6")
+        for row in _rows(Path(f"/proc/net/{table}"))
+        if row[3] == LISTEN and row[9] in inodes
+    }
+
+
+def _sockets(pid: int) -> Iterator[str]:
+    try:
+        handles = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return
+    for handle in handles:
+        try:
+            target = str(handle.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            yield target.removeprefix("socket:[").removesuffix("]")
+
+
+def _rows(table: Path) -> list[list[str]]:
+    if not table.exists():
+        return []
+    return [line.split() for line in table.read_text().splitlines()[1:]]
+
+
+def _address(text: str) -> tuple[str, int]:
+    """The kernel writes an address as words in the machine's own byte order."""
+    host, _, port = text.partition(":")
+    words = bytes.fromhex(host)
+    packed = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+    kind = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return socket.inet_ntop(kind, packed), int(port, 16)
