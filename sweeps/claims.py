@@ -37,13 +37,14 @@ class Claim:
     attempt: AttemptPaths
 
     def is_held(self) -> bool:
-        """Whether nobody took the trial since."""
-        return not self.trial.attempt(self.attempt.number + 1).claim.exists()
+        """Whether nobody took the trial since, or removed it."""
+        taken = self.trial.attempt(self.attempt.number + 1).claim.exists()
+        return self.attempt.claim.exists() and not taken
 
     def check(self) -> None:
         """Raise ClaimLostError unless the claim is held."""
         if not self.is_held():
-            raise ClaimLostError(f"trial {self.trial.name}: taken by another worker")
+            raise ClaimLostError(f"trial {self.trial.name}: taken by another worker, or removed")
 
     def release(self) -> None:
         """Give the trial back, unfinished: whoever looks next may take it at once."""

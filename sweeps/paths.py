@@ -317,9 +317,13 @@ class SweepPaths:
         return TrialPaths(self.trials_folder / f".draft-{number:04d}")
 
     def trials(self) -> list[TrialPaths]:
-        """Every trial, in the order of their numbers."""
-        found = [TrialPaths(path) for path in self.trials_folder.glob("[0-9]*-*")]
-        return sorted(found, key=lambda trial: trial.number)
+        """Every trial, in the order of their numbers.
+
+        A folder without a configuration is what a worker went on writing into when somebody had
+        removed the trial.
+        """
+        found = (TrialPaths(path) for path in self.trials_folder.glob("[0-9]*-*"))
+        return sorted((t for t in found if t.config.exists()), key=lambda trial: trial.number)
 
 
 @dataclass(frozen=True)

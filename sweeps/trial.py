@@ -104,13 +104,22 @@ def run_trial(run: TrialRun) -> None:
         else:
             _settle(run, result)
     except ClaimLostError as lost:
-        print(lost, flush=True)
-        run.claim.release()  # nobody waits for it: its supervisor sees that it does not hang
+        _let_go(run, lost)
     except OSError as error:
         if is_full(error):
             with contextlib.suppress(OSError):  # without that, the end of this process tells
                 run.claim.release()
+        elif not run.claim.is_held():  # the file that is missing went with the trial
+            _let_go(run, error)
+            return
         raise
+
+
+def _let_go(run: TrialRun, reason: Exception) -> None:
+    """Leave a trial that is this worker's no more; its supervisor sees that it does not hang."""
+    print(reason, flush=True)
+    with contextlib.suppress(FileNotFoundError):
+        run.claim.release()
 
 
 def _train(run: TrialRun) -> Result | None:

@@ -86,11 +86,13 @@ def wrong_clock(scene: Scene) -> None:
 
 def two_hosts(scene: Scene) -> None:
     """`make sweep` typed on two hosts at once."""
+    scene.at_work()
     _both(scene, [*scene.site.run_arguments(), "--no-watch"], "SWEEPS_HOST")
 
 
 def two_syncs(scene: Scene) -> None:
     """`sweeps sync` twice at once, while the job publishes, too."""
+    scene.at_work()
     _both(scene, ["sync", scene.site.name], "NOTHING")
 
 
@@ -198,7 +200,6 @@ def resume_stopped(site: Site, order_pid: int) -> None:
 
 
 def _both(scene: Scene, arguments: list[str], variable: str) -> None:
-    scene.at_work()
     started = [scene.site.begin(*arguments, **{variable: name}) for name in ("one", "other")]
     for process in started:
         said, _ = process.communicate(timeout=120)

@@ -19,6 +19,7 @@ from sweeps.record import (
     read_curve,
     read_result,
     read_trial,
+    state_of,
     write_continued,
 )
 from sweeps.status import status_of
@@ -435,3 +436,24 @@ def test_proposals_that_ran_out_of_luck_do_not_end_a_sweep_for_good(make_sweep: 
     resume(longer.paths)
     worker_of(longer).work()
     assert len(longer.paths.trials()) == 2
+
+
+@pytest.mark.parametrize("recreated", [False, True])
+def test_a_trial_whose_folder_was_removed_is_let_go_and_another_takes_its_place(
+    recreated: bool, make_sweep: MakeSweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = make_sweep(trials=3, gate_at=2)
+    thread = threading.Thread(target=worker_of(sweep).work)
+    thread.start()
+    while not (sweep.paths.folder / "waiting").exists():
+        time.sleep(0.01)
+    (removed,) = sweep.paths.trials()
+    shutil.rmtree(removed.folder)
+    if recreated:  # by a trainer that makes the folder of its checkpoints where it is missing
+        removed.attempt(1).checkpoints.mkdir(parents=True)
+        removed.folder.joinpath("computed.log").touch()
+    (sweep.paths.folder / "open").touch()
+    thread.join()
+    assert sweep.is_over()
+    assert [trial.number for trial in sweep.paths.trials()] == [1, 2, 3]
+    assert all(state_of(trial).counts for trial in sweep.paths.trials())
