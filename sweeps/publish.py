@@ -29,7 +29,7 @@ def publish_once(sweep: Sweep) -> str | None:
     Whatever is wrong with a store, its driver or the way to it: what is not sent stays in the
     folders, and the next time sends it.
     """
-    from sweeps.tracking import Publisher  # noqa: PLC0415 (seconds to import)
+    from sweeps.tracking import Publisher, said  # noqa: PLC0415 (seconds to import)
 
     store = store_for(sweep)
     if not is_ours(store):
@@ -41,8 +41,9 @@ def publish_once(sweep: Sweep) -> str | None:
     except (LockBusyError, LockLostError) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (MLflow lets its drivers' many kinds of error through)
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return "; ".join(problems) or None
+        return f"{type(error).__name__}: {said(error)}"
+    where = f"{store.runs.database}: " if store.is_database_here else ""
+    return where + "; ".join(dict.fromkeys(problems)) if problems else None
 
 
 def publish_until_told(folder: Path) -> None:

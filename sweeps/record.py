@@ -96,8 +96,12 @@ def write_trial(paths: TrialPaths, trial: Trial) -> None:
 
 
 def read_trial(paths: TrialPaths) -> Trial:
-    """What the trial is."""
-    return Trial(**files.read_json(paths.config))
+    """What the trial is.
+
+    Raises:
+        FileNotFoundError: somebody has just removed it.
+    """
+    return Trial(**json.loads(paths.config.read_text()))
 
 
 def write_result(paths: TrialPaths, result: Result) -> None:

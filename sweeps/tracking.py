@@ -6,6 +6,7 @@ a curve carries the timestamp it was recorded with, so the same point is the sam
 """
 
 import json
+import logging
 import os
 import tempfile
 import time
@@ -41,6 +42,8 @@ from sweeps.study import Study
 from sweeps.sweep import Sweep, open_sweep
 from sweeps.totals import Totals, totals_of
 from sweeps.troubles import in_words, way_of
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises what it logs
 
 TRIAL_TAG = "sweep.trial"
 BATCH = 1000
@@ -97,7 +100,7 @@ class Publisher:
             try:
                 send()
             except (MlflowException, OSError, ValueError) as error:  # one run stops no other
-                problems.append(" ".join(str(error).split()))
+                problems.append(said(error))
         return problems
 
     def _sender(self, paths: TrialPaths) -> Callable[[], None]:
@@ -241,6 +244,12 @@ class Publisher:
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
         self._client.set_terminated(run, "FINISHED")
+
+
+def said(error: Exception) -> str:
+    """What MLflow said, in one line, without what its database was given to do."""
+    line = " ".join(str(error).split()).partition(" [SQL: ")[0]
+    return line.rpartition("(sqlite3.OperationalError) ")[2]
 
 
 def _search(confirmation: Sweep, store: Store) -> str:
