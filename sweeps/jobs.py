@@ -7,7 +7,7 @@ from typing import Any
 from sweeps import files
 from sweeps.machine import Process, hostname
 from sweeps.paths import JobPaths, SweepPaths
-from sweeps.slurm.queue import Queue, look
+from sweeps.slurm.queue import FRESH_SECONDS, Queue, look
 
 GRACE_SECONDS = 90.0
 """How long after its submission a job may be missing in what squeue answered."""
@@ -15,14 +15,14 @@ SILENT_SECONDS = 600.0
 """Silence after which a job on another machine, without a scheduler to ask, counts as gone."""
 
 
-def jobs_alive(paths: SweepPaths, *, patience: float = 0.0) -> list[JobPaths]:
+def jobs_alive(paths: SweepPaths, *, fresh: float = FRESH_SECONDS) -> list[JobPaths]:
     """The sweep's jobs that run or wait, each judged by the scheduler it was sent to.
 
     Where there is no SLURM, jobs that were sent to one cannot be seen and do not count.
 
     Args:
         paths: the sweep's.
-        patience: seconds to wait for a SLURM that does not answer.
+        fresh: how old SLURM's answer may be without asking it again.
 
     Raises:
         WorldError: SLURM does not answer.
@@ -30,7 +30,7 @@ def jobs_alive(paths: SweepPaths, *, patience: float = 0.0) -> list[JobPaths]:
     pending = {job: record_of(job) for job in paths.jobs() if not job.ended.exists()}
     in_slurm = any(record.get("scheduler") == "slurm" for record in pending.values())
     asked = in_slurm and shutil.which("squeue") is not None
-    queue = look(paths, patience=patience) if asked else Queue(0.0, {})
+    queue = look(paths, fresh=fresh) if asked else Queue(0.0, {})
     return [
         job
         for job, record in pending.items()

@@ -39,6 +39,8 @@ from sweeps.sweep import Sweep, open_sweep
 EVERY_DEVICE = "all"
 LAUNCH_SECONDS = 300.0
 """Silence after which a launcher on another machine is believed dead: sbatch can be slow."""
+CANCELLED_SECONDS = 5.0
+"""Who cancels all jobs and runs the sweep again wants new ones, and not those of a minute ago."""
 SIGNAL_SECONDS = 90
 """How long before its end SLURM warns a job."""
 
@@ -148,7 +150,8 @@ def _submit_missing_once(sweep: Sweep) -> list[str]:
     with Lock(sweep.paths.lock("launch"), stale_after=LAUNCH_SECONDS).hold() as turn:
         if sweep.plan.cluster.scheduler == "slurm":
             _cancel_what_nobody_wrote_down(sweep.paths)
-        missing = jobs_wanted(sweep.plan.cluster, trials_left(sweep)) - len(jobs_alive(sweep.paths))
+        there = jobs_alive(sweep.paths, fresh=CANCELLED_SECONDS)
+        missing = jobs_wanted(sweep.plan.cluster, trials_left(sweep)) - len(there)
         turn.check()
         return _submit(sweep, missing) if missing > 0 else []
 

@@ -56,13 +56,14 @@ class Queue:
     entries: Mapping[str, Entry]
 
 
-def look(paths: SweepPaths, *, since: float = 0.0, patience: float = 0.0) -> Queue:
+def look(paths: SweepPaths, *, since: float = 0.0, fresh: float = FRESH_SECONDS) -> Queue:
     """The queue: what was kept of it, or asked for now where the minute allows that.
 
     Args:
         paths: of the sweep.
         since: the answer must be of after this moment, by the file server's clock; waited for.
-        patience: seconds to wait for a SLURM that does not answer.
+        fresh: how old an answer may be that is taken without asking; what it is put lower for
+            may use up the minute's questions, and does not wait for the next one.
 
     Returns:
         An answer that is a little old where SLURM was asked enough lately; one that knows of no
@@ -73,22 +74,23 @@ def look(paths: SweepPaths, *, since: float = 0.0, patience: float = 0.0) -> Que
     """
     slurm = paths.slurm
     while True:
-        if (kept := _kept(slurm, since)) is not None:
+        if (kept := _kept(slurm, since, fresh)) is not None:
             return kept
         with budget.lock(slurm).hold():
-            if (kept := _kept(slurm, since)) is not None:  # asked while this one waited
+            if (kept := _kept(slurm, since, fresh)) is not None:  # asked while this one waited
                 return kept
             usable = _read(slurm, OLD_SECONDS)
-            spare = 1 if usable is not None and not since else 0
+            at_the_usual_pace = not since and fresh == FRESH_SECONDS
+            spare = 1 if usable is not None and at_the_usual_pace else 0
             if budget.pause_before(slurm, spare=spare) <= 0:
-                return _ask(slurm, patience)
+                return _ask(slurm)
         if not since:
             return usable or Queue(0.0, {})
         budget.wait(slurm)
 
 
-def _kept(slurm: SlurmPaths, since: float) -> Queue | None:
-    kept = _read(slurm, OLD_SECONDS if since else FRESH_SECONDS)
+def _kept(slurm: SlurmPaths, since: float, fresh: float) -> Queue | None:
+    kept = _read(slurm, OLD_SECONDS if since else fresh)
     return kept if kept is not None and kept.asked >= since else None
 
 
@@ -100,10 +102,10 @@ def _read(slurm: SlurmPaths, most: float) -> Queue | None:
     return Queue(content["asked"], {e["id"]: Entry(**e) for e in content["entries"]})
 
 
-def _ask(slurm: SlurmPaths, patience: float) -> Queue:
+def _ask(slurm: SlurmPaths) -> Queue:
     asked = budget.now(slurm)  # before: what changes meanwhile may not be in the answer
     budget.note(slurm)
-    answer = ask("squeue", "--me", "--noheader", "--array", f"-o{_FORMAT}", patience=patience)
+    answer = ask("squeue", "--me", "--noheader", "--array", f"-o{_FORMAT}")
     entries = [_entry(line) for line in answer.splitlines() if line.strip()]
     content = {"asked": asked, "entries": [asdict(entry) for entry in entries]}
     files.write(slurm.queue, json.dumps(content))
