@@ -12,7 +12,7 @@ from tests.fuzz.kinds import cases
 from tests.fuzz.nifti import BOMB, bomb
 from tests.fuzz.toml import CLUSTERS, EXPERIMENT, HUGE, written
 
-INPUTS = 100
+INPUTS = 60
 pytestmark = pytest.mark.xdist_group("fuzz")  # what they share is made once
 
 
