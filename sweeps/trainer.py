@@ -177,8 +177,8 @@ def load_trainer(name: str) -> Trainer:
         raise InputError(f"trainer {name!r}: {mend}") from error
     except AttributeError as error:
         raise InputError(f"trainer {name!r}: module {module!r} has no {attribute!r}") from error
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"trainer {name!r}: cannot be imported: {reason}") from error
     missing = [part for part in _PARTS if not hasattr(trainer, part)]
     if missing:

@@ -11,6 +11,7 @@ _SHARES: tuple[tuple[int, st.SearchStrategy[Case]], ...] = (
     (1, toml.runs()),
     (1, toml.valid_clusters()),
     (3, toml.bad_clusters()),
+    (2, toml.configs()),
     (1, nifti.valid_scans()),
     (4, nifti.bad_scans()),
     (2, nifti.coded()),

@@ -56,7 +56,9 @@ def wrong(draw: st.DrawFn) -> Case:
     word = st.one_of(arguments, words, st.sampled_from(["--nothing", "-x", *options]))
     line = (command, *draw(st.lists(word, min_size=1, max_size=5)))
     kind = f"{program} command line"
-    return Case(kind, program, (*line, "--no-such-option"), expect="refused", named=("",))
+    # In front: behind an option that wants a value it would be that value.
+    line = (line[0], "--no-such-option", *line[1:])
+    return Case(kind, program, line, expect="refused")
 
 
 @st.composite

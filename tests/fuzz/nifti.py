@@ -139,7 +139,7 @@ contents = st.one_of(
 @st.composite
 def names(draw: st.DrawFn) -> str:
     stem = draw(st.one_of(st.just("scan"), file_names))
-    return stem.lstrip(".-") + draw(st.sampled_from([".nii", ".nii.gz"]))
+    return (stem.lstrip(".-") or "scan") + draw(st.sampled_from([".nii", ".nii.gz"]))
 
 
 MODEL = "../trained"

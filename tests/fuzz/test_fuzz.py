@@ -12,7 +12,8 @@ from tests.fuzz.kinds import cases
 from tests.fuzz.nifti import BOMB, bomb
 from tests.fuzz.toml import CLUSTERS, EXPERIMENT, HUGE, written
 
-INPUTS = 100
+INPUTS = 60
+pytestmark = pytest.mark.xdist_group("fuzz")  # what they share is made once
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +93,12 @@ FOUND = {
     ),
     "a pipe for an experiment": Case(
         "found before", "sweeps", ("plan", "given.toml"), {"given.toml": None}, "refused"
+    ),
+    "a trainer that raises while it is imported": Case(
+        "found before",
+        *("sweeps", ("plan", "given.toml", "--cluster", "here")),
+        {"given.toml": experiment(trainer="raising:x"), "raising.py": b"raise RuntimeError(1)\n"},
+        *("refused", ("raising:x",)),
     ),
     "a pipe for a scan": scanned(None),
     "a device for a scan": scanned("/dev/zero"),

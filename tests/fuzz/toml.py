@@ -260,6 +260,26 @@ def runs(draw: st.DrawFn) -> Case:
     )
 
 
+@st.composite
+def configs(draw: st.DrawFn) -> Case:
+    """`vqvae evaluate` by a configuration, as it was meant or mutated."""
+    tables: dict[str, Any] = {
+        "data": {"root": "set", "cache": "../cache", "on_bad_slice": "stop"},
+        "model": {"width": 8, "stride": draw(st.sampled_from([2, 4, 8]))},
+        "training": {"epochs": draw(_epochs), "optimizer": "adam", "seed": draw(_epochs)},
+    }
+    sound = draw(st.booleans())
+    if not sound:
+        tables = draw(mutated(tables))
+    content = written(tables).encode("utf-8", "surrogatepass")
+    if not sound and draw(st.booleans()):
+        content = draw(damaged(content))
+    line = ("evaluate", "--model", "../trained", "--device", "cpu", "--config", FILE)
+    kind = f"configuration, {'valid' if sound else 'mutated'}"
+    expect: Any = "succeeds" if sound else "either"
+    return Case(kind, "vqvae", line, {FILE: content}, expect, base="set")
+
+
 EXPERIMENT = written(
     {
         "name": "small",

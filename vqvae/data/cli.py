@@ -58,7 +58,7 @@ def phantom(  # noqa: PLR0913, PLR0917 (a parameter is an option)
         raise InputError(f"--{option} {first['input']}: {first['msg'].lower()}") from error
     write_phantom(config, out)
     patients = train_patients + validate_patients + test_patients
-    typer.echo(f"{out}: {patients * volumes * slices} slices of {patients} patients")
+    typer.echo(printable(f"{out}: {patients * volumes * slices} slices of {patients} patients"))
 
 
 @app.command(name="import")
