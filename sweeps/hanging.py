@@ -94,8 +94,8 @@ class Watch:
     def _longest_wait(self) -> float:
         """What an epoch of this sweep may take, by those that it has seen."""
         rows = (row for trial in self.sweep.paths.trials() for row in read_curve(trial))
-        longest = max((row.seconds for row in rows), default=0.0)
-        return max(LEAST_SECONDS, TIMES * longest) if longest else FIRST_SECONDS
+        longest = max((row.seconds for row in rows), default=None)
+        return FIRST_SECONDS if longest is None else max(LEAST_SECONDS, TIMES * longest)
 
 
 def _rows(attempt: AttemptPaths) -> int:

@@ -132,16 +132,30 @@ class Publisher:
 
     def find_or_make(self, name: str, tags: Mapping[str, str], started: float) -> str:
         """The id of the run that shows `name`, made only if it is not there."""
-        found = self._client.search_runs(
-            [self._experiment], filter_string=f"tags.`{TRIAL_TAG}` = '{name}'", max_results=1
-        )
-        if found:
-            return str(found[0].info.run_id)
+        if (found := self._only_run(name)) is not None:
+            return found
         all_tags = {**tags, TRIAL_TAG: name, "mlflow.user": os.environ.get("USER", "sweeps")}
         run = self._client.create_run(
             self._experiment, start_time=int(started * 1000), tags=all_tags, run_name=name
         )
-        return str(run.info.run_id)
+        return self._only_run(name) or str(run.info.run_id)
+
+    def _only_run(self, name: str, keep: str = "") -> str | None:
+        """The id of the run that shows `name`; None where there is none.
+
+        A run cannot be given its id, so a request whose answer was lost on the way, sent again by
+        MLflow's client, makes a second one. Of these one stays: `keep`, if it is among them.
+        """
+        known = f"tags.`{TRIAL_TAG}` = '{name}'"
+        runs = self._client.search_runs([self._experiment], filter_string=known)
+        found = sorted(str(run.info.run_id) for run in runs)
+        if not found:
+            return None
+        one = keep if keep in found else found[0]
+        for other in found:
+            if other != one:
+                self._client.delete_run(other)
+        return one
 
     def _publish_trial(self, paths: TrialPaths) -> None:
         known = _read(paths.mlflow, self._store)
@@ -206,6 +220,7 @@ class Publisher:
             self._attach(run, tried.failure)
         status = "FAILED" if result.state is State.FAILED else "FINISHED"
         self._client.set_terminated(run, status, end_time=ended)
+        self._only_run(paths.name, keep=run)  # a slow server may have made another since
 
     def _attach(self, run: str, file: Path, folder: str | None = None) -> None:
         if file.exists():

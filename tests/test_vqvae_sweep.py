@@ -1,16 +1,21 @@
 """The real trainer under the real search: what neither package's own tests can show."""
 
+import itertools
 from pathlib import Path
 
 import pytest
+import torch
 
 from sweeps.cluster import Cluster
+from sweeps.ends import End
 from sweeps.experiment import read_experiment
 from sweeps.paths import RunsPaths
-from sweeps.record import read_curve, read_result
+from sweeps.record import read_curve, read_result, read_trial
 from sweeps.sweep import Given, Sweep, start
+from sweeps.troubles import Way, way_of
 from tests.sweeps.conftest import worker_of
 from tests.sweeps.test_crashes import crash
+from vqvae.model import VQVAE, Losses
 
 EXPERIMENT = """
 name = "small"
@@ -88,6 +93,32 @@ def test_a_killed_worker_costs_no_bit(tmp_path: Path, step: str) -> None:
         assert read_result(trial).state == "complete"
         assert all(row.metrics.keys() == METRICS for row in read_curve(trial))
         assert trial.attempts()[-1].picture.stat().st_size > 1000
+
+
+def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device on which, from some step on, one image fits and two do not."""
+    whole, short = make(tmp_path, "whole"), make(tmp_path, "short")
+    worker_of(whole).work()
+    losses, calls = VQVAE.losses, itertools.count()
+
+    def refuse(model: VQVAE, images: torch.Tensor) -> Losses:
+        if next(calls) > 10 and len(images) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return losses(model, images)
+
+    monkeypatch.setattr(VQVAE, "losses", refuse)
+    while (end := worker_of(short).work()) is not End.DONE:  # a new process each time, really
+        assert end is End.MEMORY
+    for trial, found, expected in zip(
+        short.paths.trials(), figures(short), figures(whole), strict=True
+    ):
+        size = read_trial(trial).config["training"]["batch_size"]
+        assert way_of(trial) == Way(alone=True, parts=size)
+        assert [row["val/loss"] for row in found] == pytest.approx(
+            [row["val/loss"] for row in expected], rel=0.05
+        )
 
 
 def test_bad_data_are_refused_before_any_job(tmp_path: Path) -> None:

@@ -36,8 +36,7 @@ log = logging.getLogger(__name__)
 EXPLODED = 100.0
 """A reconstruction loss of the validation split that ends a training. It is in units of the images'
 own spread: answering each image with the mean costs about 1, the worst image there can be some
-tens.
-What lies beyond is no image, and steps of clipped length do not lead back from there."""
+tens. What lies beyond is no image, and steps of clipped length do not lead back from there."""
 
 
 def fit(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from sweeps import room
+from sweeps.cluster import Cluster
 from sweeps.ends import End
 from sweeps.record import read_curve
 from sweeps.sweep import Sweep, resume, stop_reason
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.test_crashes import outcome
+from tests.sweeps.test_troubles import run_job
 from tests.sweeps.tiny import Tiny
 
 
@@ -139,3 +142,21 @@ def test_a_disk_that_is_really_full_is_survived_at_any_write(
     resume(sweep.paths)
     assert worker_of(sweep).work() is End.DONE
     assert outcome(sweep) == outcome(whole)
+
+
+def test_a_job_on_a_small_disk_burns_no_restarts_and_goes_on_once_there_is_room(
+    make_sweep: MakeSweep, small_disk: Path
+) -> None:
+    cluster = Cluster(workers=2)
+    sweep = make_sweep(str(small_disk / "runs"), trials=2, pruner="none", cluster=cluster)
+    said = run_job(sweep)
+    ends = re.findall(r"ended with status (\d+)", said)
+    assert len(ends) == 2
+    assert str(int(End.FULL)) in ends  # the other one may have found the sweep stopped already
+    assert set(ends) <= {str(int(End.FULL)), "0"}
+    assert "16 MiB needed" in stop_reason(sweep.paths)
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    resume(sweep.paths)
+    run_job(sweep)
+    assert sweep.is_over()
+    assert [len(read_curve(trial)) for trial in sweep.paths.trials()] == [9, 9]

@@ -16,7 +16,7 @@ from sweeps import files
 from sweeps.ends import End
 from sweeps.jobs import jobs_alive
 from sweeps.machine import Process
-from sweeps.places import Place
+from sweeps.places import Place, Places
 from sweeps.record import read_curve
 from sweeps.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep
@@ -127,3 +127,46 @@ def test_a_worker_that_found_the_disk_full_is_not_replaced(tmp_path: Path) -> No
     filled = place(tmp_path, f"raise SystemExit({int(End.FULL)})")
     run_out(filled)
     assert filled.starts == 1
+
+
+def crew(tmp_path: Path, usual: str, lonely: str) -> Places:
+    """Two usual places, and one for a worker alone, each running a script."""
+    script = f"import os, pathlib, sys, time; folder = pathlib.Path({str(tmp_path)!r})\n"
+    return Places(
+        [place(tmp_path, script + usual) for _ in range(2)], place(tmp_path, script + lonely)
+    )
+
+
+def run_all(places: Places) -> None:
+    give_up = time.monotonic() + 60
+    while not places.are_done():
+        assert time.monotonic() < give_up
+        places.look(leaving=False)
+        time.sleep(0.01)
+
+
+def test_one_worker_alone_comes_after_the_others_have_left_and_before_they_come_back(
+    tmp_path: Path,
+) -> None:
+    usual = (
+        "if (folder / 'solved').exists(): sys.exit(0)\n"
+        "(folder / f'there-{os.getpid()}').touch()\n"
+        "time.sleep(0.2); (folder / f'there-{os.getpid()}').unlink(); sys.exit(11)"
+    )
+    lonely = "sys.exit(3) if list(folder.glob('there-*')) else (folder / 'solved').touch()"
+    places = crew(tmp_path, usual, lonely)
+    for one in places.usual:  # as workers do: heed the signal, and leave when ready
+        one.command[2] = "import signal; signal.signal(15, lambda *_: None)\n" + one.command[2]
+    run_all(places)
+    assert (tmp_path / "solved").exists()
+    assert places.lonely.ended == 0
+
+
+def test_where_the_one_alone_dies_again_and_again_nobody_asks_for_it_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.places.RESTARTS", 1)
+    places = crew(tmp_path, "sys.exit(11)", "sys.exit(3)")
+    run_all(places)
+    assert places.lonely.starts == 2
+    assert all(one.done for one in places.usual)

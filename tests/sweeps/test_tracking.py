@@ -187,3 +187,24 @@ def test_a_run_that_somebody_deleted_stops_no_other(
     assert publish_once(sweep) is not None
     second = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[1].name]
     assert second.info.status == "FINISHED"
+
+
+def test_a_run_that_a_request_sent_twice_has_made_is_deleted(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MlflowClient.create_run
+
+    def answer_lost(self: MlflowClient, *given: object, **named: object) -> object:
+        original(self, *given, **named)
+        return original(self, *given, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_run", answer_lost)
+    sweep = make_sweep(trials=2)
+    give_store(sweep)
+    worker_of(sweep).work()
+    assert publish_once(sweep) is None
+    client = client_of(sweep.paths.runs)
+    experiment = client.get_experiment_by_name("tiny")
+    names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(names) == sorted(["tiny", *(trial.name for trial in sweep.paths.trials())])
+    assert all(run.info.status == "FINISHED" for run in runs_by_name(sweep.paths.runs).values())

@@ -1,5 +1,7 @@
 """What only a GPU can show. `pytest -m gpu` runs these; elsewhere each says why it does not."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +17,7 @@ from vqvae.checkpoint import LAST, load
 from vqvae.config import Config, ModelConfig, TrainingConfig
 from vqvae.data.config import DataConfig
 from vqvae.data.splits import open_split
-from vqvae.device import autocast, exact, repeatable
+from vqvae.device import autocast, exact, kind_of, repeatable
 from vqvae.evaluation import evaluate
 from vqvae.metrics import ssim
 from vqvae.model import VQVAE
@@ -90,19 +92,20 @@ def test_ssim_is_not_rounded_on_its_way() -> None:
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("resident", [True, False], ids=["resident", "from-host"])
-def test_no_step_waits_for_the_device(data: DataConfig, resident: bool) -> None:
+@pytest.mark.parametrize("parts", [1, 2])
+def test_no_step_waits_for_the_device(data: DataConfig, resident: bool, parts: int) -> None:
     images = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
     images = images if resident else replace(images, resident=None)
     config = tiny(data, device="cuda")
     with repeatable(1):
         run = begin(config, CUDA, images)
         tally = Tally(run)
-        train_epoch(run, images, epoch=1)  # kernels are compiled and chosen here
+        train_epoch(run, images, epoch=1, parts=parts)  # kernels are compiled and chosen here
 
         torch.cuda.set_sync_debug_mode("error")
         try:
             for batch in images.shuffled(config.training.batch_size, seed=0, epoch=2):
-                tally.add(batch, train_step(run, batch, 1e-3))
+                tally.add(batch, train_step(run, batch, 1e-3, parts))
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
@@ -189,6 +192,56 @@ def test_a_checkpoint_of_a_gpu_loads_without_one(data: DataConfig, tmp_path: Pat
     assert {value.device.type for value in load(tmp_path / LAST).model.values()} == {"cpu"}
     rows = list(fit(tiny(data, device="cpu"), tmp_path, threads=1))
     assert rows[-1].epoch == 3
+
+
+def test_a_step_in_parts_takes_less_memory_and_comes_to_the_same(data: DataConfig) -> None:
+    source = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
+    images = torch.rand(16, 1, 256, 128, device=CUDA)
+    config = tiny(data, device="cuda", width=64, optimizer="sgd", revive_after=0)
+    peaks, losses = [], []
+    for parts in (1, 4):
+        with repeatable(1):
+            run = begin(config, CUDA, source)
+            torch.cuda.synchronize()
+            before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats()
+            losses.append(train_step(run, images, 1e-3, parts).total.item())
+            peaks.append(torch.cuda.max_memory_allocated() - before)
+
+    assert peaks[1] < 0.6 * peaks[0]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_want_of_memory_is_known_for_what_it_is() -> None:
+    with pytest.raises(torch.OutOfMemoryError) as refused:
+        torch.empty(2**50, dtype=torch.uint8, device=CUDA)
+
+    assert kind_of(refused.value) == "memory"
+    assert torch.ones(2, device=CUDA).sum().item() == 2  # this process is none the worse
+
+
+def test_a_failed_assertion_on_the_device_is_known_to_end_the_process() -> None:
+    """In a process of its own: nothing can be computed there any more."""
+    code = """
+import torch
+from vqvae.device import kind_of
+
+def say(work):
+    try:
+        work()
+    except Exception as error:
+        print(kind_of(error))
+
+def fail():
+    torch.zeros(4, device="cuda")[torch.tensor([9], device="cuda")]
+    torch.cuda.synchronize()
+
+say(fail)
+say(lambda: torch.ones(2, device="cuda").sum().item())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "unusable\nunusable\n", done.stderr
 
 
 def test_finding_codes_takes_no_memory_that_grows_with_vectors_times_codes() -> None:
