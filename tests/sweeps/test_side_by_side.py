@@ -18,8 +18,10 @@ def attempt(
     sweep: Sweep, number: int, job: str, *, starts: float, seconds: float, epochs: int = 6
 ) -> None:
     """A trial's only attempt: so many epochs of so many seconds, one right after the other."""
-    made = sweep.paths.trial(number, f"{number:08x}").attempt(1)
+    trial = sweep.paths.trial(number, f"{number:08x}")
+    made = trial.attempt(1)
     made.folder.mkdir(parents=True)
+    trial.config.touch()
     files.write(made.claim, json.dumps({"job": job}))
     for epoch in range(1, epochs + 1):
         end = START + starts + epoch * seconds
