@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sweeps import files
 from sweeps.claims import Claim, claim_text
 from sweeps.experiment import signature
-from sweeps.lock import Turn
+from sweeps.lock import LockLostError, Turn
 from sweeps.paths import SweepPaths
 from sweeps.record import State, Trial, read_trial, state_of, write_trial
 from sweeps.space import Values
@@ -32,6 +32,13 @@ class Asker:
 
     def ask(self) -> Claim | None:
         """A new trial, claimed; None where the budget is used up or the space has nothing new."""
+        while True:
+            try:
+                return self._ask_in_turn()
+            except LockLostError as lost:  # it stood still; what it proposed was given up
+                print(f"{lost}; asking again", flush=True)
+
+    def _ask_in_turn(self) -> Claim | None:
         with self.sweep.asking_lock().hold() as turn:
             _void_what_was_cut_short(self.sweep.paths, self.study)
             if _counted(self.sweep.paths) >= self.sweep.experiment.trials:
@@ -80,10 +87,9 @@ class Asker:
             threads=self.threads,
             commit=self.sweep.plan.commit,
         )
-        turn.renew()  # a frozen asker that was passed over must not add a trial nobody counted
-        return self._make_folder(trial)
+        return self._make_folder(trial, turn)
 
-    def _make_folder(self, trial: Trial) -> Claim:
+    def _make_folder(self, trial: Trial, turn: Turn) -> Claim:
         """The trial's folder, with the first claim in it: there whole, or not at all."""
         paths = self.sweep.paths
         draft = paths.draft_trial(trial.number)
@@ -92,6 +98,11 @@ class Asker:
         write_trial(draft, trial)
         files.write(draft.attempt(1).claim, claim_text(self.job))
         final = paths.trial(trial.number, signature(trial.config))
+        try:
+            turn.renew()  # a frozen asker that was passed over must not add a trial nobody counted
+        except LockLostError:
+            shutil.rmtree(draft.folder)
+            raise
         draft.folder.rename(final.folder)
         return Claim(final, final.attempt(1))
 

@@ -12,6 +12,7 @@ import pytest
 
 from sweeps.asking import Asker
 from sweeps.claims import take
+from sweeps.lock import LockLostError, Turn
 from sweeps.record import (
     Row,
     State,
@@ -457,3 +458,22 @@ def test_a_trial_whose_folder_was_removed_is_let_go_and_another_takes_its_place(
     assert sweep.is_over()
     assert [trial.number for trial in sweep.paths.trials()] == [1, 2, 3]
     assert all(state_of(trial).counts for trial in sweep.paths.trials())
+
+
+def test_an_asker_that_was_passed_over_leaves_nothing_and_asks_again(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=2, epochs=1)
+    original, renewals = Turn.renew, itertools.count(1)
+
+    def renew(turn: Turn) -> None:
+        if next(renewals) == 2:  # just before the folder takes its name
+            raise LockLostError("passed over")
+        original(turn)
+
+    monkeypatch.setattr(Turn, "renew", renew)
+    worker_of(sweep).work()
+    assert [trial.number for trial in sweep.paths.trials()] == [1, 2]
+    assert not list(sweep.paths.trials_folder.glob(".draft-*"))
+    assert worker_of(sweep).study.member(0).told is Told.FAILED
+    assert sweep.is_over()
