@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,7 +40,10 @@ def stop(_: Order) -> None:
 
 def fill_disk(_: Order) -> None:
     """Leave no room on the file system: the suite makes some again."""
-    with (Path(os.environ[DISK]) / FILLER).open("wb", buffering=0) as file:
+    disk = Path(os.environ[DISK])
+    if not disk.is_mount():
+        raise RuntimeError(f"{disk} is no file system of its own; this would fill somebody else's")
+    with (disk / FILLER).open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 10, 1):
             try:
                 while True:
@@ -91,6 +95,15 @@ def processes(*words: str) -> Iterator[int]:
             continue
         if state not in {"Z", "X"} and all(word in line for word in words):
             yield int(path.name)
+
+
+def may_mount() -> bool:
+    """Whether file systems can be mounted here: root can, unless a container forbids it."""
+    with tempfile.TemporaryDirectory() as name:
+        possible = mounted(Path(name), 1)
+        if possible:
+            subprocess.run(["umount", name], check=True)
+    return possible
 
 
 def mounted(folder: Path, megabytes: int) -> bool:

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults import outside
-from tests.faults.acts import ACTS, DISK, FILLER, mounted, processes
+from tests.faults.acts import ACTS, DISK, FILLER, may_mount, mounted, processes
 from tests.faults.orders import FOLDER, Order, Orders
 from tests.faults.plain_armed import STEPS
 from tests.faults.server import Line, mlflow_server
 from tests.faults.sites import ROOT, NoEndError
 from tests.faults.steps import PHASES
-from tests.faults.storms import DISK_FAULTS, FULL_SECONDS, Fault, Storm, weather
+from tests.faults.storms import DISK_FAULTS, FULL_SECONDS, MOUNTING, Fault, Storm, weather
 
 TRIALS = 6
 PROCESSES = 2
@@ -254,6 +254,8 @@ def main() -> None:
     parser.add_argument("--loose", type=int, default=2, help="sweeps for each other fault")
     given = parser.parse_args()
     faults = chosen(given.seed, given.bound, given.loose)
+    if not may_mount():
+        faults = [fault for fault in faults if fault.name not in MOUNTING]
     folder = Path(tempfile.mkdtemp(prefix="compare-"))
     _empty_store(folder)
     found: dict[str, dict[str, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
