@@ -117,8 +117,7 @@ def delete_trial(scene: Scene) -> None:
 
 def lock_database(scene: Scene) -> None:
     """Somebody else holds MLflow's database."""
-    scene.at_work()
-    database = RunsPaths(scene.site.paths.runs).database
+    database = _database(scene)
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     time.sleep(SOME_SECONDS)
@@ -128,8 +127,7 @@ def lock_database(scene: Scene) -> None:
 
 def read_only_store(scene: Scene) -> None:
     """MLflow's database cannot be written; `sweeps sync` says so in one line."""
-    scene.at_work()
-    database = RunsPaths(scene.site.paths.runs).database
+    database = _database(scene)
     for command in (
         ["mount", "--bind", database, database],
         ["mount", "-o", "remount,ro,bind", database],
@@ -140,6 +138,14 @@ def read_only_store(scene: Scene) -> None:
         time.sleep(SOME_SECONDS)
     finally:
         subprocess.run(["umount", "--lazy", database], check=True)
+
+
+def _database(scene: Scene) -> Path:
+    """MLflow's database, made by now, while a trial is at work."""
+    database = RunsPaths(scene.site.paths.runs).database
+    scene.site.wait_for(database.exists, more=True)
+    scene.at_work()
+    return database
 
 
 def _mode(mode: str) -> Callable[[Scene], None]:

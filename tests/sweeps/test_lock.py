@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -118,3 +119,18 @@ def test_an_old_number_freed_by_the_sweeping_is_no_turn(tmp_path: Path) -> None:
     assert lock._take(2) is None
     with lock.hold() as turn:
         assert turn.number == 6
+
+
+def test_a_turn_is_let_go_where_no_file_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Lock(tmp_path / "lock", patience=5.0)
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with lock.hold():
+        monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.undo()
+    with lock.hold() as turn:  # this process lives, so its first turn would never be passed over
+        assert turn.number == 2
