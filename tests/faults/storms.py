@@ -19,7 +19,7 @@ from tests.faults.server import Line
 from tests.faults.sites import NoEndError, Site
 from tests.faults.steps import PHASES, STEPS
 
-FAULTS_A_STORM = 4
+FAULTS_A_STORM = 6
 DISK_FAULTS = {"the disk full"}
 MOUNTING = {*DISK_FAULTS, "the store read-only"}
 """Faults for which a file system is mounted."""
