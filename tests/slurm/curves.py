@@ -38,11 +38,12 @@ def train_undisturbed(trial: TrialPaths, folder: Path) -> Curve:
     rows = trainer.fit(
         config.model_copy(update={"training": quick}),
         checkpoints,
-        continue_from=None,
+        continue_from=(),
         threads=1,
         should_stop=lambda: False,
         metric="val/score",
         maximize=True,
+        parts=1,
     )
     return [(row.epoch, dict(row.metrics)) for row in rows]
 
