@@ -124,6 +124,7 @@ def run(folder: Path, line: Line, name: str) -> Sample:
     for old, new in {
         'name = "quickstart"': f'name = "{name}"\ntrainer = "benchmarks.tracking:trainer"',
         "trials = 12": f"trials = {TRIALS}",
+        "epochs = 9": "epochs = 5",
         'root = "data/phantom-quickstart"': f'root = "{folder / "data"}"',
         'kind = "successive_halving"\nmin_epochs = 3\nreduction = 3\nrivals = 3': 'kind = "none"',
         '"training.batch_size" = [8, 16, 32]': '"training.batch_size" = [16]',
