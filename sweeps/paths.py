@@ -406,6 +406,11 @@ class RunsPaths:
         return self.folder / "mlflow.db"
 
     @property
+    def database_draft(self) -> Path:
+        """MLflow's database while its tables are being made."""
+        return self.folder / "store" / "mlflow.db.new"
+
+    @property
     def artifacts(self) -> Path:
         """MLflow's artifacts."""
         return self.folder / "artifacts"

@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class Publisher:
         """Connect to the store; it is made where it is a database that is not there yet."""
         self._sweep = sweep
         self._store = store
+        _make_database(store)
         self._client = MlflowClient(tracking_uri=store.uri)
         put_right_after_a_move(store)
         within = sweep.plan.within
@@ -259,6 +261,24 @@ class Publisher:
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
         self._client.set_terminated(run, "FINISHED")
+
+
+def _make_database(store: Store) -> None:
+    """Make the database here unless it is there: to one side, and into place once it is whole.
+
+    MLflow makes its tables by a chain of migrations. One that is killed on its way leaves a
+    database that no later process can finish, or use.
+    """
+    database, draft = store.runs.database, store.runs.database_draft
+    if not store.is_database_here or database.exists():
+        return
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    for left in draft.parent.glob(f"{draft.name}*"):  # its journal, too
+        left.unlink()
+    MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    with suppress(FileExistsError):  # `mlflow ui` makes one where it finds none
+        os.link(draft, database)
+    draft.unlink()
 
 
 def said(error: Exception) -> str:

@@ -28,6 +28,9 @@ ROOT = Path(__file__).parents[2]
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 PATIENCE = 400.0
 """Seconds to wait for anything: far more than it takes."""
+REVOKED_SECONDS = 2.0
+"""How long a job stays put back at least. A node refuses every credential of the second in which
+it ended the job, and SLURM, which waits two minutes for that, takes the refusal for a failure."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,6 +47,7 @@ class Testbed:
     def __init__(self, keeper: subprocess.Popen[str], folder: Path) -> None:
         self.keeper = keeper
         self.folder = folder
+        self.put_back: dict[str, float] = {}
 
     def order(self, what: str, daemon: str) -> None:
         """Have a daemon started or killed."""
@@ -72,9 +76,12 @@ class Testbed:
         return [number for number, state, *_ in self.queue() if state == "RUNNING"]
 
     def let_start(self) -> None:
-        """Spare a job that was put back the two minutes that SLURM has it wait."""
-        for number, state, _, reason in self.queue():
-            if state == "PENDING" and reason == "BeginTime":
+        """Spare jobs that were put back most of the two minutes that SLURM has them wait."""
+        waiting = [n for n, *rest in self.queue() if (rest[0], rest[2]) == ("PENDING", "BeginTime")]
+        now = time.monotonic()
+        self.put_back = {number: self.put_back.get(number, now) for number in waiting}
+        for number, since in self.put_back.items():
+            if now - since > REVOKED_SECONDS:
                 self.call("scontrol", "update", f"JobId={number}", "StartTime=now")
 
 

@@ -34,14 +34,19 @@ def test_one_job_a_trial_on_four_slots(make_site: MakeSite) -> None:
 
 
 def test_a_site_that_lets_a_user_have_three_jobs(make_site: MakeSite) -> None:
-    """Fewer jobs are sent than there are trials, and none is sent that nobody knows of.
-
-    That they come back until all trials are done is not held here: see docs/slurm.md.
-    """
+    """Fewer jobs are sent than there are trials, and they come back until all are done."""
     site = make_site(partition="few", at_once=4, trials_per_job=1, trials=5, pruner="none")
     sweep = site.start()
     assert len(sweep.paths.jobs()) == 2  # five were too many
     assert sweep.paths.jobs_not_known() == []
+
+    def is_over() -> bool:
+        site.testbed.let_start()
+        return sweep.is_over()
+
+    wait_for(is_over, site.log)
+    site.finish(sweep)
+    check_computed(sweep, lost=0)
 
 
 def test_a_user_who_has_as_many_jobs_as_the_site_allows(make_site: MakeSite) -> None:

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +120,22 @@ def test_a_store_that_is_away_is_said_and_raises_nothing(make_sweep: MakeSweep) 
     cluster = sweep.plan.cluster.model_copy(update={"tracking": "http://127.0.0.1:9"})
     away = replace(sweep, plan=replace(sweep.plan, cluster=cluster))
     assert "127.0.0.1" in publish_once(away)
+
+
+def test_a_store_whose_making_was_killed_is_made_again(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1)
+    worker_of(sweep).work()
+    runs = RunsPaths(sweep.paths.runs)
+    making = subprocess.Popen([sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)])
+    places = (runs.database, runs.database_draft)
+    while not any(path.exists() and path.stat().st_size for path in places):
+        assert making.poll() is None
+    making.kill()
+    making.wait()
+    assert not runs.database.exists()
+    assert publish_once(sweep) is None
+    assert not list(runs.database_draft.parent.glob(f"{runs.database_draft.name}*"))
+    assert set(runs_by_name(runs.folder)) == {"tiny", *(t.name for t in sweep.paths.trials())}
 
 
 def test_short_names_are_last_words_that_are_unique() -> None:
