@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vqvae import checkpoint as checkpoints
 from vqvae.batches import Images, cut, open_images, part_size
-from vqvae.checkpoint import Best, Epoch
+from vqvae.checkpoint import Best, Epoch, Found
 from vqvae.config import Config, TrainingConfig
 from vqvae.data.layout import list_splits
 from vqvae.data.splits import fingerprint_of, open_split
@@ -79,22 +79,22 @@ def fit(
     device = choose_device(config.training.device)
     layout = memory_format(device, config.training.precision)
     found = checkpoints.find(folder, continue_from)
-    previous = None if found is None else found.checkpoint
-    if found is not None and previous is not None:
-        refuse_another(config, previous.config, found.file.parent)
-        refuse_another_metric(metric, previous.best, found.file.parent)
-        if previous.row.diverged or previous.row.epoch >= config.training.epochs:
+    if found is not None:
+        refuse_another(config, found.checkpoint.config, found.file.parent)
+        refuse_another_metric(metric, found.checkpoint.best, found.file.parent)
+        last = found.checkpoint.row
+        if last.diverged or last.epoch >= config.training.epochs:
             # Before the data are looked for: they need not be there any more.
             checkpoints.settle(found, folder)
-            yield previous.row
+            yield last
             checkpoints.drop_previous(folder)
             return
     listings = list_splits(config.data.root)
     fingerprint = fingerprint_of(listings)
-    if found is not None and previous is not None:
-        refuse_other_data(fingerprint, previous, found.file.parent, config.data.root)
+    if found is not None:
+        refuse_other_data(fingerprint, found.checkpoint, found.file.parent, config.data.root)
         checkpoints.settle(found, folder)
-        yield previous.row
+        yield found.checkpoint.row
     else:
         clear_drafts(folder)
 
@@ -103,28 +103,18 @@ def fit(
         for name in ("train", "validate")
     )
     with repeatable(threads):
-        if found is None or previous is None:
-            run = begin(config, device, train, parts)
-        else:
-            _say_if_not_repeatable(previous.threads, threads, device)
-            run = restore(previous, found.file, config, device)
+        run = _begin_or_restore(config, device, train, found, threads, parts)
 
     writing = 0.0
-    for epoch in range(
-        1 if previous is None else previous.row.epoch + 1, config.training.epochs + 1
-    ):
+    first = 1 if found is None else found.checkpoint.row.epoch + 1
+    for epoch in range(first, config.training.epochs + 1):
         if should_stop():
             return
         started = time.perf_counter()
         with repeatable(threads):
             metrics = train_epoch(run, train, epoch, parts) | validate_epoch(run, validate, parts)
-        row = Epoch(
-            epoch=epoch,
-            metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
-            timestamp=time.time_ns() // 1_000_000,
-            seconds=time.perf_counter() - started + writing,
-            diverged=reason_to_end(metrics, epoch, config.model.codebook_size),
-        )
+        seconds = time.perf_counter() - started + writing
+        row = row_of(metrics, epoch, seconds, config.model.codebook_size)
         run.best = better(run.best, row, metric, maximize=maximize)
         started = time.perf_counter()
         checkpoints.save(snapshot(run, row, threads, fingerprint), folder)
@@ -133,6 +123,32 @@ def fit(
         if row.diverged:
             break
     checkpoints.drop_previous(folder)
+
+
+def _begin_or_restore(
+    config: Config,
+    device: torch.device,
+    train: Images,
+    found: Found | None,
+    threads: int,
+    parts: int,
+) -> Run:
+    """A new run, or the one whose checkpoint was found."""
+    if found is None:
+        return begin(config, device, train, parts)
+    _say_if_not_repeatable(found.checkpoint.threads, threads, device)
+    return restore(found.checkpoint, found.file, config, device)
+
+
+def row_of(metrics: dict[str, float], epoch: int, seconds: float, codes: int) -> Epoch:
+    """What is kept of an epoch: the figures that are numbers, and why it is the last, if it is."""
+    return Epoch(
+        epoch=epoch,
+        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+        timestamp=time.time_ns() // 1_000_000,
+        seconds=seconds,
+        diverged=reason_to_end(metrics, epoch, codes),
+    )
 
 
 def train_epoch(run: Run, train: Images, epoch: int, parts: int = 1) -> dict[str, float]:

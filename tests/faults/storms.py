@@ -151,8 +151,8 @@ def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
     def has_fired() -> bool:
         nonlocal began
         if fault.step == "claim" and time.monotonic() - began > NUDGE_SECONDS:
-            began = time.monotonic()
-            _make_an_orphan(scene)
+            if _make_an_orphan(scene):
+                began = time.monotonic()
         return site.orders.fired(order) is not None
 
     try:
@@ -167,13 +167,14 @@ def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
         site.make_room()
 
 
-def _make_an_orphan(scene: outside.Scene) -> None:
-    """`kill -9` of one worker that has a trial: the next to look claims it."""
+def _make_an_orphan(scene: outside.Scene) -> bool:
+    """`kill -9` of one worker that has a trial, if one has: the next to look claims it."""
     owners = {owner_of(trial.attempts()[-1]).pid for trial in outside.open_trials(scene.site)}
     workers = sorted(owners & set(scene.site.processes("sweeps work")))
     if workers:
         with suppress(ProcessLookupError):
             os.kill(scene.chance.choice(workers), signal.SIGKILL)
+    return bool(workers)
 
 
 def _end(scene: outside.Scene) -> Verdict:
