@@ -7,15 +7,12 @@ the rules of Rangpur, and the sweeps of `benchmarks.slot_use`. Prints a table.
 """
 
 import argparse
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.slot_use import Bench, call, cluster_under_test, wait_for
-from tests.slurm.cluster import why_not
 from tests.slurm.counting import calls_in, most_in_a_minute, put_wrappers
 from tests.sweeps.conftest import EXPERIMENT
 
@@ -69,21 +66,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1000)
     given = parser.parse_args()
-    if (reason := why_not()) is not None:
-        sys.exit(f"error: {reason}")
-    with tempfile.TemporaryDirectory(prefix="politeness-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the database runs as a user of its own
-        with cluster_under_test(folder / "slurm"):
-            print("| sweep | minutes | commands | submissions | others a minute | most in 60 s |")
-            print("|---|---|---|---|---|---|")
-            many = f"{given.trials:,} instant trials"
-            for label, run, trials in (
-                (many, lambda bench: instant_trials(bench, given.trials), given.trials),
-                ("slot use, one long job a slot", Bench.long_jobs, 8),
-                ("slot use, one job a trial", Bench.job_a_trial, 8),
-            ):
-                print(counted(folder / label.replace(" ", "-"), label, run, trials), flush=True)
+    with cluster_under_test() as folder:
+        print("| sweep | minutes | commands | submissions | others a minute | most in 60 s |")
+        print("|---|---|---|---|---|---|")
+        many = f"{given.trials:,} instant trials"
+        for label, run, trials in (
+            (many, lambda bench: instant_trials(bench, given.trials), given.trials),
+            ("slot use, one long job a slot", Bench.long_jobs, 8),
+            ("slot use, one job a trial", Bench.job_a_trial, 8),
+        ):
+            print(counted(folder / label.replace(" ", "-"), label, run, trials), flush=True)
 
 
 if __name__ == "__main__":

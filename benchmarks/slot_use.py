@@ -189,24 +189,29 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def cluster_under_test(folder: Path) -> Iterator[None]:
-    """A SLURM of our own while the block runs."""
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "tests.slurm.cluster", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    if keeper.stdin is None or keeper.stdout is None or keeper.stdout.readline() != "ready\n":
-        sys.exit("error: the cluster did not start")
-    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    os.environ["PATH"] += ":/usr/sbin"
-    os.environ["PYTHONPATH"] = str(ROOT)
-    yield
-    keeper.stdin.close()
-    keeper.wait(timeout=60)
+def cluster_under_test() -> Iterator[Path]:
+    """A SLURM of our own while the block runs, and a folder to work in; both go with it."""
+    if (reason := why_not()) is not None:
+        sys.exit(f"error: {reason}")
+    with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the database runs as a user of its own
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "tests.slurm.cluster", str(folder / "slurm")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            start_new_session=True,
+        )
+        if keeper.stdin is None or keeper.stdout is None or keeper.stdout.readline() != "ready\n":
+            sys.exit("error: the cluster did not start")
+        os.environ["SLURM_CONF"] = str(folder / "slurm" / "slurm.conf")
+        os.environ["PATH"] += ":/usr/sbin"
+        os.environ["PYTHONPATH"] = str(ROOT)
+        yield folder
+        keeper.stdin.close()
+        keeper.wait(timeout=60)
 
 
 def main() -> None:
@@ -216,24 +221,19 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=1, help="each arrangement, in turn")
     given = parser.parse_args()
-    if (reason := why_not()) is not None:
-        sys.exit(f"error: {reason}")
-    with tempfile.TemporaryDirectory(prefix="slot-use-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the database runs as a user of its own
-        with cluster_under_test(folder / "slurm"):
-            print("| arrangement | wall | after start-up | all | start-up | trials |")
-            print("|---|---|---|---|---|---|")
-            for at in range(given.rounds):
-                site = folder / f"round-{at}"
-                bench = Bench(site, given.trials, given.epochs)
-                for label, measure in {
-                    "one long job a slot": bench.long_jobs,
-                    "batches of two": bench.batches,
-                    "one job a trial": bench.job_a_trial,
-                }.items():
-                    print(row_of(label, measure()), flush=True)
-                shutil.rmtree(site, ignore_errors=True)
+    with cluster_under_test() as folder:
+        print("| arrangement | wall | after start-up | all | start-up | trials |")
+        print("|---|---|---|---|---|---|")
+        for at in range(given.rounds):
+            site = folder / f"round-{at}"
+            bench = Bench(site, given.trials, given.epochs)
+            for label, measure in {
+                "one long job a slot": bench.long_jobs,
+                "batches of two": bench.batches,
+                "one job a trial": bench.job_a_trial,
+            }.items():
+                print(row_of(label, measure()), flush=True)
+            shutil.rmtree(site, ignore_errors=True)
 
 
 def row_of(label: str, use: Use) -> str:
