@@ -150,9 +150,9 @@ def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
 
     def has_fired() -> bool:
         nonlocal began
-        if fault.step == "claim" and time.monotonic() - began > NUDGE_SECONDS:
-            if _make_an_orphan(scene):
-                began = time.monotonic()
+        due = fault.step == "claim" and time.monotonic() - began > NUDGE_SECONDS
+        if due and _make_an_orphan(scene):
+            began = time.monotonic()
         return site.orders.fired(order) is not None
 
     try:
