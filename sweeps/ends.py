@@ -3,6 +3,7 @@
 Any other status is a death: a bug of this program, a driver, the system's memory.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -17,3 +18,12 @@ class End(IntEnum):
     """A trial did not fit into memory beside others, or into what this process left of it."""
     UNUSABLE = 12
     """This process can compute nothing any more (a failed assertion on the device, say)."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of a worker by a signal."""
+
+    pid: int
+    number: int
+    """The signal's."""

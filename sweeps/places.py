@@ -10,11 +10,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from sweeps.ends import End
+from sweeps.ends import Death, End
 
 RESTARTS = 5
 """How often a worker's place is filled again before it is given up."""
@@ -39,6 +39,8 @@ class Place:
     done: bool = False
     ended: int | None = None
     """The status that the last worker here ended with."""
+    deaths: list[Death] = field(default_factory=list)
+    """Of workers here that were killed by others; whoever reads it empties it."""
 
     def look(self, *, leaving: bool, held: bool = False) -> None:
         """Fill an empty place; take note of a worker that ended, by itself or not.
@@ -55,6 +57,8 @@ class Place:
                 self._fill()
         elif (code := self.process.poll()) is not None:
             say(f"worker {self.number} ended with status {code}")
+            if code < 0 and not leaving:
+                self.deaths.append(Death(self.process.pid, -code))
             self.process, self.ended = None, code
             orderly = code in {End.MEMORY, End.UNUSABLE} or (held and code == End.DONE)
             if orderly:

@@ -163,6 +163,11 @@ def append_row(attempt: AttemptPaths, epoch: Epoch) -> None:
     files.append(attempt.metrics, json.dumps(asdict(row), separators=(",", ":")))
 
 
+def has_epoch(attempt: AttemptPaths) -> bool:
+    """Whether the attempt recorded an epoch."""
+    return any(True for _ in files.read_lines(attempt.metrics))
+
+
 def continued_epoch(attempt: AttemptPaths) -> int | None:
     """The epoch that an attempt carried on from, 0 for none; None where it got to no epoch."""
     content = files.read_json(attempt.continued)

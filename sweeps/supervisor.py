@@ -17,6 +17,7 @@ from typing import Any
 
 from sweeps import files
 from sweeps.cluster import crew, margin_seconds
+from sweeps.deaths import note_death
 from sweeps.errors import WorldError
 from sweeps.hanging import Watch
 from sweeps.machine import Process, this_process
@@ -101,6 +102,7 @@ class Supervisor:
                     place.free()
                 return
             places.look(leaving=self.leaving)
+            self._note_deaths(places)
             watch.look(places)
             self._look_after_the_publisher()
             os.utime(self.job.started)  # for those on other machines: this job is alive
@@ -108,6 +110,11 @@ class Supervisor:
                 told = True
                 places.tell(signal.SIGTERM)  # each worker leaves after the epoch it is in
             time.sleep(POLL_SECONDS)
+
+    def _note_deaths(self, places: Places) -> None:
+        for place in places:
+            while place.deaths:
+                note_death(self.sweep, self.job, place.deaths.pop())
 
     def _what_runs(self) -> dict[str, Any]:
         """This process, and the number that its scheduler has for the job."""

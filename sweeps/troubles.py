@@ -4,16 +4,20 @@ Each trouble is noted in the attempt that met it, before the trial is given back
 follows from these notes alone, so any worker anywhere goes on where the last one left.
 """
 
+import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from sweeps import files
 from sweeps.paths import AttemptPaths, TrialPaths
-from sweeps.record import Result, State, read_curve
+from sweeps.record import Result, State, has_epoch, read_curve
 
 PATIENCE = 3
 """So many workers may hang, or be made unusable, by one trial before it is its own fault."""
+DEATHS = 5
+"""So many may be killed at it in a row with no epoch between: more, since a machine kills, too."""
 
 
 class Kind(StrEnum):
@@ -25,6 +29,8 @@ class Kind(StrEnum):
     """The worker's process can compute nothing any more."""
     HUNG = "hung"
     """No epoch came for so long that the worker was killed."""
+    DIED = "died"
+    """The worker was killed by somebody else, or by itself, before it had finished an epoch."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,11 @@ def note(attempt: AttemptPaths, trouble: Trouble) -> None:
 
 def troubles_of(trial: TrialPaths) -> list[Trouble]:
     """Every trouble of a trial so far, in order."""
-    found = (files.read_json(attempt.trouble) for attempt in trial.attempts())
+    return _troubles(trial.attempts())
+
+
+def _troubles(attempts: Iterable[AttemptPaths]) -> list[Trouble]:
+    found = (files.read_json(attempt.trouble) for attempt in attempts)
     return [Trouble(**content | {"kind": Kind(content["kind"])}) for content in found if content]
 
 
@@ -91,12 +101,19 @@ def end_of(trial: TrialPaths, most_parts: int, worst: float) -> Result | None:
         said = next(t.message for t in reversed(troubles) if t.kind is Kind.MEMORY)
         reason = f"out of memory alone on the device, an image at a time: {said}"
         return Result(State.DIVERGED, worst, None, epochs, reason)
-    for kind in (Kind.UNUSABLE, Kind.HUNG):
-        alike = [trouble for trouble in troubles if trouble.kind is kind]
-        if len(alike) >= PATIENCE:
+    for kind, patience in ((Kind.UNUSABLE, PATIENCE), (Kind.HUNG, PATIENCE), (Kind.DIED, DEATHS)):
+        met = troubles if kind is not Kind.DIED else _since_the_last_epoch(trial)
+        alike = [trouble for trouble in met if trouble.kind is kind]
+        if len(alike) >= patience:
             reason = f"{len(alike)} workers {_WORDS[kind]}: {alike[-1].message}"
             return Result(State.FAILED, None, None, epochs, reason, alike[-1].alike)
     return None
+
+
+def _since_the_last_epoch(trial: TrialPaths) -> list[Trouble]:
+    """The troubles of the attempts after the last one that finished an epoch."""
+    fruitless = itertools.takewhile(lambda a: not has_epoch(a), reversed(trial.attempts()))
+    return _troubles(reversed(list(fruitless)))
 
 
 def in_words(trial: TrialPaths) -> str:
@@ -116,4 +133,5 @@ _WORDS = {
     Kind.MEMORY: "out of memory",
     Kind.UNUSABLE: "made unusable",
     Kind.HUNG: "hung",
+    Kind.DIED: "died",
 }

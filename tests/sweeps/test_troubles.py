@@ -14,10 +14,18 @@ from sweeps.ends import End
 from sweeps.hanging import Watch
 from sweeps.paths import TrialPaths
 from sweeps.publish import publish_once
-from sweeps.record import State, read_curve, read_result, read_trial, state_of
+from sweeps.record import (
+    Row,
+    State,
+    append_row,
+    read_curve,
+    read_result,
+    read_trial,
+    state_of,
+)
 from sweeps.status import status_of
 from sweeps.sweep import Sweep, stop_reason
-from sweeps.troubles import Kind, Trouble, Way, end_of, in_words, note, troubles_of, way_of
+from sweeps.troubles import DEATHS, Kind, Trouble, Way, end_of, in_words, note, troubles_of, way_of
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
 from tests.sweeps.test_crashes import outcome
 from tests.sweeps.test_tracking import runs_by_name
@@ -224,6 +232,51 @@ def test_a_trial_that_hangs_for_the_third_time_fails(make_sweep: MakeSweep) -> N
     result = read_result(claim.trial)
     assert result.state is State.FAILED
     assert re.match(r"3 workers hung: no epoch came for \d+ s", result.reason)
+
+
+def test_workers_that_are_killed_are_replaced_and_what_they_had_goes_on(
+    make_sweep: MakeSweep,
+) -> None:
+    whole = make_sweep("whole", trials=2, pruner="none")
+    worker_of(whole).work()
+    text = with_training("deadly = 2")
+    sweep = make_sweep(trials=2, pruner="none", cluster=two_workers(), text=text)
+    assert run_job(sweep).count("ended with status -9") == 4
+    assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
+    for trial in sweep.paths.trials():
+        assert in_words(trial) == "died once"  # the first one had two epochs to show for it
+
+
+def test_a_trial_at_which_five_workers_in_a_row_are_killed_fails_and_the_sweep_goes_on(
+    make_sweep: MakeSweep,
+) -> None:
+    text = with_training("deadly = 1")
+    sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
+    claim = worker_of(sweep)._next_claim()
+    for number in range(2, DEATHS + 2):
+        note(claim.attempt, Trouble(Kind.DIED, "SIGKILL", alike="died: SIGKILL"))
+        assert end_of(claim.trial, 99, -1.0) is None or number == DEATHS + 1
+        claim.release()
+        claim = take(claim.trial, number - 1, "by-hand")
+    claim.release()
+    run_job(sweep)
+    first, second = sweep.paths.trials()
+    result = read_result(first)
+    assert (result.state, result.epochs) == (State.FAILED, 0)
+    assert result.reason == "5 workers died: SIGKILL"
+    assert state_of(second) is State.COMPLETE
+
+
+def test_only_deaths_since_the_last_epoch_count(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1)
+    claim = worker_of(sweep)._next_claim()
+    for number in range(2, DEATHS + 2):
+        note(claim.attempt, Trouble(Kind.DIED, "SIGKILL", alike="died: SIGKILL"))
+        if number == 3:
+            append_row(claim.attempt, Row(1, {"val/score": 0.5}, 0, 0.0, None))
+        claim = take(claim.trial, number - 1, "by-hand")
+    assert end_of(claim.trial, 99, -1.0) is None
+    assert in_words(claim.trial) == "died 5 times"
 
 
 def test_how_long_an_epoch_may_take_follows_from_those_before(

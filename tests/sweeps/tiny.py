@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import statistics
 import threading
 import time
@@ -47,6 +48,8 @@ class Training(BaseModel):
     """How many workers the third epoch makes unusable."""
     hang: int = 0
     """How many workers the third epoch keeps for ever."""
+    deadly: int = 0
+    """How many workers the third epoch kills."""
 
 
 class DeviceFullError(Exception):
@@ -118,12 +121,7 @@ class Tiny:
         for epoch in range(row.epoch + 1 if row else 1, training.epochs + 1):
             if should_stop():
                 return
-            if training.bug:
-                raise RuntimeError("a bug of the trainer's")
-            if epoch == 3 and once_more(folder, "poisoned", training.poison):
-                raise DeviceLostError("device-side assert triggered")
-            while epoch == 3 and once_more(folder, "hung", training.hang):
-                threading.Event().wait()
+            go_wrong(training, folder, epoch)
             if 0 < training.gate_at <= epoch:
                 (sweep / "waiting").touch()
                 while not (sweep / "open").exists():
@@ -192,6 +190,20 @@ class Tiny:
 def data_of(config: Config) -> dict[str, Any]:
     profile = {"slices": 10, "patients": config.data.patients}
     return {"name": "tiny", "digest": "0123456789abcdef", "source": "nowhere", "profile": profile}
+
+
+def go_wrong(training: Training, folder: Path, epoch: int) -> None:
+    """Do the wrong thing that is due in this epoch, if one is."""
+    if training.bug:
+        raise RuntimeError("a bug of the trainer's")
+    if epoch != 3:
+        return
+    if once_more(folder, "poisoned", training.poison):
+        raise DeviceLostError("device-side assert triggered")
+    if once_more(folder, "killed", training.deadly):
+        os.kill(os.getpid(), signal.SIGKILL)
+    while once_more(folder, "hung", training.hang):
+        threading.Event().wait()
 
 
 def once_more(folder: Path, what: str, times: int) -> bool:

@@ -1,0 +1,34 @@
+"""Workers that are killed: by the system for want of memory, by a fault in a library, by a person.
+
+A signal does not say which. A trial whose workers are killed again and again, none of them with an
+epoch to show for it, is taken for the cause; else it would have every worker of the sweep.
+"""
+
+import signal
+
+from sweeps import files
+from sweeps.ends import Death
+from sweeps.paths import AttemptPaths, JobPaths
+from sweeps.record import has_epoch
+from sweeps.sweep import Sweep
+from sweeps.troubles import Kind, Trouble, note
+
+
+def note_death(sweep: Sweep, job: JobPaths, death: Death) -> None:
+    """Note on the trial that a worker of `job` had, if it had one and finished no epoch of it."""
+    for trial in sweep.paths.trials():
+        for attempt in [] if trial.settled.exists() else trial.attempts():
+            if _is_of(attempt, job, death.pid) and not attempt.released.exists():
+                if not has_epoch(attempt):
+                    _note(attempt, signal.Signals(death.number).name)
+                return
+
+
+def _is_of(attempt: AttemptPaths, job: JobPaths, pid: int) -> bool:
+    claim = files.read_json(attempt.claim)
+    return claim is not None and (claim["job"], claim["pid"]) == (job.token, pid)
+
+
+def _note(attempt: AttemptPaths, name: str) -> None:
+    message = f"{name} before an epoch was finished (the system's memory, a fault in a library?)"
+    note(attempt, Trouble(Kind.DIED, message, alike=f"died: {name}"))
