@@ -248,7 +248,8 @@ def work(
     from sweeps.worker import Worker  # noqa: PLC0415
 
     sweep = open_sweep(SweepPaths(folder))
-    study = Study(sweep.paths, sweep.experiment, stale_after=sweep.claim_seconds)
+    # Resolved before anything is claimed: a trainer that cannot be had here costs no trial a try.
+    study = Study(sweep.paths, sweep.resolved.experiment, stale_after=sweep.claim_seconds)
     deadline = time.monotonic() + until - time.time()
     worker = Worker(sweep, study, job, threads, deadline, trials, alone, only_lonely)
     for number in (signal.SIGTERM, signal.SIGUSR2):

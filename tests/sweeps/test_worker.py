@@ -1,6 +1,9 @@
 import errno
 import itertools
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -197,6 +200,18 @@ def test_a_stopped_worker_gives_its_trial_back_and_the_next_goes_on(make_sweep: 
     assert [row.epoch for row in read_curve(sweep.paths.trials()[0])] == list(range(1, 10))
     computed = (sweep.paths.trials()[0].folder / "computed.log").read_text().split()
     assert len(computed) == 9
+
+
+def test_a_worker_that_has_no_trainer_takes_no_trial(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    sweep = make_sweep(trials=1)
+    claim = worker_of(sweep)._next_claim()
+    claim.release()
+    command = [sys.executable, "-m", "sweeps", "work", str(sweep.paths.folder), "--job", "far"]
+    apart = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # no `tests` from here
+    ended = subprocess.run(command, cwd=tmp_path, env=apart, capture_output=True, text=True)
+    assert ended.returncode == 2, ended.stderr
+    assert "tests.sweeps.tiny" in ended.stderr
+    assert len(claim.trial.attempts()) == 1
 
 
 def test_a_robbed_worker_writes_what_nobody_reads(make_sweep: MakeSweep) -> None:
