@@ -4,6 +4,7 @@ A signal does not say which. A trial whose workers are killed again and again, n
 epoch to show for it, is taken for the cause; else it would have every worker of the sweep.
 """
 
+import contextlib
 import signal
 
 from sweeps import files
@@ -31,4 +32,5 @@ def _is_of(attempt: AttemptPaths, job: JobPaths, pid: int) -> bool:
 
 def _note(attempt: AttemptPaths, name: str) -> None:
     message = f"{name} before an epoch was finished (the system's memory, a fault in a library?)"
-    note(attempt, Trouble(Kind.DIED, message, alike=f"died: {name}"))
+    with contextlib.suppress(OSError):  # a full disk: what cannot be noted does not count
+        note(attempt, Trouble(Kind.DIED, message, alike=f"died: {name}"))

@@ -4,6 +4,7 @@ A supervisor watches its own workers by its own clock and kills such a one; noth
 a process that waits for a driver. A worker without a trial waits for others, and may.
 """
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 
@@ -71,7 +72,8 @@ class Watch:
         if _rows(seen.attempt) == seen.rows and not seen.attempt.released.exists():
             say(f"worker {place.number} was killed: no epoch came for {silence:.0f} s")
             message = f"no epoch came for {silence:.0f} s"
-            note(seen.attempt, Trouble(Kind.HUNG, message, alike="hung"))
+            with contextlib.suppress(OSError):  # a full disk: what cannot be noted does not count
+                note(seen.attempt, Trouble(Kind.HUNG, message, alike="hung"))
 
     def _attempt_of(self, pid: int) -> AttemptPaths | None:
         """What the worker is at; one that was robbed is at it until it says that it found out."""
