@@ -21,7 +21,7 @@ def note_death(sweep: Sweep, job: JobPaths, death: Death) -> None:
         for attempt in [] if trial.settled.exists() else trial.attempts():
             if _is_of(attempt, job, death.pid) and not attempt.released.exists():
                 if not has_epoch(attempt):
-                    _note(attempt, signal.Signals(death.number).name)
+                    _note(attempt, f"signal {death.number} ({signal.strsignal(death.number)})")
                 return
 
 
@@ -30,7 +30,7 @@ def _is_of(attempt: AttemptPaths, job: JobPaths, pid: int) -> bool:
     return claim is not None and (claim["job"], claim["pid"]) == (job.token, pid)
 
 
-def _note(attempt: AttemptPaths, name: str) -> None:
-    message = f"{name} before an epoch was finished (the system's memory, a fault in a library?)"
+def _note(attempt: AttemptPaths, cause: str) -> None:
+    message = f"{cause} before an epoch was finished; the system's memory, or a library's fault?"
     with contextlib.suppress(OSError):  # a full disk: what cannot be noted does not count
-        note(attempt, Trouble(Kind.DIED, message, alike=f"died: {name}"))
+        note(attempt, Trouble(Kind.DIED, message, alike=f"died: {cause}"))
