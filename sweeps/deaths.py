@@ -1,36 +1,37 @@
-"""Workers that are killed: by the system for want of memory, by a fault in a library, by a person.
+"""Workers that a signal ended: for want of the machine's memory, by a fault in a library, by hand.
 
-A signal does not say which. A trial whose workers are killed again and again, none of them with an
+A signal does not say which. A trial whose workers end so again and again, none of them with an
 epoch to show for it, is taken for the cause; else it would have every worker of the sweep.
 """
 
 import contextlib
 import signal
 
-from sweeps import files
+from sweeps.claims import owner_of
 from sweeps.ends import Death
-from sweeps.paths import AttemptPaths, JobPaths
+from sweeps.paths import AttemptPaths
 from sweeps.record import has_epoch
 from sweeps.sweep import Sweep
 from sweeps.troubles import Kind, Trouble, note
 
 
-def note_death(sweep: Sweep, job: JobPaths, death: Death) -> None:
-    """Note on the trial that a worker of `job` had, if it had one and finished no epoch of it."""
-    for trial in sweep.paths.trials():
-        for attempt in [] if trial.settled.exists() else trial.attempts():
-            if _is_of(attempt, job, death.pid) and not attempt.released.exists():
-                if not has_epoch(attempt):
-                    _note(attempt, f"signal {death.number} ({signal.strsignal(death.number)})")
-                return
+def note_death(sweep: Sweep, death: Death) -> bool:
+    """Note on the trial that a worker had that it died; whether it had one, with no epoch to show.
+
+    Where the folder cannot be read or written (a full disk) the death is not noted.
+    """
+    with contextlib.suppress(OSError):
+        for trial in sweep.paths.trials():
+            for attempt in [] if trial.settled.exists() else trial.attempts():
+                if owner_of(attempt) == death.process and not attempt.released.exists():
+                    return _note(attempt, death.signal)
+    return False
 
 
-def _is_of(attempt: AttemptPaths, job: JobPaths, pid: int) -> bool:
-    claim = files.read_json(attempt.claim)
-    return claim is not None and (claim["job"], claim["pid"]) == (job.token, pid)
-
-
-def _note(attempt: AttemptPaths, cause: str) -> None:
+def _note(attempt: AttemptPaths, number: int) -> bool:
+    if has_epoch(attempt) or attempt.trouble.exists():  # it had something to say itself
+        return False
+    cause = f"signal {number} ({signal.strsignal(number)})"
     message = f"{cause} before an epoch was finished; the system's memory, or a library's fault?"
-    with contextlib.suppress(OSError):  # a full disk: what cannot be noted does not count
-        note(attempt, Trouble(Kind.DIED, message, alike=f"died: {cause}"))
+    note(attempt, Trouble(Kind.DIED, message, alike=f"died: {cause}"))
+    return True

@@ -6,6 +6,8 @@ Any other status is a death: a bug of this program, a driver, the system's memor
 from dataclasses import dataclass
 from enum import IntEnum
 
+from sweeps.machine import Process
+
 
 class End(IntEnum):
     """Exit statuses of a worker; 1 and 2 are those of any command that failed."""
@@ -22,8 +24,7 @@ class End(IntEnum):
 
 @dataclass(frozen=True)
 class Death:
-    """The end of a worker by a signal."""
+    """The end of a worker by a signal, its own (an abort, a bad access) or another's."""
 
-    pid: int
-    number: int
-    """The signal's."""
+    process: Process
+    signal: int

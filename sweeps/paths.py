@@ -31,7 +31,7 @@ _DRAFT = re.compile(r"\..+\.([0-9a-f]{12}|(draft-)?\d+)|\.draft-\d+")
 
 @dataclass(frozen=True)
 class AttemptPaths:
-    """The folder of one claim on a trial; only the claim's owner writes in it."""
+    """The folder of one claim on a trial; its owner writes there, or who saw that it died."""
 
     folder: Path
 
@@ -406,9 +406,9 @@ class RunsPaths:
         return self.folder / "mlflow.db"
 
     @property
-    def database_draft(self) -> Path:
-        """MLflow's database while its tables are being made."""
-        return self.folder / "store" / "mlflow.db.new"
+    def database_drafts(self) -> Path:
+        """The folder of MLflow's database while its tables are being made."""
+        return self.folder / "store" / "drafts"
 
     @property
     def artifacts(self) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from sweeps.ends import Death, End
+from sweeps.machine import Process
 
 RESTARTS = 5
 """How often a worker's place is filled again before it is given up."""
@@ -37,10 +38,12 @@ class Place:
     not_before: float = 0.0
     """When the place may be filled, by the monotonic clock: later after each death."""
     done: bool = False
+    worker: Process | None = None
+    """Who the last one here is, or was: a number alone may come back."""
     ended: int | None = None
     """The status that the last worker here ended with."""
     deaths: list[Death] = field(default_factory=list)
-    """Of workers here that were killed by others; whoever reads it empties it."""
+    """Of workers here that a signal ended while the job goes on; whoever reads it empties it."""
 
     def look(self, *, leaving: bool, held: bool = False) -> None:
         """Fill an empty place; take note of a worker that ended, by itself or not.
@@ -57,8 +60,8 @@ class Place:
                 self._fill()
         elif (code := self.process.poll()) is not None:
             say(f"worker {self.number} ended with status {code}")
-            if code < 0 and not leaving:
-                self.deaths.append(Death(self.process.pid, -code))
+            if code < 0 and self.worker is not None and not leaving:
+                self.deaths.append(Death(self.worker, -code))
             self.process, self.ended = None, code
             orderly = code in {End.MEMORY, End.UNUSABLE} or (held and code == End.DONE)
             if orderly:
@@ -74,6 +77,11 @@ class Place:
             self.process.wait()
             self.process, self.starts = None, self.starts - 1
 
+    def forgive(self) -> None:
+        """Count the last death no more: its trial has been told of it, and is judged by that."""
+        self.starts -= 1
+        self.done = False
+
     def tell(self, number: signal.Signals) -> None:
         """Send the worker a signal, if there is one."""
         if self.process is not None and self.process.poll() is None:
@@ -88,6 +96,7 @@ class Place:
     def _fill(self) -> None:
         with self.log.open("ab") as log:
             self.process = start(self.command, log, self.environment)
+        self.worker = Process.of(self.process.pid)
         self.starts += 1
         self.ended = None
         self.filled = time.monotonic()

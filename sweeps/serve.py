@@ -21,6 +21,11 @@ def serve(store: Store, port: int) -> None:
     if not is_ours(store):
         where = f"{store.runs.database} is written to from {holder(store)}"
         raise InputError(f"{where}; serve it there, or first: sweeps sync --take-over")
+    if not store.runs.database.exists():
+        from sweeps.tracking import make_database  # noqa: PLC0415 (seconds to import)
+
+        with store.lock().hold():
+            make_database(store)
     free = _free_port(port)
     if free != port:
         print(f"port {port} is taken; {free} is free")

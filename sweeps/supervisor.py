@@ -114,7 +114,8 @@ class Supervisor:
     def _note_deaths(self, places: Places) -> None:
         for place in places:
             while place.deaths:
-                note_death(self.sweep, self.job, place.deaths.pop())
+                if note_death(self.sweep, place.deaths.pop()):
+                    place.forgive()
 
     def _what_runs(self) -> dict[str, Any]:
         """This process, and the number that its scheduler has for the job."""

@@ -8,8 +8,10 @@ a curve carries the timestamp it was recorded with, so the same point is the sam
 import json
 import logging
 import os
+import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -77,7 +79,7 @@ class Publisher:
         """Connect to the store; it is made where it is a database that is not there yet."""
         self._sweep = sweep
         self._store = store
-        _make_database(store)
+        make_database(store)
         self._client = MlflowClient(tracking_uri=store.uri)
         put_right_after_a_move(store)
         within = sweep.plan.within
@@ -263,22 +265,23 @@ class Publisher:
         self._client.set_terminated(run, "FINISHED")
 
 
-def _make_database(store: Store) -> None:
+def make_database(store: Store) -> None:
     """Make the database here unless it is there: to one side, and into place once it is whole.
 
     MLflow makes its tables by a chain of migrations. One that is killed on its way leaves a
-    database that no later process can finish, or use.
+    database that no later process can finish, or use. The publishers' lock is to be held.
     """
-    database, draft = store.runs.database, store.runs.database_draft
+    database, drafts = store.runs.database, store.runs.database_drafts
     if not store.is_database_here or database.exists():
         return
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    for left in draft.parent.glob(f"{draft.name}*"):  # its journal, too
-        left.unlink()
+    shutil.rmtree(drafts, ignore_errors=True)
+    drafts.mkdir(parents=True)
+    # A name of its own for each try: MLflow keeps a connection to every database it has seen.
+    draft = drafts / f"{uuid.uuid4().hex}.db"
     MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
-    with suppress(FileExistsError):  # `mlflow ui` makes one where it finds none
+    with suppress(FileExistsError):  # MLflow's own commands make one where they find none
         os.link(draft, database)
-    draft.unlink()
+    shutil.rmtree(drafts, ignore_errors=True)
 
 
 def said(error: Exception) -> str:

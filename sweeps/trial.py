@@ -37,7 +37,7 @@ from sweeps.study import Study, Told
 from sweeps.sweep import Sweep, forgiven, stop
 from sweeps.trainer import Epoch
 from sweeps.trimming import drop_earlier, trim
-from sweeps.troubles import Kind, Trouble, end_of, note, way_of
+from sweeps.troubles import Kind, Trouble, end_of, note, troubles_of, way_of
 
 ALIKE_FAILURES = 3
 """So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
@@ -270,7 +270,12 @@ def _result(run: TrialRun, state: State, epoch: Epoch) -> Result:
 
 
 def _illustrate(run: TrialRun) -> None:
-    """Draw what the best model does; no trial that was trained fails for a picture."""
+    """Draw what the best model does; no trial that was trained fails for a picture.
+
+    Not where a worker has died at the trial: it may have died of drawing.
+    """
+    if any(trouble.kind is Kind.DIED for trouble in troubles_of(run.claim.trial)):
+        return
     trainer = run.sweep.resolved.trainer
     attempt = run.claim.attempt
     try:

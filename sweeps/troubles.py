@@ -1,7 +1,8 @@
 """What went wrong around a trial without ending it, and how it is to be tried next.
 
-Each trouble is noted in the attempt that met it, before the trial is given back. What comes next
-follows from these notes alone, so any worker anywhere goes on where the last one left.
+Each trouble is noted in the attempt that met it: by its worker before the trial is given back, or,
+where that hung or died, by its supervisor. What comes next follows from these notes alone, so any
+worker anywhere goes on where the last one left.
 """
 
 import itertools
@@ -17,7 +18,7 @@ from sweeps.record import Result, State, has_epoch, read_curve
 PATIENCE = 3
 """So many workers may hang, or be made unusable, by one trial before it is its own fault."""
 DEATHS = 5
-"""So many may be killed at it in a row with no epoch between: more, since a machine kills, too."""
+"""So many may die at it in a row with no epoch between: more, since a machine kills, too."""
 
 
 class Kind(StrEnum):
@@ -30,7 +31,7 @@ class Kind(StrEnum):
     HUNG = "hung"
     """No epoch came for so long that the worker was killed."""
     DIED = "died"
-    """The worker was killed by somebody else, or by itself, before it had finished an epoch."""
+    """A signal ended the worker before it had finished an epoch."""
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class Registry:
     def __init__(self, store: Store, name: str) -> None:
         """Connect; nothing is made yet."""
         with store.lock().hold():
+            tracking.make_database(store)
             put_right_after_a_move(store)
         self.name = name
         self._store = store

@@ -37,6 +37,10 @@ BETWEEN_NAMES = ("rename", "middle")
 NO_FAULT = Fault("none at all")
 
 
+class NeverReachedError(Exception):
+    """A sweep ended, and well, before it came to where its fault was to happen."""
+
+
 @dataclass
 class PlainSite:
     """A sweep of `tests/faults/plain.py`, its processes kept alive."""
@@ -84,8 +88,10 @@ class PlainSite:
         """Wait while the sweep runs."""
         give_up = time.monotonic() + PATIENCE
         while not condition():
-            if not self.look_after() or time.monotonic() > give_up:
-                raise NoEndError("in vain")
+            if not self.look_after():
+                raise NeverReachedError if self.restarts < RESTARTS else NoEndError("given up")
+            if time.monotonic() > give_up:
+                raise NoEndError("it does not end")
             time.sleep(0.1)
 
     def finish(self) -> None:
@@ -112,10 +118,6 @@ class PlainSite:
             os.kill(pid, signal.SIGKILL)
         if self.has_disk:
             subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
-
-
-class NeverReachedError(Exception):
-    """A sweep ended before it came to where its fault was to happen."""
 
 
 def plain(fault: Fault, folder: Path, server: int, number: int) -> list[str] | None:
@@ -149,10 +151,7 @@ def _let_happen(site: PlainSite, fault: Fault, line: Line | None, database: Path
     if fault.step:
         order = Order("0", fault.name, fault.step, fault.phase)
         site.orders.give(order)
-        try:
-            site.wait_for(lambda: site.orders.fired(order))
-        except NoEndError:
-            raise NeverReachedError from None
+        site.wait_for(lambda: site.orders.fired(order))
         if "frozen" in fault.name:
             time.sleep(4.0)
             found = site.orders.fired(order) or {}
@@ -238,7 +237,7 @@ def _judge(site: PlainSite) -> list[str]:
     return problems
 
 
-def ours(fault: Fault, folder: Path, server: int, number: int) -> list[str] | None:
+def ours(fault: Fault, folder: Path, server: int, number: int) -> list[str]:
     """Meet one fault with a sweep of this project; what was lost or doubled."""
     where = fault.where or "database"
     faults = [] if fault == NO_FAULT else [fault]

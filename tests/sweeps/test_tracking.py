@@ -15,6 +15,7 @@ from sweeps.space import short_names
 from sweeps.store import Store, check_writable, is_ours, store_of, take_over
 from sweeps.sweep import Sweep, open_sweep
 from tests.sweeps.conftest import MakeSweep, worker_of
+from tests.sweeps.test_worker import wait_for
 
 
 def client_of(runs: Path) -> MlflowClient:
@@ -127,14 +128,19 @@ def test_a_store_whose_making_was_killed_is_made_again(make_sweep: MakeSweep) ->
     worker_of(sweep).work()
     runs = RunsPaths(sweep.paths.runs)
     making = subprocess.Popen([sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)])
-    places = (runs.database, runs.database_draft)
-    while not any(path.exists() and path.stat().st_size for path in places):
-        assert making.poll() is None
-    making.kill()
-    making.wait()
+
+    def has_begun() -> bool:
+        found = (runs.database, *runs.database_drafts.glob("*.db"))
+        return any(path.exists() and path.stat().st_size for path in found)
+
+    try:
+        wait_for(has_begun)
+    finally:
+        making.kill()
+        making.wait()
     assert not runs.database.exists()
     assert publish_once(sweep) is None
-    assert not list(runs.database_draft.parent.glob(f"{runs.database_draft.name}*"))
+    assert not runs.database_drafts.exists()
     assert set(runs_by_name(runs.folder)) == {"tiny", *(t.name for t in sweep.paths.trials())}
 
 

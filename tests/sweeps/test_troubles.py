@@ -1,5 +1,6 @@
 """Trials that do not fit, that make workers unusable, that hang: through real jobs of a sweep."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.claims import take
+from sweeps.claims import owner_of, take
 from sweeps.cluster import Cluster
-from sweeps.ends import End
+from sweeps.deaths import note_death
+from sweeps.ends import Death, End
 from sweeps.hanging import Watch
 from sweeps.paths import TrialPaths
 from sweeps.publish import publish_once
@@ -181,7 +183,7 @@ def test_a_trial_that_makes_three_workers_unusable_fails_and_one_that_makes_two_
     result = read_result(trial)
     assert result.state is State.FAILED
     assert "3 workers made unusable: DeviceLostError: device-side assert" in result.reason
-    assert result.alike.startswith("DeviceLostError in fit, tiny.py:")
+    assert result.alike.startswith("DeviceLostError in go_wrong, tiny.py:")
     assert "Traceback" in trial.attempt(3).failure.read_text()
     for _ in range(9):
         worker.work()
@@ -237,46 +239,64 @@ def test_a_trial_that_hangs_for_the_third_time_fails(make_sweep: MakeSweep) -> N
 def test_workers_that_are_killed_are_replaced_and_what_they_had_goes_on(
     make_sweep: MakeSweep,
 ) -> None:
-    whole = make_sweep("whole", trials=2, pruner="none")
+    whole = make_sweep("whole", trials=2, pruner="none", seconds=0.1)
     worker_of(whole).work()
     text = with_training("deadly = 2")
-    sweep = make_sweep(trials=2, pruner="none", cluster=two_workers(), text=text)
-    assert run_job(sweep).count("ended with status -9") == 4
+    sweep = make_sweep(trials=2, pruner="none", seconds=0.1, cluster=two_workers(), text=text)
+    assert run_job(sweep).count("ended with status -9") == 2
     assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
-    for trial in sweep.paths.trials():
-        assert in_words(trial) == "died once"  # the first one had two epochs to show for it
+    # The first of the two deaths had two epochs to show for it.
+    assert [in_words(trial) for trial in sweep.paths.trials()] == ["died once", ""]
 
 
-def test_a_trial_at_which_five_workers_in_a_row_are_killed_fails_and_the_sweep_goes_on(
+def test_a_trial_that_kills_worker_after_worker_fails_and_the_job_goes_on(
     make_sweep: MakeSweep,
 ) -> None:
-    text = with_training("deadly = 1")
+    """With one worker to do it all: its place is kept, though six die in it."""
+    text = with_training("deadly = 6")
     sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
-    claim = worker_of(sweep)._next_claim()
-    for number in range(2, DEATHS + 2):
-        note(claim.attempt, Trouble(Kind.DIED, "SIGKILL", alike="died: SIGKILL"))
-        assert end_of(claim.trial, 99, -1.0) is None or number == DEATHS + 1
-        claim.release()
-        claim = take(claim.trial, number - 1, "by-hand")
-    claim.release()
-    run_job(sweep)
-    first, second = sweep.paths.trials()
-    result = read_result(first)
-    assert (result.state, result.epochs) == (State.FAILED, 0)
-    assert result.reason == "5 workers died: SIGKILL"
-    assert state_of(second) is State.COMPLETE
+    assert run_job(sweep).count("ended with status -9") == 6
+    first, second = (read_result(trial) for trial in sweep.paths.trials())
+    assert (first.state, first.epochs) == (State.FAILED, 2)
+    assert first.reason.startswith("5 workers died: signal 9 (Killed) before an epoch was")
+    assert second.state is State.COMPLETE
 
 
 def test_only_deaths_since_the_last_epoch_count(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
-    for number in range(2, DEATHS + 2):
-        note(claim.attempt, Trouble(Kind.DIED, "SIGKILL", alike="died: SIGKILL"))
-        if number == 3:
-            append_row(claim.attempt, Row(1, {"val/score": 0.5}, 0, 0.0, None))
-        claim = take(claim.trial, number - 1, "by-hand")
+    append_row(claim.attempt, Row(1, {"val/score": 0.5}, 0, 0.0, None))
+    note(claim.attempt, Trouble(Kind.DIED, "killed", alike="killed"))
+    for number in range(1, DEATHS + 1):
+        claim = take(claim.trial, number, "by-hand")
+        assert end_of(claim.trial, 99, -1.0) is None
+        note(claim.attempt, Trouble(Kind.DIED, "killed", alike="killed"))
+    assert end_of(claim.trial, 99, -1.0).reason == "5 workers died: killed"
+    append_row(claim.attempt, Row(2, {"val/score": 0.5}, 0, 0.0, None))
     assert end_of(claim.trial, 99, -1.0) is None
-    assert in_words(claim.trial) == "died 5 times"
+
+
+def test_a_trial_that_was_trained_is_not_lost_for_its_picture(make_sweep: MakeSweep) -> None:
+    text = with_training("deadly_picture = true")
+    sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
+    assert run_job(sweep).count("ended with status -9") == 2
+    assert state_of(sweep.paths.trials()[0]) is State.COMPLETE
+
+
+def test_a_death_that_cannot_be_noted_ends_no_supervisor(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    sweep = make_sweep(trials=1)
+    claim = worker_of(sweep)._next_claim()
+    monkeypatch.setattr("sweeps.deaths.note", refuse)
+    assert note_death(sweep, Death(owner_of(claim.attempt), 9)) is False
+    monkeypatch.undo()
+    assert note_death(sweep, Death(replace(owner_of(claim.attempt), started="1"), 9)) is False
+    assert note_death(sweep, Death(owner_of(claim.attempt), 9)) is True
+    assert in_words(claim.trial) == "died once"
 
 
 def test_how_long_an_epoch_may_take_follows_from_those_before(
