@@ -269,7 +269,8 @@ def test_status_names_what_went_wrong_and_the_traceback(
     assert status == 0
     for trial in sweep.paths.trials():
         said = (
-            rf"{trial.name} failed: RuntimeError: a bug of the trainer's \(in go_wrong, tiny.py:\d+\)\n"
+            rf"{trial.name} failed: RuntimeError: a bug of the trainer's "
+            r"\(in go_wrong, tiny.py:\d+\)\n"
         )
         assert re.search(said + f"  traceback: {trial.attempt(1).failure}\n", out)
 
