@@ -36,6 +36,10 @@ class Leftover:
     paths: list[Path]
     size: int
 
+    def line(self) -> str:
+        """What it is, how many and how much, for a person."""
+        return f"{self.what}: {len(self.paths)}, {self.size / 1e6:.1f} MB"
+
 
 def leftovers(sweep: Sweep) -> list[Leftover]:
     """What nobody needs, whatever the sweep is at."""
@@ -56,7 +60,8 @@ def best_epochs(sweep: Sweep, keep: int) -> Leftover | None:
     order = ranked(map(look, sweep.paths.trials()), sweep.experiment.objective)
     later = [best_checkpoint(trial) for trial, _ in order[keep:] if was_published(trial)]
     paths = [file for file in later if file is not None]
-    return _leftover("best checkpoints of complete trials", paths) if paths else None
+    but = f", but for the best {keep if keep > 1 else 'one'}" if keep else ""
+    return _leftover(f"checkpoints of complete trials{but}", paths) if paths else None
 
 
 def remove(found: Iterable[Leftover]) -> None:

@@ -131,13 +131,14 @@ def watch(name: Name = None, runs: Runs = None) -> None:
 @app.command()
 def status(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep as it stands."""
-    from sweeps.view import table, trouble_lines  # noqa: PLC0415
+    from sweeps.table import SweepTable  # noqa: PLC0415
+    from sweeps.view import trouble_lines  # noqa: PLC0415
     from sweeps.watch import jobs_now, status_now  # noqa: PLC0415
 
     sweep = open_sweep(named(name, runs))
     now = status_now(sweep, jobs_now(sweep))
     console = Console()
-    console.print(table(now))
+    console.print(SweepTable(now))
     for line in trouble_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if now.stopped is not None:
@@ -189,20 +190,20 @@ def clean(
     """Show what files of the sweeps nobody needs, also while they run; remove them if told."""
     from sweeps.clean import best_epochs, leftovers, remove  # noqa: PLC0415
 
-    total = 0
+    everything = []
     for sweep in _sweeps(name, runs):
         spare = best_epochs(sweep, keep)
         found = leftovers(sweep) + ([spare] if spare is not None and checkpoints else [])
         for leftover in found:
-            size = f"{len(leftover.paths)}, {leftover.size / 1e6:.1f} MB"
-            typer.echo(f"{sweep.paths.name}: {leftover.what}: {size}")
+            typer.echo(f"{sweep.paths.name}: {leftover.line()}")
         if spare is not None and not checkpoints:
-            rest = f"but for the best {keep}: {spare.size / 1e6:.1f} MB, with --checkpoints"
-            typer.echo(f"{sweep.paths.name}: {spare.what} {rest}")
+            typer.echo(f"{sweep.paths.name}: {spare.line()} (only with --checkpoints)")
         if yes:
             remove(found)
-        total += sum(leftover.size for leftover in found)
-    typer.echo(f"{total / 1e6:.1f} MB " + ("removed" if yes else "to remove, with --yes"))
+        everything += found
+    total = f"{sum(leftover.size for leftover in everything) / 1e6:.1f} MB "
+    done = "removed" if yes else "to remove, with --yes"
+    typer.echo(total + done if everything else "nothing to remove")
 
 
 @app.command()

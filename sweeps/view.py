@@ -1,47 +1,10 @@
-"""What a person sees of a sweep: a table on a terminal, plain lines in a log."""
+"""A sweep in words: lines for a log, and the figures that other views show too."""
 
 from collections.abc import Sequence
-from typing import Literal
-
-from rich import box
-from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from sweeps.printable import printable
 from sweeps.space import Scalar
 from sweeps.status import SweepStatus, TrialStatus
-
-_COLOURS = {
-    "running": "cyan",
-    "waiting": "yellow",
-    "complete": "green",
-    "pruned": "bright_black",
-    "diverged": "magenta",
-    "failed": "red",
-}
-
-
-def table(status: SweepStatus, rows: int | None = None) -> RenderableType:
-    """The whole sweep as a table, with its totals below.
-
-    Args:
-        status: the sweep.
-        rows: show no more trials than this: those under way, the best, the latest.
-    """
-    grid = Table(box=box.SIMPLE_HEAD, title=_plain(f"sweep {status.name}"), title_justify="left")
-    names = list(status.trials[0].values) if status.trials else []
-    for heading in ("trial", "state", "epoch", f"best {status.objective.metric}"):
-        justify: Literal["left", "right"] = "right" if heading == "epoch" else "left"
-        grid.add_column(_plain(heading), justify=justify, no_wrap=True)
-    for name in names:
-        grid.add_column(_plain(name.replace("_", " ")), justify="right")
-    grid.add_column("per second", justify="right")
-    grid.add_column("time left", justify="right")
-    for trial in _selection(status.trials, rows):
-        grid.add_row(*_cells(trial, names), style="bold" if trial.is_best else None)
-    return Group(grid, _plain("\n".join([totals_line(status), *status.jobs])))
 
 
 def totals_line(status: SweepStatus) -> str:
@@ -74,11 +37,6 @@ def trouble_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
     return lines
 
 
-def _plain(text: str) -> Text:
-    """What is shown as it stands: no markup, no escape sequence."""
-    return Text(printable(text))
-
-
 def number(value: Scalar) -> str:
     """A value, a float to three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -92,30 +50,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _cells(trial: TrialStatus, names: list[str]) -> list[str]:
-    colour = _COLOURS.get(trial.state, "white")
-    left = "" if trial.seconds_left is None else duration(trial.seconds_left)
-    return [
-        escape(printable(f"{'★ ' if trial.is_best else '  '}{trial.name}")),
-        f"[{colour}]{escape(printable(trial.state))}[/]",
-        f"{trial.epoch}/{trial.epochs}",
-        "" if trial.best is None else f"{trial.best:.4f}",
-        *(_value(trial, name) for name in names),
-        "" if trial.pace is None else f"{trial.pace:.0f}",
-        left,
-    ]
-
-
-def _value(trial: TrialStatus, name: str) -> str:
-    return escape(printable(number(trial.values[name]))) if name in trial.values else ""
-
-
-def _selection(trials: list[TrialStatus], rows: int | None) -> list[TrialStatus]:
-    if rows is None or len(trials) <= rows:
-        return trials
-    urgent = [t for t in trials if t.state in {"running", "waiting"} or t.is_best]
-    others = [t for t in reversed(trials) if t not in urgent]
-    chosen = {t.name for t in [*urgent, *others][:rows]}
-    return [t for t in trials if t.name in chosen]

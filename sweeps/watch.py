@@ -13,7 +13,8 @@ from sweeps.printable import printable
 from sweeps.slurm.whereabouts import whereabouts
 from sweeps.status import SweepStatus, status_of
 from sweeps.sweep import Sweep, open_sweep, stop_reason
-from sweeps.view import table, totals_line, trial_line
+from sweeps.table import SweepTable
+from sweeps.view import totals_line, trial_line
 
 POLL_SECONDS = 1.0
 SLURM_POLL_SECONDS = 3.0
@@ -27,7 +28,7 @@ def watch(sweep: Sweep, console: Console) -> None:
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for status in _looks(sweep):
-                live.update(table(status, max(5, console.height - 8)), refresh=True)
+                live.update(SweepTable(status, max(5, console.height - 8)), refresh=True)
     else:
         _print_changes(sweep, console)
 

@@ -98,7 +98,7 @@ def test_beside_a_living_sweep_nothing_is_lost(make_sweep: MakeSweep) -> None:
     for thread in workers:
         thread.start()
     try:
-        wait_for((sweep.paths.folder / "waiting").exists)
+        wait_for(lambda: len(list(sweep.paths.folder.glob("waiting/*"))) == 2)
         before = contents(sweep)
         remove(leftovers(sweep))
         assert before <= contents(sweep)
@@ -131,3 +131,4 @@ def test_the_command_shows_and_then_removes(
     status, out, _ = run("clean", "tiny", "--yes", *runs)
     assert (status, out.endswith("0.0 MB removed\n")) == (0, True)
     assert not draft.exists()
+    assert run("clean", *runs)[:2] == (0, "nothing to remove\n")

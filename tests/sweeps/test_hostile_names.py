@@ -21,8 +21,9 @@ from sweeps.promotion.card import _plain
 from sweeps.promotion.entry import Version
 from sweeps.promotion.view import history
 from sweeps.status import SweepStatus, TrialStatus
+from sweeps.table import SweepTable
 from sweeps.totals import Totals
-from sweeps.view import table, trial_line
+from sweeps.view import trial_line
 from tests.fuzz.text import HOSTILE
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep
 from tests.sweeps.test_cli import Run, run
@@ -107,7 +108,7 @@ def test_escapes_and_markup_of_a_trial_are_shown_as_text() -> None:
         *("[red]name\x1b[2J", Objective(metric=f"val/{ESCAPES}"), 1, [trial]),
         *(Totals({}, None, None, 0.0, 0.0), False, None, (ESCAPES,)),
     )
-    for text in (shown(table(status)), printable(trial_line(trial, "val/x"))):
+    for text in (shown(SweepTable(status)), printable(trial_line(trial, "val/x"))):
         assert "\x1b[31m" not in text
         assert "\x9b" not in text
         assert "\\x1b[31m" in text

@@ -125,7 +125,8 @@ class Tiny:
                 return
             go_wrong(training, folder, epoch)
             if 0 < training.gate_at <= epoch:
-                (sweep / "waiting").touch()
+                (sweep / "waiting").mkdir(exist_ok=True)
+                (sweep / "waiting" / folder.parents[2].name).touch()
                 while not (sweep / "open").exists():
                     time.sleep(0.01)
             with on_device(sweep, training, parts):
