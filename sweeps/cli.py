@@ -216,12 +216,17 @@ def ui(
     """Bring MLflow up to date and serve it to this machine's browser."""
     from sweeps.serve import serve  # noqa: PLC0415
     from sweeps.store import store_of  # noqa: PLC0415
+    from sweeps.tracking import trials_page  # noqa: PLC0415
 
     folder = runs_folder(runs)
     sweeps = [open_sweep(paths) for paths in sweeps_in(folder)]
-    for problem in _sync(sweeps):
+    problems = _sync(sweeps)
+    for problem in problems:
         typer.echo(f"not all is up to date: {one_line(problem)}", err=True)
-    serve(store_of(folder, sweeps[-1].plan.cluster.tracking if sweeps else None), port)
+    store = store_of(folder, sweeps[-1].plan.cluster.tracking if sweeps else None)
+    searches = [sweep for sweep in sweeps if sweep.plan.within is None]
+    page = trials_page(searches[-1], store) if searches and not problems else ""
+    serve(store, port, page)
 
 
 @app.command(hidden=True)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # compute nodes see no internet
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the folder keeps what is not sent
@@ -282,6 +283,27 @@ def make_database(store: Store) -> None:
     with suppress(FileExistsError):  # MLflow's own commands make one where they find none
         os.link(draft, database)
     shutil.rmtree(drafts, ignore_errors=True)
+
+
+def trials_page(sweep: Sweep, store: Store) -> str:
+    """Where MLflow's pages lay a published sweep's trials side by side, the best first.
+
+    Returns:
+        what follows the server's address; empty where the sweep has no run in the store.
+    """
+    known = _read(sweep.paths.mlflow, store)
+    experiment = MlflowClient(tracking_uri=store.uri).get_experiment_by_name(sweep.paths.name)
+    if known is None or experiment is None:
+        return ""
+    nested = f"tags.`mlflow.parentRunId` = '{known.run}'"
+    query = {
+        "compareRunsMode": "CHART",
+        "orderByKey": "metrics.`objective`",
+        "orderByAsc": "false" if sweep.resolved.experiment.objective.sign > 0 else "true",
+        # Confirmations and promotions are nested in it too, and their names are of other lengths.
+        "searchFilter": f"{nested} and tags.`{TRIAL_TAG}` LIKE '____-________'",
+    }
+    return f"/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
 
 
 def said(error: Exception) -> str:
