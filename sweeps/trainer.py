@@ -122,8 +122,12 @@ class Trainer(Protocol):
     def most_parts(self, config: Any) -> int:
         """The power of two from which on each part of a batch is as small as can be."""
 
-    def kind_of(self, error: Exception) -> Literal["memory", "unusable", "bug"]:
-        """What an exception of `fit` says: want of memory, that this process is lost, or a bug."""
+    def kind_of(self, error: Exception) -> Literal["memory", "unusable", "world", "bug"]:
+        """What an exception of `fit` says: want of memory, that this process is lost, or a bug.
+
+        Or that the world failed: data that are away, a file server that does not answer. Errors
+        of the operating system always say that, and are not asked about.
+        """
 
     def illustrate(self, config: Any, folder: Path, picture: Path) -> None:
         """Write a PNG that shows what the best model in `folder` does."""

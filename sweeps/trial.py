@@ -8,6 +8,7 @@ nothing. MLflow is written from the folders, by another process.
 
 import contextlib
 import math
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,12 +38,24 @@ from sweeps.study import Study, Told
 from sweeps.sweep import Sweep, forgiven, stop
 from sweeps.trainer import Epoch
 from sweeps.trimming import drop_earlier, trim
-from sweeps.troubles import Kind, Trouble, end_of, note, troubles_of, way_of
+from sweeps.troubles import (
+    WORLD_TRIES,
+    Kind,
+    Trouble,
+    end_of,
+    in_a_row,
+    note,
+    troubles_of,
+    way_of,
+)
 
 ALIKE_FAILURES = 3
 """So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
 FAILURES = 10
 """So many failures of any cause do."""
+
+WAIT_SECONDS = 10.0
+"""How long a worker waits that found a file or its data out of reach; twice as long each time."""
 
 HASTE = 1.1
 """An epoch may take so much longer than the trial's longest before it and still be in time."""
@@ -140,37 +153,55 @@ def _train(run: TrialRun) -> Result | None:
 def _sort(run: TrialRun, cause: Exception) -> Result | None:
     """What became of a trial whose trainer raised; None where it is to be tried again.
 
-    A process whose memory is in pieces or whose device is lost is of no use to the next trial,
-    so that the worker leaves, whatever the number of tries.
+    What the operating system refuses, or data that are away, are not the trial's fault. A process
+    whose memory is in pieces or whose device is lost is of no use to the next trial, so that the
+    worker leaves, whatever the number of tries.
     """
-    kind = run.sweep.resolved.trainer.kind_of(cause)
+    run.claim.check()  # another's trial, or one that was removed, gets no note from here
+    trainer = run.sweep.resolved.trainer
+    kind = "world" if isinstance(cause, OSError) else trainer.kind_of(cause)
     if kind != "memory":
         trace = traceback.format_exception(cause)
         files.write(run.claim.attempt.failure, "".join(trace))
     if kind == "bug":
         epochs = len(read_curve(run.claim.trial))
         return Result(State.FAILED, None, None, epochs, _message(cause), _place(cause))
-    run.met = Kind(kind)
     parts = way_of(run.claim.trial).parts
-    trouble = Trouble(run.met, _message(cause), _place(cause), parts, run.alone)
-    run.claim.check()
+    trouble = Trouble(Kind(kind), _message(cause), _place(cause), parts, run.alone)
     note(run.claim.attempt, trouble)
-    print(f"trial {run.claim.trial.name}: {run.met}: {trouble.message}", flush=True)
+    print(f"trial {run.claim.trial.name}: {trouble.kind}: {trouble.message}", flush=True)
+    if trouble.kind is Kind.WORLD:
+        _bide(run, trouble)
+    else:
+        run.met = trouble.kind
     return None
+
+
+def _bide(run: TrialRun, trouble: Trouble) -> None:
+    """Wait, longer each time, before the trial is tried again; stop the sweep if that is no use.
+
+    The trial is kept meanwhile: whoever else took it would find the same.
+    """
+    tries = len(in_a_row(run.claim.trial, Kind.WORLD))
+    if tries >= WORLD_TRIES:
+        name = run.claim.trial.name
+        stop(run.sweep.paths, f"trial {name}, {tries} times in a row: {trouble.message}")
+    until = time.monotonic() + WAIT_SECONDS * 2 ** (tries - 1)
+    while time.monotonic() < until and not run.must_leave(0.0):
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager
 def _trainers_errors() -> Iterator[None]:
-    """Mark what a trainer raises: it fails the trial, where an error of the record must not.
+    """Mark what a trainer raises: it is the trial's, where an error of the record is not.
 
-    An error of the operating system (a full disk, a server that is away) is none of the trial's:
-    it ends this worker, and the trial stays open for the next.
+    A full disk is nobody's: it stops the sweep.
     """
     try:
         yield
-    except OSError:
-        raise
     except Exception as error:
+        if is_full(error):
+            raise
         raise TrainerError(error) from error
 
 
@@ -192,10 +223,14 @@ def _epochs(run: TrialRun, trial: Trial, earlier: Sequence[AttemptPaths]) -> Ite
 def _run_epochs(run: TrialRun, trial: Trial) -> Result | None:
     earlier = [a for a in trained(run.claim.trial) if a.last_checkpoint.exists()]
     if not earlier:
+        if (ended := read_result(run.claim.trial)) is not None:
+            return ended  # by an owner that was given up: what there was to go on from is trimmed
         write_continued(run.claim.attempt, 0)
     run.claim.attempt.checkpoints.mkdir(exist_ok=True)
     _check_room(run, earlier)
     for epoch in _epochs(run, trial, earlier):
+        if (ended := read_result(run.claim.trial)) is not None:
+            return ended
         if continued_epoch(run.claim.attempt) is None:
             _carry_on(run, epoch)
         else:

@@ -17,6 +17,9 @@ from sweeps.record import Result, State, has_epoch, read_curve
 
 PATIENCE = 3
 """So many workers may hang, or be made unusable, by one trial before it is its own fault."""
+WORLD_TRIES = 6
+"""So many times in a row a trial finds a file or its data out of reach before the sweep is stopped.
+"""
 DEATHS = 5
 """So many may die at it in a row with no epoch between: more, since a machine kills, too."""
 
@@ -30,6 +33,8 @@ class Kind(StrEnum):
     """The worker's process can compute nothing any more."""
     HUNG = "hung"
     """No epoch came for so long that the worker was killed."""
+    WORLD = "world"
+    """A file, or the data, could not be had; nothing is wrong with the trial."""
     DIED = "died"
     """A signal ended the worker before it had finished an epoch."""
 
@@ -81,6 +86,11 @@ def _troubles(attempts: Iterable[AttemptPaths]) -> list[Trouble]:
     return [Trouble(**content | {"kind": Kind(content["kind"])}) for content in found if content]
 
 
+def in_a_row(trial: TrialPaths, kind: Kind) -> list[Trouble]:
+    """The trial's troubles of one kind since it last finished an epoch."""
+    return [trouble for trouble in _since_the_last_epoch(trial) if trouble.kind is kind]
+
+
 def way_of(trial: TrialPaths) -> Way:
     """How the trial is to be run: after want of memory first alone, then in ever smaller parts."""
     short = [trouble for trouble in troubles_of(trial) if trouble.kind is Kind.MEMORY]
@@ -96,15 +106,15 @@ def end_of(trial: TrialPaths, most_parts: int, worst: float) -> Result | None:
         most_parts: from how many parts on a part is as small as can be.
         worst: the metric's worst value.
     """
-    troubles, epochs = troubles_of(trial), len(read_curve(trial))
+    epochs = len(read_curve(trial))
     if way_of(trial).parts > most_parts:
         # A failure would tell the sampler nothing, and it would propose the same again.
-        said = next(t.message for t in reversed(troubles) if t.kind is Kind.MEMORY)
+        said = [t.message for t in troubles_of(trial) if t.kind is Kind.MEMORY][-1]
         reason = f"out of memory alone on the device, an image at a time: {said}"
         return Result(State.DIVERGED, worst, None, epochs, reason)
     for kind, patience in ((Kind.UNUSABLE, PATIENCE), (Kind.HUNG, PATIENCE), (Kind.DIED, DEATHS)):
-        met = troubles if kind is not Kind.DIED else _since_the_last_epoch(trial)
-        alike = [trouble for trouble in met if trouble.kind is kind]
+        ever = [trouble for trouble in troubles_of(trial) if trouble.kind is kind]
+        alike = in_a_row(trial, kind) if kind is Kind.DIED else ever
         if len(alike) >= patience:
             reason = f"{len(alike)} workers {_WORDS[kind]}: {alike[-1].message}"
             return Result(State.FAILED, None, None, epochs, reason, alike[-1].alike)
@@ -134,5 +144,6 @@ _WORDS = {
     Kind.MEMORY: "out of memory",
     Kind.UNUSABLE: "made unusable",
     Kind.HUNG: "hung",
+    Kind.WORLD: "kept from a file or its data",
     Kind.DIED: "died",
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from sweeps.asking import Asker
 from sweeps.claims import BEATS, Claim, Lookout, heartbeat, take
 from sweeps.ends import End
-from sweeps.paths import TrialPaths
+from sweeps.paths import AttemptPaths, TrialPaths
 from sweeps.room import is_full, want_of_room
 from sweeps.study import Study
 from sweeps.sweep import Sweep, open_sweep, stop
@@ -114,9 +114,9 @@ class Worker:
         return Asker(self.sweep, self.study, self.job, self.threads).ask()
 
     def _adopt(self) -> Claim | None:
-        for trial in self._orphans():
+        for trial, orphan in self._orphans():
             if self._may_run(trial):
-                claim = take(trial, trial.attempts()[-1].number, self.job)
+                claim = take(trial, orphan.number, self.job)
                 if claim is not None:
                     return claim
         return None
@@ -127,11 +127,15 @@ class Worker:
 
     def _leaves_some_to_a_lonely_worker(self) -> bool:
         """Whether there are trials that only a worker alone on its device may take up."""
-        return not self.alone and any(way_of(trial).alone for trial in self._orphans())
+        return not self.alone and any(way_of(trial).alone for trial, _ in self._orphans())
 
-    def _orphans(self) -> Iterator[TrialPaths]:
-        open_trials = self._open_trials()
-        return (t for t in open_trials if self.lookout.is_orphan(t.attempts()[-1]))
+    def _orphans(self) -> Iterator[tuple[TrialPaths, AttemptPaths]]:
+        """Open trials whose worker is gone, each with the attempt that was found so.
+
+        Who takes one up goes on from that attempt: another may have claimed the trial since.
+        """
+        latest = ((trial, trial.attempts()[-1]) for trial in self._open_trials())
+        return ((trial, last) for trial, last in latest if self.lookout.is_orphan(last))
 
     def _all_in_good_hands(self) -> bool:
         return all(self.lookout.is_alive(trial.attempts()[-1]) for trial in self._open_trials())

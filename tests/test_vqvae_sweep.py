@@ -11,7 +11,7 @@ from sweeps.ends import End
 from sweeps.experiment import read_experiment
 from sweeps.paths import RunsPaths
 from sweeps.record import read_curve, read_result, read_trial
-from sweeps.sweep import Given, Sweep, start
+from sweeps.sweep import Given, Sweep, resume, start, stop_reason
 from sweeps.troubles import Way, way_of
 from tests.sweeps.conftest import worker_of
 from tests.sweeps.test_crashes import crash
@@ -61,13 +61,19 @@ METRICS = {
 }
 
 
-def make(tmp_path: Path, runs: str) -> Sweep:
+def make(tmp_path: Path, runs: str, *, phantom: bool = True) -> Sweep:
     path = tmp_path / "small.toml"
-    path.write_text(EXPERIMENT.format(root=tmp_path / "data", cache=tmp_path / "cache"))
+    text = EXPERIMENT.format(root=tmp_path / "data", cache=tmp_path / "cache")
+    path.write_text(text if phantom else without_phantom(text))
     resolved = read_experiment(path)
     fingerprint = resolved.trainer.prepare(resolved.ends())
     paths = RunsPaths(tmp_path / runs).sweep("small")
     return start(paths, resolved, path, Given(Cluster(), fingerprint))
+
+
+def without_phantom(text: str) -> str:
+    head, _, rest = text.partition("[trial.data.phantom]")
+    return head + "[trial.model]" + rest.partition("[trial.model]")[2]
 
 
 def figures(sweep: Sweep) -> list[list[dict[str, float]]]:
@@ -121,11 +127,31 @@ def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
         )
 
 
+def test_data_that_are_away_cost_no_trial_and_no_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.trial.WAIT_SECONDS", 0.01)
+    uncut = make(tmp_path, "uncut")
+    worker_of(uncut).work()
+    cut = make(tmp_path, "cut", phantom=False)
+    crash(cut, "between row and study", 2)
+    data, away = tmp_path / "data", tmp_path / "away"
+    data.rename(away)
+    worker_of(cut).work()
+    (trial,) = cut.paths.trials()
+    assert not trial.settled.exists()
+    assert f"data folder {data} does not exist" in stop_reason(cut.paths)
+    away.rename(data)
+    resume(cut.paths)
+    worker_of(cut).work()
+    assert figures(cut) == figures(uncut)
+    assert {read_result(trial).state for trial in cut.paths.trials()} == {"complete"}
+
+
 def test_bad_data_are_refused_before_any_job(tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     text = EXPERIMENT.format(root=tmp_path / "nothing", cache=tmp_path / "cache")
-    head, _, rest = text.partition("[trial.data.phantom]")
-    path.write_text(head + "[trial.model]" + rest.partition("[trial.model]")[2])
+    path.write_text(without_phantom(text))
     resolved = read_experiment(path)
     with pytest.raises(ValueError, match="nothing"):
         resolved.trainer.prepare(resolved.ends())

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from vqvae.config import Config, describe
-from vqvae.errors import InputError
+from vqvae.device import kind_of
+from vqvae.errors import InputError, UnreachableError
 from vqvae.files import clear_drafts, share_whole, write_whole
 from vqvae.model import VQVAE
 
@@ -128,6 +129,7 @@ def find(folder: Path, earlier: Sequence[Path]) -> Found | None:
     Raises:
         InputError: `folder` itself has damaged ones alone. They may be somebody's all the same,
             and are not written over.
+        UnreachableError: one is there and cannot be read now.
     """
     complaints: dict[Path, InputError] = {}
     for file in (place / name for place in (folder, *earlier) for name in (LAST, PREVIOUS)):
@@ -135,6 +137,8 @@ def find(folder: Path, earlier: Sequence[Path]) -> Found | None:
             continue
         try:
             return _with_best(load(file), file)
+        except UnreachableError:
+            raise  # it may be whole: training anew would be the end of it
         except InputError as complaint:
             log.warning("%s; looking for the checkpoint before it", complaint)
             complaints.setdefault(file.parent, complaint)
@@ -153,6 +157,8 @@ def _with_best(checkpoint: Checkpoint, file: Path) -> Found:
         try:
             if load(file.parent / name).row.epoch == checkpoint.best.epoch:
                 return Found(checkpoint, file, file.parent / name)
+        except UnreachableError:
+            raise
         except InputError:
             continue
     raise InputError(f"{file}: its best epoch's checkpoint is gone or damaged")
@@ -176,6 +182,7 @@ def load(path: Path) -> Checkpoint:
     Raises:
         InputError: there is no such file, or it is not a checkpoint of this program, or a
             damaged one.
+        UnreachableError: it is there and cannot be read now.
     """
     try:
         content = io.BytesIO(path.read_bytes())
@@ -184,10 +191,12 @@ def load(path: Path) -> Checkpoint:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such checkpoint") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise UnreachableError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValidationError as error:
         raise InputError(f"{path}: a checkpoint of another version: {describe(error)}") from error
     except _NOT_A_CHECKPOINT as error:
+        if kind_of(error) == "memory":
+            raise
         raise InputError(f"{path}: not a checkpoint of this program") from error
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from vqvae.config import TrainingConfig
-from vqvae.errors import InputError
+from vqvae.errors import InputError, UnreachableError
 
 DEVICES = ("auto", "cpu", "cuda")
 
-Kind = Literal["memory", "unusable", "bug"]
+Kind = Literal["memory", "unusable", "world", "bug"]
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "alloc_failed", "allocation_failed"),
     # What is left to cuDNN when it tries convolutions and no workspace is to be had.
@@ -46,6 +46,8 @@ def kind_of(error: Exception) -> Kind:
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "memory"
+    if isinstance(error, UnreachableError):
+        return "world"
     if not isinstance(error, RuntimeError):
         return "bug"
     words = str(error).lower()

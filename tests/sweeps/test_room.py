@@ -1,6 +1,8 @@
 """A full disk: the trial is given back, the sweep stands still and says why, nothing is lost."""
 
 import errno
+import itertools
+import json
 import os
 import re
 import shutil
@@ -16,6 +18,7 @@ from sweeps.cluster import Cluster
 from sweeps.ends import End
 from sweeps.record import read_curve
 from sweeps.sweep import Sweep, resume, stop_reason
+from sweeps.troubles import WORLD_TRIES, in_words
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.test_crashes import outcome
 from tests.sweeps.test_troubles import run_job
@@ -56,14 +59,44 @@ def test_a_checkpoint_that_finds_no_room_stops_the_sweep_and_loses_nothing(
     assert len((trial.folder / "computed.log").read_text().split()) == len(read_curve(trial))
 
 
-def test_another_error_of_the_file_system_ends_the_worker_and_stops_nothing(
+def test_another_error_of_the_file_system_is_waited_out(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep = make_sweep(trials=1)
-    monkeypatch.setattr(Tiny, "fit", fails(errno.EIO, at=2))
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        worker_of(sweep).work()
-    assert not sweep.is_stopped()
+    sweep = make_sweep(trials=1, pruner="none")
+    monkeypatch.setattr("sweeps.trial.WAIT_SECONDS", 0.01)
+    fit, failing = Tiny.fit, fails(errno.ESTALE, at=2)
+    tries = itertools.count()
+
+    def at_first_failing(*given: object, **named: object) -> Iterator[object]:
+        return (failing if next(tries) < 3 else fit)(*given, **named)
+
+    monkeypatch.setattr(Tiny, "fit", at_first_failing)
+    assert worker_of(sweep).work() is End.DONE
+    (trial,) = sweep.paths.trials()
+    assert len(trial.attempts()) == 4
+    assert in_words(trial) == "kept from a file or its data 3 times"
+    assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
+    assert len((trial.folder / "computed.log").read_text().split()) == 9
+
+
+def test_what_stays_out_of_reach_stops_the_sweep_and_fails_no_trial(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=2, pruner="none")
+    monkeypatch.setattr("sweeps.trial.WAIT_SECONDS", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiny, "fit", fails(errno.EIO, at=3))
+        assert worker_of(sweep).work() is End.DONE
+    (trial,) = sweep.paths.trials()
+    assert not trial.settled.exists()
+    assert f"{WORLD_TRIES} times in a row: OSError: [Errno 5]" in stop_reason(sweep.paths)
+    assert "Input/output error" in trial.attempts()[-1].failure.read_text()
+    kept = trial.attempts()[-1].last_checkpoint
+    assert json.loads(kept.read_text())["row"]["epoch"] == 2
+    resume(sweep.paths)
+    assert worker_of(sweep).work() is End.DONE
+    assert sweep.is_over()
+    assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
 def test_no_epoch_begins_whose_checkpoint_would_have_no_room(

@@ -16,6 +16,7 @@ import pytest
 from sweeps.asking import Asker
 from sweeps.claims import take
 from sweeps.lock import LockLostError, Turn
+from sweeps.paths import AttemptPaths, TrialPaths
 from sweeps.record import (
     Row,
     State,
@@ -368,20 +369,20 @@ def test_a_trainer_that_ends_early_fails_and_does_not_go_round(
     assert all(len(trial.attempts()) == 1 for trial in sweep.paths.trials())
 
 
-def test_a_disk_that_fails_ends_the_worker_and_not_the_trial(
+def test_a_record_that_cannot_be_written_ends_the_worker_and_not_the_trial(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.sweeps import tiny
+    from sweeps import trial as running
 
-    save = tiny.save
+    append = running.append_row
 
-    def broken(folder: Path, state: float, row: tiny.Row) -> None:
-        if row.epoch == 3:
+    def broken(attempt: AttemptPaths, epoch: Row) -> None:
+        if epoch.epoch == 3:
             raise OSError(errno.EIO, "Input/output error")
-        save(folder, state, row)
+        append(attempt, epoch)
 
     sweep = make_sweep(trials=1, pruner="none")
-    monkeypatch.setattr(tiny, "save", broken)
+    monkeypatch.setattr(running, "append_row", broken)
     with pytest.raises(OSError, match="Input/output error"):
         worker_of(sweep).work()
     monkeypatch.undo()
@@ -390,6 +391,23 @@ def test_a_disk_that_fails_ends_the_worker_and_not_the_trial(
     worker_of(sweep).work()
     assert states(sweep) == {"complete": 1}
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
+
+
+def test_an_orphan_that_somebody_took_meanwhile_is_not_taken_from_him(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    worker_of(sweep)._next_claim().release()
+    quick, slow, taken = worker_of(sweep), worker_of(sweep), []
+
+    def be_overtaken(worker: Worker, trial: TrialPaths) -> bool:
+        if worker is slow and not taken:  # between its look at the trial and its claim
+            taken.append(quick._adopt())
+        return True
+
+    monkeypatch.setattr(Worker, "_may_run", be_overtaken)
+    assert slow._adopt() is None
+    assert taken[0].is_held()
 
 
 def test_a_picture_that_fails_fails_nothing(

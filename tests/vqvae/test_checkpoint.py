@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from vqvae.checkpoint import (
     settle,
 )
 from vqvae.config import Config
-from vqvae.errors import InputError
+from vqvae.errors import InputError, UnreachableError
 from vqvae.files import share_whole, write_whole
 from vqvae.training import fit
 
@@ -72,6 +73,23 @@ def test_a_path_through_a_file_is_no_checkpoint(tmp_path: Path) -> None:
         load_model(tmp_path / "file" / LAST)
     with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read = Path.read_bytes
+
+    def stale(path: Path) -> bytes:
+        if path == trained / LAST:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    with pytest.raises(UnreachableError, match="cannot be read"):
+        find(tmp_path / "next", [trained])
+    monkeypatch.undo()
+    assert find(tmp_path / "next", [trained]).checkpoint.row.epoch == 1
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "random"])

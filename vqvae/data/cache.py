@@ -28,7 +28,7 @@ from vqvae.data.intensity import scale
 from vqvae.data.layout import EXAMPLE, Listing, SliceFile, SplitName
 from vqvae.data.nifti import SMALLEST_SIDE, read_slice
 from vqvae.data.progress import track
-from vqvae.errors import InputError
+from vqvae.errors import InputError, UnreachableError
 from vqvae.files import write_whole
 
 RULE = 1  # raised whenever the same file would be decoded to other numbers
@@ -72,7 +72,7 @@ def decoded(listing: Listing, split: SplitName, root: Path, folder: Path, *, ski
                     shutil.rmtree(entry)
                 _build(listing, split, entry, skip=skip)
     except OSError as error:
-        raise InputError(
+        raise UnreachableError(
             f"cache folder {folder} cannot be written ({error.strerror or error}); "
             "name another with 'cache', or in $TMPDIR"
         ) from error
@@ -154,7 +154,7 @@ def _write_groups(
         what = f"decoding {split} slices"
         for file, result in track(results, what, len(listing.files)):
             if isinstance(result, InputError):
-                if not skip:
+                if not skip or isinstance(result, UnreachableError):
                     raise result
                 skipped.append(str(result))
                 continue

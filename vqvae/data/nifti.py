@@ -16,7 +16,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import DTypeLike, NDArray
 
 from vqvae.data.container import head_of, image_class, read_bytes, read_head
-from vqvae.errors import InputError
+from vqvae.errors import InputError, UnreachableError, passes
 from vqvae.files import write_whole
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -82,7 +82,7 @@ def read_image(path: Path) -> Any:
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+        raise _unreadable(path, error) from error
 
 
 def read_shape(path: Path) -> tuple[int, ...]:
@@ -96,7 +96,7 @@ def read_shape(path: Path) -> tuple[int, ...]:
     except InputError:
         raise
     except _UNREADABLE as error:
-        raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+        raise _unreadable(path, error) from error
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
     return shape
@@ -112,7 +112,7 @@ def read_array(image: Any, path: Path) -> NDArray[np.float32]:
         try:
             values = np.asanyarray(image.dataobj)
         except _UNREADABLE as error:
-            raise InputError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+            raise _unreadable(path, error) from error
         if values.dtype.kind not in "biuf":
             raise InputError(f"{path}: pixels of type {values.dtype} are not real numbers")
         array: NDArray[np.float32] = values.astype(np.float32, copy=False)
@@ -238,6 +238,11 @@ def _refuse_small(path: Path, shape: tuple[int, ...], smallest: int) -> None:
 
 def _class_for(header: Any) -> Any:
     return nibabel.Nifti2Image if header["sizeof_hdr"] == 540 else nibabel.Nifti1Image
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    kind = UnreachableError if passes(error) else InputError
+    return kind(f"{path}: not a readable NIfTI file ({_reason(error)})")
 
 
 def _reason(error: BaseException) -> str:
