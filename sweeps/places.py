@@ -19,6 +19,8 @@ from sweeps.machine import Process
 
 RESTARTS = 5
 """How often a worker's place is filled again before it is given up."""
+KILL_SECONDS = 10.0
+"""How long the end of a worker that was killed is waited for."""
 LONG_LIFE_SECONDS = 600.0
 """A worker that lived so long makes its place forget the deaths before."""
 
@@ -71,10 +73,14 @@ class Place:
                 self._count_a_death(code, leaving=leaving)
 
     def free(self) -> None:
-        """Kill the worker; it was hung, and the next one may come at once."""
+        """Kill the worker; it was hung, and the next one may come at once.
+
+        One that waits for a driver or a file server may not even die; it computes nothing more.
+        """
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(KILL_SECONDS)
             self.process, self.starts = None, self.starts - 1
 
     def forgive(self) -> None:

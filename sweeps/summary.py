@@ -1,9 +1,11 @@
 """What is said when a sweep's jobs are gone: how it ended, and the command to type next."""
 
+import tempfile
 from collections.abc import Iterator
 
 from sweeps import files
 from sweeps.record import was_published
+from sweeps.room import RESERVE, check_room, is_full, want_of_room
 from sweeps.status import SweepStatus
 from sweeps.sweep import Sweep
 from sweeps.view import number, totals_line
@@ -39,6 +41,7 @@ def summary(
     elif not status.is_over:
         logs = sweep.paths.scheduler_logs.parent
         lines.append(f"no job runs any more; the logs are below {logs}")
+        lines += _want_of_room(sweep)
         lines.append(f"go on with: {come_back}")
     elif status.counted < status.asked:
         lines.append(_why_it_ended_short(sweep))
@@ -50,6 +53,16 @@ def summary(
     elif status.is_over:
         lines.append("no trial is complete: each was pruned, diverged or failed")
     return lines, status.is_over and best is not None
+
+
+def _want_of_room(sweep: Sweep) -> Iterator[str]:
+    """What a worker that met a full disk, or a quota, had no room to write down."""
+    try:
+        check_room(sweep.paths.folder, 0)
+        with tempfile.TemporaryFile(dir=sweep.paths.folder) as file:
+            file.write(bytes(RESERVE // 64))
+    except OSError as error:
+        yield want_of_room(error, sweep.paths.folder) if is_full(error) else str(error)
 
 
 def _what_mlflow_lacks(sweep: Sweep, sync: str) -> Iterator[str]:

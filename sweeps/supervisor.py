@@ -40,6 +40,10 @@ PUBLISHER_PAUSE_SECONDS = 60.0
 """How long a publisher that died is not started again."""
 PUBLISHER_SECONDS = 300.0
 """How long a job waits at its end for the last publication, where its time allows."""
+ERROR_PAUSE_SECONDS = 5.0
+"""After an error of the file system nothing is looked at for so long."""
+PATIENCE_SECONDS = 900.0
+"""How long a job bears such errors one after another; its workers go on meanwhile."""
 LAST_SECONDS = 10.0
 """What is kept of a job's time for going back into the queue."""
 
@@ -96,20 +100,32 @@ class Supervisor:
 
     def _work(self) -> None:
         places, watch, told = self._places(), Watch(self.sweep), False
+        well = time.monotonic()
         while not places.are_done():
             if self._in_slurm() and time.monotonic() > self.end - LAST_SECONDS:
                 for place in places:  # the epochs they are in would be lost all the same
                     place.free()
                 return
-            places.look(leaving=self.leaving)
-            self._note_deaths(places)
-            watch.look(places)
-            self._look_after_the_publisher()
-            os.utime(self.job.started)  # for those on other machines: this job is alive
             if self.leaving and not told:
                 told = True
                 places.tell(signal.SIGTERM)  # each worker leaves after the epoch it is in
+            try:
+                self._look_around(places, watch)
+                well = time.monotonic()
+            except OSError as error:  # a file server that hiccups costs no job
+                say(f"looking after the workers: {error}")
+                if time.monotonic() - well > PATIENCE_SECONDS:
+                    places.tell(signal.SIGTERM)
+                    raise
+                time.sleep(ERROR_PAUSE_SECONDS)
             time.sleep(POLL_SECONDS)
+
+    def _look_around(self, places: Places, watch: Watch) -> None:
+        places.look(leaving=self.leaving)
+        self._note_deaths(places)
+        watch.look(places)
+        self._look_after_the_publisher()
+        os.utime(self.job.started)  # for those on other machines: this job is alive
 
     def _note_deaths(self, places: Places) -> None:
         for place in places:

@@ -17,6 +17,8 @@ from sweeps import room
 from sweeps.cluster import Cluster
 from sweeps.ends import End
 from sweeps.record import read_curve
+from sweeps.status import status_of
+from sweeps.summary import summary
 from sweeps.sweep import Sweep, resume, stop_reason
 from sweeps.troubles import WORLD_TRIES, in_words
 from tests.sweeps.conftest import MakeSweep, worker_of
@@ -97,6 +99,23 @@ def test_what_stays_out_of_reach_stops_the_sweep_and_fails_no_trial(
     assert worker_of(sweep).work() is End.DONE
     assert sweep.is_over()
     assert len((trial.folder / "computed.log").read_text().split()) == 9
+
+
+def test_a_quota_that_leaves_no_room_for_the_reason_is_named_at_the_end(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=3)
+
+    def refuse(**named: object) -> object:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    def said() -> str:
+        status = status_of(sweep, stop_reason(sweep.paths))
+        return "\n".join(summary(status, sweep, "again", "ui", "promote", "sync")[0])
+
+    assert "no room" not in said()
+    monkeypatch.setattr("sweeps.summary.tempfile.TemporaryFile", refuse)
+    assert f"no room left in {sweep.paths.folder} (Disk quota exceeded)" in said()
 
 
 def test_no_epoch_begins_whose_checkpoint_would_have_no_room(

@@ -170,3 +170,47 @@ def test_where_the_one_alone_dies_again_and_again_nobody_asks_for_it_any_more(
     run_all(places)
     assert places.lonely.starts == 2
     assert all(one.done for one in places.usual)
+
+
+HICCUP = """
+import errno, os, sys
+from pathlib import Path
+from sweeps import supervisor
+from sweeps.launcher import Task
+supervisor.ERROR_PAUSE_SECONDS = 0.5
+touch, times = os.utime, []
+def utime(path, *given, **named):
+    if Path(path).name == "started.json":
+        times.append(path)
+        if 10 < len(times) < 13:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+    return touch(path, *given, **named)
+os.utime = utime
+Task(Path(sys.argv[1]), "by-hand", None)()
+"""
+
+
+def test_a_file_server_that_hiccups_costs_no_job(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=4, pruner="none", seconds=0.1)
+    sweep.paths.job("by-hand").folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-c", HICCUP, str(sweep.paths.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("looking after the workers: [Errno 116]") == 2
+    assert sweep.paths.job("by-hand").ended.exists()
+    assert sweep.is_over()
+
+
+def test_a_worker_that_cannot_even_be_killed_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled = place(tmp_path, "import time; time.sleep(60)")
+    filled.look(leaving=False)
+    process = filled.process
+    monkeypatch.setattr("sweeps.places.KILL_SECONDS", 0.1)
+    monkeypatch.setattr(process, "kill", lambda: None)  # as one that waits for a driver
+    filled.free()
+    assert filled.process is None
+    monkeypatch.undo()
+    process.kill()
+    process.wait()
