@@ -250,12 +250,19 @@ def work(
     ] = False,
 ) -> None:
     """Run trials until nothing is left to do: what a supervisor starts."""
+    from sweeps.ends import End  # noqa: PLC0415
+    from sweeps.room import is_full  # noqa: PLC0415
     from sweeps.study import Study  # noqa: PLC0415
     from sweeps.worker import Worker  # noqa: PLC0415
 
     sweep = open_sweep(SweepPaths(folder))
     # Resolved before anything is claimed: a trainer that cannot be had here costs no trial a try.
-    study = Study(sweep.paths, sweep.resolved.experiment, stale_after=sweep.claim_seconds)
+    try:
+        study = Study(sweep.paths, sweep.resolved.experiment, stale_after=sweep.claim_seconds)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        os._exit(End.FULL)
     deadline = time.monotonic() + until - time.time()
     worker = Worker(sweep, study, job, threads, deadline, trials, alone, only_lonely)
     for number in (signal.SIGTERM, signal.SIGUSR2):
