@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -391,6 +392,27 @@ def test_a_record_that_cannot_be_written_ends_the_worker_and_not_the_trial(
     worker_of(sweep).work()
     assert states(sweep) == {"complete": 1}
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
+
+
+def test_an_owner_that_was_robbed_and_ends_all_the_same_has_the_last_word(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result, and the trimming after it, fall between two looks of who took the trial."""
+    from sweeps import trial as running
+
+    sweep = make_sweep(trials=1, pruner="none")
+    worker_of(sweep).work()
+    (trial,) = sweep.paths.trials()
+    before = [file for file in trial.folder.rglob("*.pt") if file.name == "best.pt"]
+    worker, looks = worker_of(sweep), iter([None])
+    an_open_trial = replace(worker.study.member(trial.number), told=Told.NOTHING)
+    monkeypatch.setattr(running, "read_result", lambda paths: next(looks, read_result(paths)))
+    monkeypatch.setattr(worker.study, "member", lambda number: an_open_trial)
+    claim = take(trial, 1, "robber")
+    running.run_trial(running.TrialRun(sweep, worker.study, claim, lambda seconds: False))
+    assert list(trial.folder.rglob("*.pt")) == before
+    assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
+    assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
 def test_an_orphan_that_somebody_took_meanwhile_is_not_taken_from_him(
