@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps import files
-from sweeps.paths import RunsPaths, SweepPaths
-from sweeps.record import read_curve
-from sweeps.sweep import open_sweep
+from sweeps.filesystem import atomic as files
+from sweeps.storage.paths import RunsPaths, SweepPaths
+from sweeps.storage.sweep import open_sweep
+from sweeps.storage.trial_record import read_curve
 from tests.slurm.cluster import why_not
 
 ROOT = Path(__file__).parents[1]

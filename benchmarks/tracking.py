@@ -21,9 +21,9 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from sweeps.paths import RunsPaths
-from sweeps.record import read_curve
-from sweeps.sweep import open_sweep
+from sweeps.storage.paths import RunsPaths
+from sweeps.storage.sweep import open_sweep
+from sweeps.storage.trial_record import read_curve
 from tests.faults.server import Line, mlflow_server
 
 ROOT = Path(__file__).parents[1]

@@ -1,6 +1,6 @@
 """`python -m sweeps`."""
 
-from sweeps.cli import main
+from sweeps.cli.main import main
 
 if __name__ == "__main__":
     main()

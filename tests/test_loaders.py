@@ -28,8 +28,14 @@ LOADERS = ("load_model", "load_checkpoint", "load_state_dict_from_url", "log_mod
 """Names under which MLflow's flavours and torch's hub load pickles."""
 
 KNOWN = {
-    ("vqvae/checkpoint.py", "torch.load"): "weights_only=True: tensors and plain values alone",
-    ("vqvae/package.py", "torch.export.load"): "of bytes that vqvae/archive.py made anew",
+    (
+        "vqvae/training/checkpoint.py",
+        "torch.load",
+    ): "weights_only=True: tensors and plain values alone",
+    (
+        "vqvae/export/package.py",
+        "torch.export.load",
+    ): "of bytes that vqvae/export/archive_check.py made anew",
     ("vqvae/data/cache.py", "numpy.load"): "allow_pickle=False",
     ("vqvae/data/splits.py", "numpy.load"): "allow_pickle=False",
     ("sweeps/trainer.py", "importlib.import_module"): "an experiment names its trainer: it is code",

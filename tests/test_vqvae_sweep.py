@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeps.cluster import Cluster
-from sweeps.ends import End
-from sweeps.experiment import read_experiment
-from sweeps.paths import RunsPaths
-from sweeps.record import read_curve, read_result, read_trial
-from sweeps.sweep import Given, Sweep, resume, start, stop_reason
-from sweeps.troubles import Way, way_of
+from sweeps.config.cluster import Cluster
+from sweeps.config.experiment import read_experiment
+from sweeps.storage.paths import RunsPaths
+from sweeps.storage.sweep import Given, Sweep, resume, start, stop_reason
+from sweeps.storage.trial_record import read_curve, read_result, read_trial
+from sweeps.workers.exit_codes import End
+from sweeps.workers.retry import Way, way_of
 from tests.sweeps.conftest import worker_of
-from tests.sweeps.test_crashes import crash
-from vqvae.model import VQVAE, Losses
+from tests.sweeps.workers.test_crashes import crash
+from vqvae.model.vqvae import VQVAE, Losses
 
 EXPERIMENT = """
 name = "small"
@@ -130,7 +130,7 @@ def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
 def test_data_that_are_away_cost_no_trial_and_no_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.trial.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("sweeps.workers.trial.WAIT_SECONDS", 0.01)
     uncut = make(tmp_path, "uncut")
     worker_of(uncut).work()
     cut = make(tmp_path, "cut", phantom=False)

@@ -1,6 +1,6 @@
 """`python -m vqvae`: the same as the command `vqvae`."""
 
-from vqvae.cli import main
+from vqvae.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -10,9 +10,9 @@ from vqvae.config import Config
 from vqvae.errors import InputError
 
 if TYPE_CHECKING:
-    from vqvae.assessment import Assessment
-    from vqvae.checkpoint import Epoch
     from vqvae.device import Kind
+    from vqvae.evaluation.test_split import Assessment
+    from vqvae.training.checkpoint import Epoch
 
 _PICTURED = 6
 _WORST_LOSS = 1e9
@@ -48,7 +48,11 @@ class Trainer:
             InputError: the data are not there or not sound, or a batch is larger than the
                 training set.
         """
-        from vqvae.data.splits import ensure, inspect, open_split  # noqa: PLC0415 - numpy is not light
+        from vqvae.data.splits import (  # noqa: PLC0415 - numpy is not light
+            ensure,
+            inspect,
+            open_split,
+        )
 
         fingerprints: dict[str, None] = {}
         for data in dict.fromkeys(config.data for config in configs):
@@ -84,7 +88,7 @@ class Trainer:
         parts: int,
     ) -> "Iterator[Epoch]":
         """Train; see `vqvae.training.fit`."""
-        from vqvae.training import fit  # noqa: PLC0415 - torch is not light
+        from vqvae.training.loop import fit  # noqa: PLC0415 - torch is not light
 
         return fit(
             config,
@@ -109,10 +113,10 @@ class Trainer:
 
     def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
         """Write a PNG of validation slices over their reconstructions by the best model."""
-        from vqvae.checkpoint import load_model  # noqa: PLC0415
         from vqvae.data.splits import open_split  # noqa: PLC0415
-        from vqvae.pictures import write_comparison  # noqa: PLC0415
-        from vqvae.reconstruction import compare  # noqa: PLC0415
+        from vqvae.evaluation.figures import write_comparison  # noqa: PLC0415
+        from vqvae.inference.reconstruct import compare  # noqa: PLC0415
+        from vqvae.training.checkpoint import load_model  # noqa: PLC0415
 
         model, checkpoint = load_model(folder)
         pairs = compare(model, open_split(config.data, "validate"), _PICTURED)
@@ -131,8 +135,8 @@ class Trainer:
             InputError: there is no model, `destination` is taken or cannot be written, or the
                 programs do not do what the model does.
         """
-        from vqvae.checkpoint import load_model  # noqa: PLC0415
-        from vqvae.export import write_package  # noqa: PLC0415
+        from vqvae.export.write import write_package  # noqa: PLC0415
+        from vqvae.training.checkpoint import load_model  # noqa: PLC0415
 
         model, _ = load_model(folder)
         write_package(model, destination, data=config.data.root.resolve().name)
@@ -146,7 +150,7 @@ class Trainer:
         Raises:
             InputError: the package or the data cannot be read.
         """
-        from vqvae.assessment import assess  # noqa: PLC0415
+        from vqvae.evaluation.test_split import assess  # noqa: PLC0415
 
         return assess(config, package, out)
 

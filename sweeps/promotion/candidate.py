@@ -7,13 +7,13 @@ from functools import cached_property
 
 from pydantic import BaseModel
 
-from sweeps.experiment import Objective
-from sweeps.paths import CONFIRMATION, TrialPaths
+from sweeps.config.experiment import Objective
 from sweeps.promotion.confirm import seeds_of, trained_again
 from sweeps.promotion.paths import ScoredPaths
-from sweeps.promotion.scoring import Scored
-from sweeps.record import read_result
-from sweeps.sweep import Sweep
+from sweeps.promotion.scores import Scored
+from sweeps.storage.paths import CONFIRMATION, TrialPaths
+from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import read_result
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sweeps.cluster import Cluster
+from sweeps.config.cluster import Cluster
+from sweeps.config.experiment import Experiment, Pruner, Sampler, resolve
+from sweeps.config.toml import dotted, nearest
 from sweeps.errors import InputError, WorldError
-from sweeps.experiment import Experiment, Pruner, Sampler, resolve
-from sweeps.paths import SweepPaths, TrialPaths
-from sweeps.record import State, best_checkpoint, look, read_trial, state_of
-from sweeps.run import begin, fingerprint_of
-from sweeps.settings import dotted, nearest
-from sweeps.sweep import Given, Sweep, open_sweep
-from sweeps.totals import ranked
+from sweeps.jobs.start import begin, fingerprint_of
+from sweeps.storage.paths import SweepPaths, TrialPaths
+from sweeps.storage.results import ranked
+from sweeps.storage.sweep import Given, Sweep, open_sweep
+from sweeps.storage.trial_record import State, best_checkpoint, look, read_trial, state_of
 
 LARGEST_SEED = 2**31 - 1
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from sweeps.errors import InputError
-from sweeps.store import store_of
-from sweeps.sweep import runs_folder
+from sweeps.storage.sweep import runs_folder
+from sweeps.tracking.store import store_of
 
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(@(?P<alias>[A-Za-z0-9_-]+)|/(?P<number>\d+))")
 

@@ -1,14 +1,14 @@
 """Where a candidate comes from: the tags and the card that stay with it in the registry."""
 
-from sweeps import files
-from sweeps.paths import TrialPaths
+from sweeps.filesystem import atomic as files
 from sweeps.promotion.candidate import Candidate
-from sweeps.promotion.card import card
-from sweeps.promotion.entry import MANIFEST, Entry
+from sweeps.promotion.entities import MANIFEST, Entry
 from sweeps.promotion.gate import Decision
-from sweeps.promotion.scoring import on_test_split
-from sweeps.record import read_trial
-from sweeps.sweep import Sweep
+from sweeps.promotion.model_card import card
+from sweeps.promotion.scores import on_test_split
+from sweeps.storage.paths import TrialPaths
+from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import read_trial
 
 DIRTY = "-dirty"
 

@@ -12,8 +12,8 @@ runs/<sweep>/promotion/
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.paths import SweepPaths
-from sweeps.promotion.entry import Version
+from sweeps.promotion.entities import Version
+from sweeps.storage.paths import SweepPaths
 
 
 @dataclass(frozen=True)

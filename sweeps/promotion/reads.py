@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sweeps import files
-from sweeps.lock import Lock
-from sweeps.paths import RunsPaths
+from sweeps.filesystem import atomic as files
+from sweeps.filesystem.lock import Lock
+from sweeps.storage.paths import RunsPaths
 
 
 @dataclass(frozen=True)

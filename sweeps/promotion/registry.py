@@ -24,11 +24,11 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from sweeps import tracking
 from sweeps.errors import InputError, WorldError
-from sweeps.promotion.entry import MANIFEST, Entry, Version, digest_of, read_manifest
-from sweeps.store import Store, put_right_after_a_move
-from sweeps.sweep import Sweep
+from sweeps.promotion.entities import MANIFEST, Entry, Version, digest_of, read_manifest
+from sweeps.storage.sweep import Sweep
+from sweeps.tracking import publisher as tracking
+from sweeps.tracking.store import Store, put_right_after_a_move
 
 CHAMPION, PREVIOUS = "champion", "previous"
 KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.printable import printable
-from sweeps.promotion.entry import Version
+from sweeps.promotion.entities import Version
+from sweeps.text import printable
 
 
 def history(name: str, versions: Sequence[Version]) -> RenderableType:

@@ -21,7 +21,7 @@ class _Vqvae:
         from vqvae.sweep import trainer
 
         if name == "fit" and not self.__dict__.get("armed"):
-            from vqvae import checkpoint
+            from vqvae.training import checkpoint
 
             self.__dict__["armed"] = True
             _armed.wrap_save(checkpoint)

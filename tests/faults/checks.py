@@ -11,10 +11,10 @@ import optuna
 from mlflow.tracking import MlflowClient
 from optuna.storages.journal import JournalFileBackend
 
-from sweeps.paths import TrialPaths
-from sweeps.record import Result, State, read_curve, read_result, read_trial
-from sweeps.study import Member, Study
-from sweeps.sweep import Sweep
+from sweeps.search.study import Member, Study
+from sweeps.storage.paths import TrialPaths
+from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import Result, State, read_curve, read_result, read_trial
 from tests.faults.sites import Site
 
 TIMES = {"train/images_per_second", "train/steps_per_second"}

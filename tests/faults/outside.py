@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.paths import RunsPaths, TrialPaths
+from sweeps.storage.paths import RunsPaths, TrialPaths
 from tests.faults.acts import processes
 from tests.faults.server import Line
 from tests.faults.sites import CLAIM_SECONDS, NoEndError, Site

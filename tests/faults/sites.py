@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.errors import WorldError
-from sweeps.jobs import jobs_alive
-from sweeps.paths import RunsPaths, SweepPaths
-from sweeps.sweep import Sweep, open_sweep
+from sweeps.jobs.status import jobs_alive
+from sweeps.storage.paths import RunsPaths, SweepPaths
+from sweeps.storage.sweep import Sweep, open_sweep
 from tests.faults.acts import DISK, FILLER, mounted, processes
 from tests.faults.orders import FOLDER, Orders
 

@@ -128,7 +128,10 @@ class Armed:
 
 def arm() -> Armed:
     """Replace the functions of this process that make the steps of a sweep."""
-    from sweeps import asking, claims, files, study, trial, worker
+    from sweeps.filesystem import atomic as files
+    from sweeps.search import study
+    from sweeps.workers import claims, trial, worker
+    from sweeps.workers import propose as asking
 
     armed = Armed()
     armed.halve(files)
@@ -145,7 +148,7 @@ def arm() -> Armed:
 
 def arm_publisher(armed: Armed) -> None:
     """The same for the steps of a publication, in a process that has MLflow already."""
-    from sweeps import tracking
+    from sweeps.tracking import publisher as tracking
 
     armed.wrap(tracking.Publisher, "publish", "publication")
     _in_the_middle(tracking, "_write", lambda *_: armed.reach("publication", "middle"))

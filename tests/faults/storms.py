@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.claims import owner_of
-from sweeps.paths import RunsPaths
+from sweeps.storage.paths import RunsPaths
+from sweeps.workers.claims import owner_of
 from tests.faults import outside, sites
 from tests.faults.acts import ACTS
 from tests.faults.checks import Verdict, judge

@@ -172,16 +172,16 @@ def _in_this_process(case: Case, folder: Path) -> Answer:
 
 def _called(case: Case) -> int:
     """The status with which the entry point ends."""
-    import sweeps.cli
-    import vqvae.cli
+    import sweeps.cli.main
+    import vqvae.cli.main
 
     with _limited(), _as_by_default():
         try:
             if case.program == "sweeps":
                 sys.argv = ["sweeps", *case.arguments]
-                sweeps.cli.main()
+                sweeps.cli.main.main()
             else:
-                vqvae.cli.main(list(case.arguments))
+                vqvae.cli.main.main(list(case.arguments))
         except SystemExit as end:
             return int(end.code or 0) if isinstance(end.code, int | None) else 1
         except TooLongError:

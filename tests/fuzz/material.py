@@ -51,7 +51,7 @@ def _make_volumes(root: Path) -> None:
 
 def _train(folder: Path) -> None:
     from vqvae.config import Config
-    from vqvae.training import fit
+    from vqvae.training.loop import fit
 
     logging.getLogger("torch.__trace").propagate = False
     model = {"width": 4, "residual_blocks": 1, "residual_width": 4, "codebook_size": 16}
@@ -66,7 +66,7 @@ def _train(folder: Path) -> None:
 
 
 def _make_codes(folder: Path) -> None:
-    from vqvae.cli import main
+    from vqvae.cli.main import main
 
     _save(folder / "scan.nii", image(0, (24, 20)))
     arguments = ["encode", str(folder / "scan.nii"), "--model", str(folder / "trained")]
@@ -79,12 +79,12 @@ def _make_codes(folder: Path) -> None:
 
 def _make_sweep(runs: Path) -> None:
     """A sweep of the tiny trainer, at its end."""
-    from sweeps.cluster import Cluster
-    from sweeps.experiment import read_experiment
-    from sweeps.paths import RunsPaths
-    from sweeps.study import Study
-    from sweeps.sweep import Given, start
-    from sweeps.worker import Worker
+    from sweeps.config.cluster import Cluster
+    from sweeps.config.experiment import read_experiment
+    from sweeps.search.study import Study
+    from sweeps.storage.paths import RunsPaths
+    from sweeps.storage.sweep import Given, start
+    from sweeps.workers.worker import Worker
     from tests.fuzz.toml import EXPERIMENT
 
     source = runs.parent / "tiny.toml"

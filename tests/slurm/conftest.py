@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import files
-from sweeps.paths import RunsPaths, TrialPaths
-from sweeps.record import read_curve
-from sweeps.sweep import Sweep, open_sweep
+from sweeps.filesystem import atomic as files
+from sweeps.storage.paths import RunsPaths, TrialPaths
+from sweeps.storage.sweep import Sweep, open_sweep
+from sweeps.storage.trial_record import read_curve
 from tests.slurm.cluster import why_not
 from tests.slurm.curves import check_curves
 from tests.sweeps.conftest import (  # noqa: F401 (fixtures)
@@ -22,7 +22,7 @@ from tests.sweeps.conftest import (  # noqa: F401 (fixtures)
     empty_store,
     write_experiment,
 )
-from tests.sweeps.test_crashes import check_whole
+from tests.sweeps.workers.test_crashes import check_whole
 
 ROOT = Path(__file__).parents[2]
 PATH = f"{os.environ['PATH']}:/usr/sbin"

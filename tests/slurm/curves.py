@@ -4,10 +4,10 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from sweeps.paths import TrialPaths
-from sweeps.record import read_curve, read_trial
-from sweeps.study import Study
-from sweeps.sweep import Sweep
+from sweeps.search.study import Study
+from sweeps.storage.paths import TrialPaths
+from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import read_curve, read_trial
 from tests.sweeps.tiny import Config, trainer
 
 Curve = list[tuple[int, dict[str, float]]]

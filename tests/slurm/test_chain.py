@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from sweeps import files
-from sweeps.sweep import Sweep
+from sweeps.filesystem import atomic as files
+from sweeps.storage.sweep import Sweep
 from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
-from tests.sweeps.test_crashes import check_computed
+from tests.sweeps.workers.test_crashes import check_computed
 
 
 def test_a_sweep_longer_than_its_jobs_ends_with_nobody_watching(make_site: MakeSite) -> None:

@@ -16,7 +16,7 @@ conda() { echo "conda $*" >> %s; }
 """
 PYTHON = """#!/bin/bash
 # As `python -m sweeps`, with the study's folder elsewhere.
-exec %s -c 'import pathlib, sweeps.cli as cli
+exec %s -c 'import pathlib, sweeps.cli.main as cli
 cli.HIPMRI = pathlib.Path("%s")
 cli.main()' "${@:3}"
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import files
+from sweeps.filesystem import atomic as files
 from tests.slurm.conftest import MakeSite, Site, Testbed, epochs, wait_for
 from tests.slurm.counting import calls_in, most_in_a_minute, put_wrappers
 
@@ -152,7 +152,7 @@ def test_a_gpu_that_is_not_there(make_site: MakeSite) -> None:
 def test_a_launcher_killed_between_sbatch_and_the_note_of_it(make_site: MakeSite) -> None:
     site = make_site(trials=3, jobs=2)
     script = (
-        "import os, sys; from submitit.core import utils; from sweeps.cli import main\n"
+        "import os, sys; from submitit.core import utils; from sweeps.cli.main import main\n"
         "utils.JobPaths.move_temporary_file = lambda *_, **__: os.kill(os.getpid(), 9)\n"
         "sys.argv[1:] = ['run', 'tiny.toml', '--cluster', 'testbed', '--no-watch']; main()"
     )

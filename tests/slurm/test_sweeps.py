@@ -2,10 +2,10 @@
 
 from collections import Counter
 
-from sweeps import files
-from sweeps.record import read_curve, read_result
+from sweeps.filesystem import atomic as files
+from sweeps.storage.trial_record import read_curve, read_result
 from tests.slurm.conftest import ROOT, MakeSite, hosts_of, wait_for
-from tests.sweeps.test_crashes import check_computed
+from tests.sweeps.workers.test_crashes import check_computed
 
 
 def test_one_job_a_user_is_enough_with_two_workers_on_its_gpu(make_site: MakeSite) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cluster import Cluster
-from sweeps.experiment import read_experiment
-from sweeps.paths import RunsPaths
-from sweeps.study import Study
-from sweeps.sweep import Given, Sweep, start
-from sweeps.worker import Worker
+from sweeps.config.cluster import Cluster
+from sweeps.config.experiment import read_experiment
+from sweeps.search.study import Study
+from sweeps.storage.paths import RunsPaths
+from sweeps.storage.sweep import Given, Sweep, start
+from sweeps.workers.worker import Worker
 
 EXPERIMENT = """
 name = "tiny"

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweeps import asking, files, journal, study, trial, worker
-from sweeps.paths import SweepPaths
-from sweeps.sweep import open_sweep
+from sweeps.filesystem import atomic as files
+from sweeps.search import journal, study
+from sweeps.storage.paths import SweepPaths
+from sweeps.storage.sweep import open_sweep
+from sweeps.workers import propose as asking
+from sweeps.workers import trial, worker
 from tests.sweeps import tiny
 from tests.sweeps.conftest import worker_of
 

@@ -12,7 +12,7 @@ import torch
 from vqvae.config import Config
 from vqvae.data.config import DataConfig
 from vqvae.sweep import trainer
-from vqvae.training import fit
+from vqvae.training.loop import fit
 
 # Pytest listens to every logger, and while it exports torch writes pages to one that is heard.
 logging.getLogger("torch.__trace").propagate = False

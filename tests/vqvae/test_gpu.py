@@ -12,20 +12,20 @@ import pytest
 import torch
 
 from tests.vqvae.conftest import tiny
-from vqvae.batches import open_images
-from vqvae.checkpoint import LAST, load
 from vqvae.config import Config, ModelConfig, TrainingConfig
+from vqvae.data.batches import open_images
 from vqvae.data.config import DataConfig
 from vqvae.data.splits import open_split
 from vqvae.device import autocast, exact, kind_of, repeatable
-from vqvae.evaluation import evaluate
-from vqvae.metrics import ssim
-from vqvae.model import VQVAE
-from vqvae.package import open_package
-from vqvae.quantizer import nearest
-from vqvae.run import begin, restore
+from vqvae.evaluation.evaluate import evaluate
+from vqvae.evaluation.metrics import ssim
+from vqvae.export.package import open_package
+from vqvae.model.quantizer import nearest
+from vqvae.model.vqvae import VQVAE
 from vqvae.sweep import trainer
-from vqvae.training import Tally, fit, train_epoch, train_step
+from vqvae.training.checkpoint import LAST, load
+from vqvae.training.loop import Tally, fit, train_epoch, train_step
+from vqvae.training.state import begin, restore
 
 pytestmark = [
     pytest.mark.gpu,

@@ -14,7 +14,7 @@ from vqvae.data.cache import INDEX, cache_folder, decoded
 from vqvae.data.config import DataConfig, PhantomConfig
 from vqvae.data.folder import holds_something
 from vqvae.data.layout import Listing, SliceName, SplitName, list_splits
-from vqvae.data.phantom import read_record, record_of, write_phantom
+from vqvae.data.phantom.dataset import read_record, record_of, write_phantom
 from vqvae.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.promotion.confirm import best_trials, confirm
-from sweeps.sweep import Sweep
+from sweeps.storage.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep, worker_of
 
 MakeConfirmed = Callable[..., Sweep]

@@ -9,10 +9,10 @@ import signal
 import sys
 from pathlib import Path
 
-from sweeps.paths import SweepPaths
 from sweeps.promotion.confirm import best_trials
-from sweeps.promotion.steps import Wish, promote
-from sweeps.sweep import open_sweep
+from sweeps.promotion.pipeline import Wish, promote
+from sweeps.storage.paths import SweepPaths
+from sweeps.storage.sweep import open_sweep
 
 STEPS = (
     *("export", "score", "publish", "run", "model", "upload", "version"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vqvae.data.config import DataConfig, PhantomConfig
-from vqvae.data.phantom import write_phantom
+from vqvae.data.phantom.dataset import write_phantom
 
 SMALL = PhantomConfig(
     train_patients=2,

@@ -28,7 +28,7 @@ def test_bounds(values: dict[str, int]) -> None:
     [
         ("vqvae.data.config", {"numpy", "nibabel", "torch", "scipy", "rich"}),
         ("vqvae.data.splits", {"torch"}),
-        ("vqvae.data.cli", {"torch"}),
+        ("vqvae.cli.data", {"torch"}),
     ],
 )
 def test_imports_stay_light(module: str, heavy: set[str]) -> None:

@@ -1,0 +1,1 @@
+"""What a person types: a module a command; nothing else imports from here."""

@@ -1,0 +1,1 @@
+"""What a person writes: experiment and cluster files."""

@@ -1,0 +1,164 @@
+"""A cluster: the TOML file that says where the work is sent, and how much of it at once."""
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from sweeps.config.toml import Settings, check, nearest, read_toml
+from sweeps.errors import InputError
+from sweeps.tracking.store import refuse_credentials
+
+SHORTEST_MINUTES = 2
+MARGIN_SECONDS = 60.0
+"""What is left of a job's time for its last publication and its way back into the queue."""
+MOST_JOBS = 500
+"""So many jobs are queued at most: an array ends at 1,000 by default, and others wait, too."""
+FOLDER = Path("experiments/clusters")
+
+
+class Cluster(Settings):
+    """Where jobs run. Times are as SLURM writes them: minutes, `HH:MM:SS` or `D-HH:MM:SS`."""
+
+    scheduler: Literal["local", "slurm"] = "local"
+    workers: int = Field(0, ge=0, le=64, description="a job; 0: as many as the machine bears")
+    threads: int = Field(0, ge=0, description="a worker; 0: the job's cores shared out")
+    jobs: int = Field(1, ge=1, description="queued; with trials_per_job, as many as needed")
+    at_once: int = Field(1, ge=1, description="jobs that may run side by side")
+    trials_per_job: int = Field(0, ge=0, description="a worker; 0: until the time is up")
+    time_limit: str = "7-00:00:00"
+    claim_seconds: float = Field(
+        60.0, ge=1, description="silence after which a worker is believed dead"
+    )
+    hang_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="without an epoch, after which a worker is killed; 0: what the sweep's own "
+        "epochs tell, half an hour at least",
+    )
+    tracking: str | None = Field(None, description="MLflow's URI; none: a database among the runs")
+    gpus: int = Field(0, ge=0, le=1)
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    gres: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    cpus: int = Field(1, ge=1)
+    setup: list[str] = Field(default_factory=list)
+
+    @field_validator("time_limit")
+    @classmethod
+    def _a_time(cls, text: str) -> str:
+        if minutes(text) < SHORTEST_MINUTES:
+            raise ValueError(f"{text!r} is too short for a job to do anything in; give two minutes")
+        return text
+
+    @field_validator("tracking")
+    @classmethod
+    def _without_a_password(cls, uri: str | None) -> str | None:
+        refuse_credentials(uri)
+        return uri
+
+    @field_validator("partition", "account", "qos", "gres", "constraint", "exclude")
+    @classmethod
+    def _one_word(cls, text: str | None) -> str | None:
+        # Each becomes a line `#SBATCH --partition=…` of a shell script.
+        if text is not None and (not text or any(c.isspace() or not c.isprintable() for c in text)):
+            raise ValueError(f"{text!r} is not one word")
+        return text
+
+    @field_validator("setup")
+    @classmethod
+    def _lines_of_shell(cls, lines: list[str]) -> list[str]:
+        if any("\n" in line for line in lines):
+            raise ValueError("a text of several lines: give each line of shell by itself")
+        hidden = [line for line in lines if line.lstrip().startswith("#SBATCH")]
+        if hidden:
+            mend = "give partition, account, time_limit and the like as keys of this file"
+            raise ValueError(
+                f"{hidden[0]!r} is no line of shell: {mend}; memory is never asked for"
+            )
+        return lines
+
+
+def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
+    """The cluster called `name`.
+
+    Raises:
+        InputError: there is none of that name, or its file is wrong.
+    """
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        known = (file.stem for file in folder.glob("*.toml"))
+        raise InputError(f"no cluster {name!r} in {folder}{nearest(name, known)}")
+    tables = read_toml(path)
+    for key in ("mem", "memory", "mem_gb", "mem_per_cpu", "mem_per_gpu"):
+        if key in tables:
+            why = "some sites' nodes report 1 MB, and a job that asks for more waits for ever"
+            raise InputError(f"{path}: leave {key!r} out: memory is never asked for ({why})")
+    return check(tables, Cluster, str(path))
+
+
+def minutes(text: str) -> int:
+    """A time limit as SLURM writes it, in minutes, begun ones counted.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    return -(-seconds(text) // 60)
+
+
+def seconds(text: str) -> int:
+    """A time as SLURM writes it, in seconds.
+
+    SLURM's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours,
+    days-hours:minutes, days-hours:minutes:seconds (sbatch(1), --time).
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if not re.fullmatch(r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}", text):
+        raise ValueError(f"{text!r} is no time: write minutes, HH:MM:SS or D-HH:MM:SS")
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if days or len(parts) == 3:
+        hours, whole, rest = (*parts, 0, 0)[:3]
+    else:
+        hours, whole, rest = 0, parts[0], parts[1] if len(parts) == 2 else 0
+    return int(days or 0) * 86400 + hours * 3600 + whole * 60 + rest
+
+
+def margin_seconds(total: float) -> float:
+    """How long before its end a job of `total` seconds is to have finished its last epoch."""
+    return min(MARGIN_SECONDS, total / 8)
+
+
+def jobs_wanted(cluster: Cluster, trials_left: int) -> int:
+    """How many jobs are to run or wait while so many trials have not ended."""
+    if not cluster.trials_per_job or cluster.scheduler == "local":
+        return cluster.jobs
+    a_job = cluster.trials_per_job * crew(cluster)[0]
+    return min(MOST_JOBS, max(1, -(-trials_left // a_job)))
+
+
+def crew(cluster: Cluster) -> tuple[int, int]:
+    """How many workers a job has, and how many threads each of them."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    if cluster.scheduler == "slurm":
+        cores = cluster.cpus
+    on_gpu = cluster.gpus > 0
+    workers = cluster.workers or (1 if on_gpu else max(1, min(cores, _workers_in_memory(), 8)))
+    return workers, cluster.threads or max(1, cores // workers)
+
+
+def _workers_in_memory() -> int:
+    """How many workers of 2 GiB this machine's memory holds."""
+    try:
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**31)
+    except (ValueError, OSError):
+        return 1

@@ -1,0 +1,1 @@
+"""What a shared file system can be trusted with: files, locks, processes."""

@@ -1,0 +1,1 @@
+"""What runs where: submission of jobs, their supervision, and SLURM."""

@@ -1,0 +1,1 @@
+"""What SLURM is asked, and how its answers are read."""

@@ -1,0 +1,1 @@
+"""How a sweep stands, shown to people: status, table, closing lines."""

@@ -1,0 +1,101 @@
+"""Scoring packaged models on the test split, each no oftener than is needed."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from sweeps.errors import InputError
+from sweeps.filesystem import atomic as files
+from sweeps.promotion.entities import digest_of
+from sweeps.promotion.paths import ScoredPaths
+from sweeps.promotion.reads import note_read
+from sweeps.storage.paths import RunsPaths
+from sweeps.storage.sweep import Sweep
+
+CLOSE = 1e-6
+"""How near a figure has to be to count as the same: the last bits may differ between machines."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a packaged model was found to be worth; `sweeps.trainer.Scores` as kept in a file.
+
+    Attributes:
+        scores: figures by name.
+        patients: the same for each patient.
+        intervals: where 95 of 100 values lie if other patients had been drawn.
+        data: what was scored on.
+        package: the digest of what was scored.
+        time: when, in milliseconds since 1970.
+    """
+
+    scores: Mapping[str, float]
+    patients: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, tuple[float, float]]
+    data: Mapping[str, Any]
+    package: str
+    time: int
+
+    def differs_from(self, other: "Scored") -> list[str]:
+        """The figures that two scorings do not agree on."""
+        return [
+            f"{name} {value} and {other.scores.get(name)}"
+            for name, value in self.scores.items()
+            if abs(value - other.scores.get(name, float("inf"))) > CLOSE
+        ]
+
+
+def on_test_split(metric: str) -> str:
+    """What a validation figure is called on the test split."""
+    return "test/" + metric.partition("/")[2]
+
+
+def score_once(sweep: Sweep, config: BaseModel, model: str, why: str, at: ScoredPaths) -> Scored:
+    """Score the package in `at`, or tell what it was found to be worth before.
+
+    Raises:
+        InputError: the package is damaged, or the data cannot be read.
+    """
+    content = files.read_json(at.scores)
+    if content is None or content.get("package") != digest_of(at.package):
+        scored = score(sweep, config, at.package, model, why, at.evaluation)
+        files.write(at.scores, json.dumps(asdict(scored), indent=2))
+        return scored
+    return Scored(**content)
+
+
+def score(
+    sweep: Sweep, config: BaseModel, package: Path, model: str, why: str, out: Path
+) -> Scored:
+    """Score a package now. The read of the test split is counted first.
+
+    Args:
+        sweep: whose trainer and whose data.
+        config: of the trial that the package was made in; it says where the data lie.
+        package: the package's folder.
+        model: what to call the model in the count of reads.
+        why: as what it is scored.
+        out: where pictures and tables go.
+
+    Raises:
+        InputError: the package is damaged, or the data cannot be read.
+    """
+    note_read(RunsPaths(sweep.paths.runs), sweep.plan.fingerprint, model, why)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        found = sweep.resolved.trainer.evaluate(config, package, out)
+    except ValueError as error:
+        raise InputError(f"{model}: {error}") from error
+    return Scored(
+        scores=dict(found.scores),
+        patients={name: dict(scores) for name, scores in found.patients.items()},
+        intervals={name: (low, high) for name, (low, high) in found.intervals.items()},
+        data=dict(found.data),
+        package=digest_of(package),
+        time=time.time_ns() // 1_000_000,
+    )

@@ -1,0 +1,1 @@
+"""The study: Optuna, its journal, and pruning."""

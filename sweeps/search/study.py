@@ -1,0 +1,232 @@
+"""The study: all that is asked of Optuna, and the only module that knows it.
+
+A study is a journal that any number of processes share. Each question is answered from the
+journal alone (the sampler is seeded anew by the trial's number), so it makes no difference which
+process asks, or how often processes came and went before.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import cast
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.config.experiment import Experiment, Sampler
+from sweeps.config.space import Choices, Parameter, Scalar, Space, Values
+from sweeps.filesystem.lock import Lock
+from sweeps.search import pruning
+from sweeps.search.journal import Journal
+from sweeps.storage.paths import SweepPaths
+from sweeps.storage.trial_record import Result, State
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_DUPLICATE = "duplicate of"
+_VERDICT = "pruned after epoch "
+
+
+class Told(StrEnum):
+    """What the study was told of a trial."""
+
+    NOTHING = "nothing"
+    VALUE = "value"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial as the study knows it.
+
+    Attributes:
+        number: its number.
+        told: what the study was told of it.
+        values: the searched values by path; empty where its asking was cut short.
+        curve: the objective by epoch.
+        value: what it was told to be worth; None for a pruned one, whose curve says it.
+        duplicate_of: the trial whose proposal it repeated, if it did.
+    """
+
+    number: int
+    told: Told
+    values: Mapping[str, Scalar]
+    curve: pruning.Curve
+    value: float | None
+    duplicate_of: int | None
+
+
+class Study:
+    """A sweep's study, shared with every other process that opens it.
+
+    Attributes:
+        experiment: whose sampler and pruner are asked; may be given anew as the sweep goes on.
+    """
+
+    def __init__(self, paths: SweepPaths, experiment: Experiment, *, stale_after: float) -> None:
+        """Open the study, made where it is not there yet."""
+        self.experiment = experiment
+        journal = Journal(paths.study, Lock(paths.lock("study"), stale_after=stale_after))
+        self._storage = JournalStorage(cast(BaseJournalBackend, journal))
+        self._study = optuna.create_study(
+            study_name=experiment.name,
+            storage=self._storage,
+            sampler=RandomSampler(),
+            pruner=optuna.pruners.NopPruner(),
+            direction=experiment.objective.direction,
+            load_if_exists=True,
+        )
+
+    def members(self) -> list[Member]:
+        """Every trial, in the order of their numbers."""
+        trials = self._study.get_trials(deepcopy=False)
+        return [_member(trial) for trial in trials if trial.state != TrialState.WAITING]
+
+    def member(self, number: int) -> Member:
+        """One trial."""
+        return _member(self._trial(number))
+
+    def ask(self, space: Space, wanted: Values | None) -> tuple[int, Values]:
+        """Propose a trial: its number and its values. Only under the sweep's asking lock.
+
+        Args:
+            space: the questions to answer.
+            wanted: the answers, where they are settled already.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        if wanted is not None and not waiting:  # one that waits was enqueued by an ask cut short
+            self._study.enqueue_trial(space.named(wanted))
+        sampler = _sampler(self.experiment.sampler, len(trials))
+        asking = optuna.load_study(
+            study_name=self.experiment.name, storage=self._storage, sampler=sampler
+        )
+        trial = asking.ask()
+        return trial.number, space.answer(lambda parameter: _suggest(trial, parameter))
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Record the objective after an epoch; reported already, nothing changes."""
+        trial = self._trial(number)
+        if epoch not in trial.intermediate_values and not trial.state.is_finished():
+            self._handle(number).report(value, epoch)
+
+    def verdict(self, number: int, epoch: int) -> bool:
+        """Whether the trial is to be given up after `epoch`; asked again, the same answer."""
+        pruner, objective = self.experiment.pruner, self.experiment.objective
+        if not pruning.is_rung(pruner, epoch):
+            return False
+        own = self._trial(number)
+        key = f"{_VERDICT}{epoch}"
+        if key not in own.user_attrs and not own.state.is_finished():
+            rivals = [
+                trial.intermediate_values
+                for trial in self._study.get_trials(deepcopy=False)
+                if trial.number != number and _DUPLICATE not in trial.user_attrs
+            ]
+            verdict = pruning.falls_behind(
+                own.intermediate_values, rivals, epoch, pruner, objective
+            )
+            self._handle(number).set_user_attr(key, verdict)
+            return verdict
+        return bool(own.user_attrs.get(key, False))
+
+    def tell(self, number: int, result: Result) -> None:
+        """Tell how a trial ended; told already, nothing changes."""
+        match result.state:
+            case State.PRUNED:
+                self._study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
+            case State.COMPLETE | State.DIVERGED:
+                self._study.tell(number, result.value, skip_if_finished=True)
+            case _:
+                self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def tell_duplicate(self, number: int, twin: Member) -> None:
+        """Tell a proposal what the trial it repeats is worth, or that it is void while unknown."""
+        self._handle(number).set_user_attr(_DUPLICATE, twin.number)
+        if twin.told is Told.VALUE:
+            self._study.tell(number, twin.value, skip_if_finished=True)
+        elif twin.told is Told.PRUNED:
+            for epoch, value in twin.curve.items():
+                self._handle(number).report(value, epoch)
+            self._study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
+        else:
+            self.void(number)
+
+    def void(self, number: int) -> None:
+        """Take back a proposal that came to nothing."""
+        self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Draw Optuna's plots of the study as PNG files; return those that there is data for."""
+        from optuna.visualization import matplotlib as plots  # noqa: PLC0415 (a second to import)
+
+        drawn = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental, and about layouts
+            for name, plot in {
+                "history": plots.plot_optimization_history,
+                "curves": plots.plot_intermediate_values,
+                "importances": plots.plot_param_importances,
+            }.items():
+                try:
+                    figure = plot(self._study).get_figure(root=True)
+                except (ValueError, RuntimeError):  # too few trials, or all worth the same
+                    continue
+                if figure is not None:
+                    figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
+                    drawn.append(folder / f"{name}.png")
+        return drawn
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+    def _handle(self, number: int) -> optuna.Trial:
+        return optuna.Trial(self._study, self._trial(number)._trial_id)
+
+
+def _member(trial: FrozenTrial) -> Member:
+    told = {
+        TrialState.COMPLETE: Told.VALUE,
+        TrialState.PRUNED: Told.PRUNED,
+        TrialState.FAIL: Told.FAILED,
+    }.get(trial.state, Told.NOTHING)
+    return Member(
+        number=trial.number,
+        told=told,
+        values={name.partition(" | ")[0]: value for name, value in trial.params.items()},
+        curve=trial.intermediate_values,
+        value=trial.value if told is Told.VALUE else None,
+        duplicate_of=trial.user_attrs.get(_DUPLICATE),
+    )
+
+
+def _sampler(settings: Sampler, number: int) -> BaseSampler:
+    seed = (settings.seed * 1_000_003 + number) % 2**32  # NumPy takes no larger one
+    match settings.kind:
+        case "random" | "enqueued":
+            return RandomSampler(seed=seed)
+        case "tpe":
+            with warnings.catch_warnings():  # `group` may change: the exact version is pinned
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return TPESampler(
+                    n_startup_trials=settings.startup,
+                    multivariate=True,
+                    group=True,  # each optimizer's learning rate is a question of its own
+                    constant_liar=True,
+                    seed=seed,
+                )
+
+
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> Scalar:
+    name, domain = parameter.name, parameter.domain
+    if isinstance(domain, Choices):
+        return cast(Scalar, trial.suggest_categorical(name, domain.values))
+    if domain.is_whole:
+        return trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log)
+    return trial.suggest_float(name, domain.low, domain.high, log=domain.log)

@@ -1,0 +1,220 @@
+"""A sweep: an experiment under way, in a folder that is the only thing its workers share."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sweeps.config.cluster import Cluster
+from sweeps.config.experiment import Experiment, Resolved, resolve
+from sweeps.config.toml import check, dotted
+from sweeps.errors import InputError
+from sweeps.filesystem import atomic as files
+from sweeps.filesystem.lock import Lock
+from sweeps.storage.paths import RunsPaths, SweepPaths
+from sweeps.storage.trial_record import State, state_of
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the workers of a sweep go by, as last given.
+
+    Attributes:
+        experiment: what to try.
+        cluster: where.
+        fingerprint: of the data.
+        commit: of the code.
+        command: what goes on with the sweep, as arguments of `sweeps`.
+        within: the name of the sweep whose best trials this one trains again; None for any other.
+    """
+
+    experiment: Experiment
+    cluster: Cluster
+    fingerprint: str
+    commit: str
+    command: tuple[str, ...]
+    within: str | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a sweep is started with beside its experiment.
+
+    Attributes:
+        cluster: where its jobs run from now on.
+        fingerprint: of the data, as the trainer found it.
+        command: what goes on with the sweep, as arguments of `sweeps`.
+        within: the name of the sweep whose best trials this one trains again.
+    """
+
+    cluster: Cluster
+    fingerprint: str
+    command: tuple[str, ...] = ()
+    within: str | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """An open sweep."""
+
+    paths: SweepPaths
+    plan: Plan
+
+    @cached_property
+    def resolved(self) -> Resolved:
+        """The experiment with its trainer and its space."""
+        return resolve(self.plan.experiment, str(self.paths.experiment))
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment as last given."""
+        return self.plan.experiment
+
+    @property
+    def claim_seconds(self) -> float:
+        """Silence after which a worker is believed dead."""
+        return self.plan.cluster.claim_seconds
+
+    def asking_lock(self) -> Lock:
+        """The lock under which trials are asked for."""
+        return Lock(self.paths.lock("ask"), stale_after=self.claim_seconds)
+
+    def is_stopped(self) -> bool:
+        """Whether somebody, or too many failures, stopped it."""
+        return self.paths.stop.exists()
+
+    def is_over(self) -> bool:
+        """Whether every trial asked for has ended, or the space has nothing new."""
+        trials = self.paths.trials()
+        if not all(trial.settled.exists() for trial in trials):
+            return False
+        counted = sum(state_of(trial).counts for trial in trials)
+        return counted >= self.experiment.trials or self.paths.exhausted.exists()
+
+
+def runs_folder(given: Path | None = None) -> RunsPaths:
+    """Where the sweeps lie: as given, or `$SWEEPS_RUNS`, or `runs` here."""
+    return RunsPaths((given or Path(os.environ.get("SWEEPS_RUNS", "runs"))).absolute())
+
+
+def open_sweep(paths: SweepPaths) -> Sweep:
+    """Open a sweep that is there.
+
+    Raises:
+        InputError: there is none.
+    """
+    content = files.read_json(paths.plan)
+    if content is None:
+        known = ", ".join(sweep.name for sweep in RunsPaths(paths.runs).sweeps()) or "none yet"
+        raise InputError(
+            f"no sweep {paths.name!r} in {paths.runs} (there: {known}); start one with: make sweep"
+        )
+    return Sweep(
+        paths,
+        Plan(
+            check(content["experiment"], Experiment, str(paths.plan)),
+            check(content["cluster"], Cluster, str(paths.plan)),
+            content["fingerprint"],
+            content["commit"],
+            tuple(content.get("command", ())),  # of before version 0.2
+            content.get("within"),
+        ),
+    )
+
+
+def start(paths: SweepPaths, resolved: Resolved, source: Path, given: Given) -> Sweep:
+    """Make the sweep of an experiment, or go on with the one that is there.
+
+    Args:
+        paths: the sweep's folder, there or not.
+        resolved: the experiment.
+        source: the experiment's file, copied beside the sweep.
+        given: all else.
+
+    Raises:
+        InputError: the sweep that is there is another one, or the folder cannot be written.
+    """
+    identity = _identity(resolved, given.fingerprint)
+    try:
+        paths.trials_folder.mkdir(parents=True, exist_ok=True)
+        files.create(paths.identity, json.dumps(identity, indent=2))
+        _refuse_another(paths, files.read_json(paths.identity), identity)
+        files.write(paths.experiment, source.read_bytes())
+        plan = {
+            "experiment": resolved.experiment.model_dump(mode="json"),
+            "cluster": given.cluster.model_dump(mode="json"),
+            "fingerprint": given.fingerprint,
+            "commit": _commit(),
+            "command": given.command,
+            "within": given.within,
+        }
+        files.write(paths.plan, json.dumps(plan, indent=2))
+    except OSError as error:
+        why = f"cannot be written ({error.strerror}); name another place with --runs"
+        raise InputError(f"{paths.folder}: {why}") from error
+    return open_sweep(paths)
+
+
+def stop(paths: SweepPaths, reason: str) -> None:
+    """Have every worker give its trial back after the epoch it is in, and leave."""
+    files.write(paths.stop, json.dumps({"reason": reason, "time": time.time()}))
+
+
+def resume(paths: SweepPaths) -> None:
+    """Clear a stop, and have the trials that failed so far tried again."""
+    failed = [trial.number for trial in paths.trials() if state_of(trial) is State.FAILED]
+    if failed and max(failed) > forgiven(paths):
+        files.write(paths.retry, json.dumps({"until": max(failed)}))
+        paths.exhausted.unlink(missing_ok=True)
+    if (files.read_json(paths.exhausted) or {}).get("tried") != "every point":
+        paths.exhausted.unlink(missing_ok=True)
+    paths.stop.unlink(missing_ok=True)
+
+
+def stop_reason(paths: SweepPaths) -> str | None:
+    """Why the sweep stands still; None where it does not."""
+    content = files.read_json(paths.stop)
+    return None if content is None else str(content["reason"])
+
+
+def forgiven(paths: SweepPaths) -> int:
+    """The number up to which failed trials are tried again; -1 where none are."""
+    content = files.read_json(paths.retry)
+    return -1 if content is None else int(content["until"])
+
+
+def _commit() -> str:
+    """The commit that is checked out here, marked where the tree differs; empty outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
+
+
+def _identity(resolved: Resolved, fingerprint: str) -> dict[str, Any]:
+    experiment = resolved.experiment
+    return {
+        "trainer": experiment.trainer,
+        "objective": experiment.objective.model_dump(mode="json"),
+        "data": fingerprint,
+        "space": experiment.space,
+        "trial": resolved.base.model_dump(mode="json"),
+    }
+
+
+def _refuse_another(paths: SweepPaths, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    old, new = dotted(json.loads(json.dumps(there))), dotted(json.loads(json.dumps(here)))
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if not changed:
+        return
+    shown = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in changed[:3])
+    more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+    mend = "give the experiment another name, or undo the change"
+    raise InputError(f"{paths.folder} holds another sweep: {shown}{more}; {mend}")

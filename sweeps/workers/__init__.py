@@ -1,0 +1,1 @@
+"""A process that runs trials, and how it takes, retries and records them."""

@@ -1,0 +1,167 @@
+"""Names that mean harm: refused in one line, or shown as they stand; no path and no shell."""
+
+import io
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from rich.console import Console
+
+from sweeps.config.cluster import Cluster
+from sweeps.config.experiment import Objective
+from sweeps.errors import WorldError
+from sweeps.jobs.launcher import submit_missing, submit_missing_from_here
+from sweeps.jobs.status import jobs_alive
+from sweeps.monitor.lines import trial_line
+from sweeps.monitor.status import SweepStatus, TrialStatus
+from sweeps.monitor.table import SweepTable
+from sweeps.promotion.entities import Version
+from sweeps.promotion.model_card import _plain
+from sweeps.promotion.view import history
+from sweeps.storage.paths import RunsPaths
+from sweeps.storage.results import Totals
+from sweeps.text import LONGEST, one_line, printable
+from tests.fuzz.text import HOSTILE
+from tests.sweeps.cli.test_main import Run, run
+from tests.sweeps.conftest import EXPERIMENT, MakeSweep
+
+__all__ = ["run"]  # the fixture
+# `a…a` is a name like any other; `NUL` and `con` harm nobody here.
+BAD = [name for name in HOSTILE if name not in {"a" * 64, "NUL", "con"} and "\0" not in name]
+ESCAPES = "\x1b[31mred\x1b[0m \x9b2J [bold]loud[/bold]"
+
+
+def shown(what: object) -> str:
+    out = io.StringIO()
+    Console(file=out, width=200, force_terminal=True, color_system=None).print(what)
+    return out.getvalue()
+
+
+def tree(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_no_command_takes_such_a_sweep(
+    run: Run, make_sweep: MakeSweep, tmp_path: Path, name: str
+) -> None:
+    runs = make_sweep().paths.runs
+    before = tree(tmp_path)
+    for command in ("status", "watch", "stop", "sync", "promote", "models", "rollback"):
+        status, _, err = run(command, "--runs", str(runs), "--", name)
+        assert (status, err.count("\n")) == (2, 1), (command, err)
+        assert err[:-1].isprintable()
+    assert tree(tmp_path) == before
+
+
+GIVEN = [("name", name) for name in BAD] + [("trainer", name) for name in BAD]
+GIVEN += [("promotion", name) for name in BAD if name]  # none: the default
+
+
+@pytest.mark.parametrize(("key", "name"), GIVEN)
+def test_no_experiment_takes_such_a_name(run: Run, tmp_path: Path, key: str, name: str) -> None:
+    word = "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else c for c in name)
+    text = EXPERIMENT.format(trials=3, epochs=2, pruner="none", seconds=0, bug="false", gate_at=0)
+    old, new = {
+        "name": ('name = "tiny"', f'name = "{word}"'),
+        "trainer": ('"tests.sweeps.tiny:trainer"', f'"{word}:x"'),
+        "promotion": ("[sampler]", f'[promotion]\nmodel = "{word}"\n[sampler]'),
+    }[key]
+    (tmp_path / "bad.toml").write_text(text.replace(old, new))
+    before = tree(tmp_path)
+    line = ("run", str(tmp_path / "bad.toml"), "--runs", str(tmp_path / "runs"))
+    status, out, err = run(*line)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert err[:-1].isprintable()
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_no_such_cluster(run: Run, write_experiment: Callable[..., Path], name: str) -> None:
+    status, _, err = run("plan", str(write_experiment()), f"--cluster={name}")
+    if name:  # none given means the default
+        assert (status, err.count("\n")) == (2, 1)
+        assert err[:-1].isprintable()
+
+
+@pytest.mark.parametrize("key", ["partition", "account", "qos", "gres", "constraint", "exclude"])
+@pytest.mark.parametrize("value", ["a\ntouch pwned", "a b", "", "\x1b[31m", "a\u2028b"])
+def test_what_becomes_a_line_of_a_jobs_script_is_one_word(key: str, value: str) -> None:
+    with pytest.raises(ValidationError, match="is not one word"):
+        Cluster.model_validate({"scheduler": "slurm", key: value})
+
+
+def test_a_line_of_set_up_is_one_line() -> None:
+    with pytest.raises(ValidationError, match="give each line of shell by itself"):
+        Cluster(setup=["true\n#SBATCH --mem=1"])
+
+
+def test_escapes_and_markup_of_a_trial_are_shown_as_text() -> None:
+    trial = TrialStatus(
+        *("0000-[red]", ESCAPES, 1, 2, 0.5, {ESCAPES: ESCAPES}, None, None, ESCAPES),
+        is_best=True,
+    )
+    status = SweepStatus(
+        *("[red]name\x1b[2J", Objective(metric=f"val/{ESCAPES}"), 1, [trial]),
+        *(Totals({}, None, None, 0.0, 0.0), False, None, (ESCAPES,)),
+    )
+    for text in (shown(SweepTable(status)), printable(trial_line(trial, "val/x"))):
+        assert "\x1b[31m" not in text
+        assert "\x9b" not in text
+        assert "\\x1b[31m" in text
+        assert "[bold]" in text
+
+
+def test_escapes_in_the_tags_of_a_shared_registry_are_shown_as_text() -> None:
+    tags = dict.fromkeys(("sweep.decision", "sweep.name", "sweep.metric", "sweep.test"), ESCAPES)
+    text = shown(history("model", [Version(1, frozenset({"champion"}), tags, 0)]))
+    assert "\x1b[31m" not in text
+    assert "\x9b" not in text
+    assert "[bold]" in text
+
+
+def test_a_cards_cell_holds_no_markup() -> None:
+    hostile = "<script>alert(1)</script> [x](javascript:alert(1)) | a\nb ![i](http://x) \x1b[2J"
+    found = _plain(hostile)
+    assert "<" not in found
+    assert "\n" not in found
+    assert "\x1b" not in found
+    assert found.count("\\[") == found.count("[")
+    assert found.count("\\|") == found.count("|")
+
+
+def test_a_very_long_message_keeps_both_its_ends() -> None:
+    line = one_line("the thing " + "x" * 10**6 + " the mend")
+    assert len(line) <= LONGEST + 10
+    assert line.startswith("the thing")
+    assert line.endswith("the mend")
+
+
+def test_the_folder_of_pickles_is_its_owners_alone(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1, epochs=1)
+    old = os.umask(0)
+    try:
+        sweep.paths.scheduler_logs.mkdir(parents=True, mode=0o777)
+        submit_missing(sweep)
+    finally:
+        os.umask(old)
+    give_up = time.monotonic() + 90
+    while jobs_alive(sweep.paths):
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    assert sweep.paths.scheduler_logs.stat().st_mode & 0o777 == 0o700
+    pickles = list(sweep.paths.scheduler_logs.glob("*_submitted.pkl"))
+    assert len(pickles) == 1
+
+
+def test_a_folder_of_pickles_that_is_somebody_elses_is_not_used(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep()
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(WorldError, match="is somebody else's"):
+        submit_missing_from_here(sweep)
+    assert RunsPaths(sweep.paths.runs).sweep("tiny").jobs() == []

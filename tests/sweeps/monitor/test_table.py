@@ -1,0 +1,73 @@
+"""The table of a sweep on terminals of all widths."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sweeps.config.experiment import Objective
+from sweeps.monitor.status import SweepStatus, TrialStatus
+from sweeps.monitor.table import SweepTable
+from sweeps.storage.results import Totals
+from sweeps.storage.trial_record import State
+
+VALUES = {"optimizer": "adam", "batch_size": 16, "codebook_size": 256, "learning_rate": 0.000858}
+
+
+def a_trial(number: int, *, left: float | None, best: float, is_best: bool = False) -> TrialStatus:
+    name, state = f"{number:04d}-396ce225", "complete" if left is None else "running"
+    return TrialStatus(name, state, 9, 12, best, VALUES, 345.0, left, "", is_best)
+
+
+def shown(width: int, *trials: TrialStatus, rows: int | None = None) -> list[str]:
+    status = SweepStatus(
+        *("name", Objective(metric="val/ssim"), 12, list(trials)),
+        *(Totals({State.COMPLETE: len(trials)}, None, None, 1.0, 0.0), False, None, ()),
+    )
+    out = io.StringIO()
+    Console(file=out, width=width).print(SweepTable(status, rows))
+    return out.getvalue().splitlines()
+
+
+RUNNING = a_trial(3, left=5400.0, best=0.5)
+ENDED = a_trial(2, left=None, best=0.6959, is_best=True)
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 120, 200])
+def test_nothing_is_cut_where_a_terminal_is_as_wide_as_they_come(width: int) -> None:
+    text = "\n".join(shown(width, ENDED, RUNNING))
+    assert "…" not in text
+    for word in ("★ 0002", "0003", "0.6959", "adam", "16", "256", "0.000858", "1.5 h"):
+        assert word in text
+
+
+def test_a_wide_terminal_shows_names_as_commands_take_them_and_the_pace() -> None:
+    wide, narrow = "\n".join(shown(120, RUNNING)), "\n".join(shown(80, RUNNING))
+    assert "0003-396ce225" in wide
+    assert "345" in wide
+    assert "0003-396ce225" not in narrow
+    assert "345" not in narrow
+
+
+def test_a_column_with_nothing_in_it_is_left_out() -> None:
+    assert "left" in "\n".join(shown(120, ENDED, RUNNING))
+    assert "left" not in "\n".join(shown(120, ENDED))
+
+
+def test_a_terminal_too_narrow_for_any_layout_still_gets_every_trial() -> None:
+    lines = shown(60, ENDED, RUNNING)
+    assert max(map(len, lines)) <= 60
+    assert any("0.6959" in line for line in lines)
+    assert any("0.5000" in line for line in lines)
+
+
+def test_a_sweep_without_trials_has_its_totals() -> None:
+    assert any("0 of 12 trials" in line for line in shown(80))
+
+
+def test_of_many_trials_the_urgent_and_the_latest_are_shown() -> None:
+    ended = [a_trial(n, left=None, best=0.1, is_best=n == 5) for n in range(50)]
+    text = "\n".join(shown(80, *ended, a_trial(50, left=10.0, best=0.1), rows=4))
+    assert [name for name in ("0005", "0048", "0049", "0050", "0047") if name in text] == [
+        *("0005", "0048", "0049", "0050")
+    ]

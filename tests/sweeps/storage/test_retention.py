@@ -1,0 +1,161 @@
+"""What is kept of checkpoints, and what a damaged one costs."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.search.study import Study
+from sweeps.storage.paths import AttemptPaths, TrialPaths
+from sweeps.storage.retention import unneeded
+from sweeps.storage.sweep import Sweep, resume, stop
+from sweeps.storage.trial_record import read_curve, read_result, state_of
+from sweeps.tracking.sync import forget_published, publish_once
+from tests.sweeps.conftest import MakeSweep, worker_of
+from tests.sweeps.tiny import Tiny
+from tests.sweeps.workers.test_crashes import check_mlflow, outcome
+
+
+def names(attempt: AttemptPaths) -> set[str]:
+    return {file.name for file in attempt.checkpoints.glob("*")}
+
+
+def files_of(trial: TrialPaths) -> list[set[str]]:
+    return [names(attempt) for attempt in trial.attempts()]
+
+
+def stop_after(sweep: Sweep, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work until the first trial has so many epochs, all kept, and leave it to the next worker."""
+    fit = Tiny.fit
+
+    def cut(*given: object, **named: object) -> object:
+        for row in fit(*given, **named):
+            yield row
+            if row.epoch == epochs:
+                stop(sweep.paths, "for the test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiny, "fit", cut)
+        worker_of(sweep).work()
+    resume(sweep.paths)
+
+
+def test_of_trials_that_ended_the_best_epoch_of_complete_ones_is_kept(
+    make_sweep: MakeSweep,
+) -> None:
+    sweep = make_sweep(trials=8)
+    worker_of(sweep).work()
+    assert Counter(map(state_of, sweep.paths.trials())).keys() == {"complete", "pruned"}
+    for trial in sweep.paths.trials():
+        kept = {"best.pt"} if state_of(trial) == "complete" else set()
+        assert files_of(trial) == [kept]
+        assert trial.attempt(1).picture.exists()
+
+
+def test_an_attempt_keeps_its_checkpoints_until_the_next_has_an_epoch_of_its_own(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    stop_after(sweep, 3, monkeypatch)
+    trial = sweep.paths.trials()[0]
+    whole = {"best.pt", "last.pt", "previous.pt"}
+    assert files_of(trial) == [whole]
+    stop_after(sweep, 3, monkeypatch)  # it carries on, and comes to no epoch
+    assert files_of(trial) == [whole, {"best.pt", "last.pt"}]
+    stop_after(sweep, 4, monkeypatch)
+    assert files_of(trial) == [set(), set(), whole]
+    worker_of(sweep).work()
+    assert files_of(trial) == [set(), set(), set(), {"best.pt"}]
+
+
+def test_what_a_kill_after_the_end_left_is_trimmed_by_the_next_worker(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=2, pruner="none")
+    monkeypatch.setattr("sweeps.workers.trial.trim", lambda trial: None)
+    worker_of(sweep).work()
+    monkeypatch.undo()
+    assert all("last.pt" in files_of(trial)[0] for trial in sweep.paths.trials())
+    worker_of(sweep).work()
+    assert [files_of(trial) for trial in sweep.paths.trials()] == [[{"best.pt"}]] * 2
+
+
+def test_nothing_of_an_open_trial_is_unneeded(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    stop_after(sweep, 3, monkeypatch)
+    trial = sweep.paths.trials()[0]
+    assert unneeded(trial) == []
+    worker_of(sweep).work()
+    trial.settled.unlink()  # killed between the result and the study
+    trial.attempt(2).last_checkpoint.touch()
+    assert unneeded(trial) == []
+
+
+def cut_short(file: Path) -> None:
+    content = file.read_bytes()
+    file.unlink()  # its other names keep what they had
+    file.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("damaged", [["last.pt"], ["last.pt", "previous.pt"]])
+@pytest.mark.parametrize("published", [False, True], ids=["not-sent", "sent-before"])
+def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
+    make_sweep: MakeSweep,
+    give_store: Callable[[Sweep], None],
+    monkeypatch: pytest.MonkeyPatch,
+    damaged: list[str],
+    published: bool,
+) -> None:
+    """From the one before, or from the start: the same curve, the same study, one point a step."""
+    whole = make_sweep("whole", trials=2, pruner="none")
+    worker_of(whole).work()
+    sweep = make_sweep(trials=2, pruner="none")
+    give_store(sweep)
+    stop_after(sweep, 5, monkeypatch)
+    trial = sweep.paths.trials()[0]
+    before = read_curve(trial)
+    if published:
+        assert publish_once(sweep) is None
+    for name in damaged:
+        cut_short(trial.attempt(1).checkpoints / name)
+    worker_of(sweep).work()
+    if published:
+        forget_published(sweep)  # the points are there already, and are sent again
+    assert publish_once(sweep) is None
+    assert outcome(sweep) == outcome(whole)
+    again = (trial.folder / "computed.log").read_text().split()
+    assert len(again) - 9 == (1 if damaged == ["last.pt"] else 5)
+    assert [(row.epoch, row.timestamp) for row in read_curve(trial)[:5]] == [
+        (row.epoch, row.timestamp) for row in before
+    ]
+    check_mlflow(sweep)
+
+
+def test_an_epoch_that_came_to_other_figures_counts_as_computed_last(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU may: sums are taken in another order."""
+    sweep = make_sweep(trials=1, pruner="none")
+    stop_after(sweep, 3, monkeypatch)
+    trial = sweep.paths.trials()[0]
+    cut_short(trial.attempt(1).last_checkpoint)
+    fit = Tiny.fit
+
+    def otherwise(*given: object, **named: object) -> object:
+        for row in fit(*given, **named):
+            figures = {name: value + 1e-6 * (row.epoch == 3) for name, value in row.metrics.items()}
+            yield replace(row, metrics=figures)
+
+    monkeypatch.setattr(Tiny, "fit", otherwise)
+    worker_of(sweep).work()
+    rows = read_curve(trial)
+    assert [row.epoch for row in rows] == list(range(1, 10))
+    told = Study(sweep.paths, sweep.experiment, stale_after=5).member(0).curve
+    assert rows[2].metrics["val/score"] == pytest.approx(told[3] + 1e-6, abs=1e-12)
+    assert read_result(trial).state == "complete"
+    assert json.loads(trial.attempt(2).metrics.read_text().splitlines()[0])["epoch"] == 3

@@ -1,0 +1,234 @@
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from sweeps.config.space import short_names
+from sweeps.storage.paths import RunsPaths
+from sweeps.storage.sweep import Sweep, open_sweep
+from sweeps.storage.trial_record import State, read_curve, read_result
+from sweeps.tracking.store import Store, check_writable, is_ours, store_of, take_over
+from sweeps.tracking.sync import forget_published, publish_once
+from tests.sweeps.conftest import MakeSweep, worker_of
+from tests.sweeps.workers.test_worker import wait_for
+
+
+def client_of(runs: Path) -> MlflowClient:
+    return MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
+
+
+def runs_by_name(runs: Path) -> dict[str, object]:
+    client = client_of(runs)
+    experiment = client.get_experiment_by_name("tiny")
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+@pytest.fixture
+def published(make_sweep: MakeSweep, give_store: Callable[[Sweep], None]) -> Sweep:
+    sweep = make_sweep(trials=6)
+    give_store(sweep)
+    worker_of(sweep).work()
+    assert publish_once(sweep) is None
+    return sweep
+
+
+def test_a_parent_and_its_trials(published: Sweep) -> None:
+    runs = runs_by_name(published.paths.runs)
+    parent = runs.pop("tiny")
+    assert parent.info.status == "FINISHED"
+    assert (
+        parent.data.metrics["sweep/trials_complete"] + parent.data.metrics["sweep/trials_pruned"]
+        == 6
+    )
+    assert set(runs) == {paths.name for paths in published.paths.trials()}
+    for paths in published.paths.trials():
+        run = runs[paths.name]
+        result = read_result(paths)
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["sweep.state"] == result.state
+        assert run.data.params["learning_rate"]
+        assert run.data.params["optimizer"] in {"adam", "sgd"}
+        assert run.data.params["training.epochs"] == "9"
+        assert run.data.metrics["objective"] == pytest.approx(result.value)
+        assert run.data.metrics["best_epoch"] == result.best_epoch
+
+
+def test_every_metric_at_every_epoch(published: Sweep) -> None:
+    client, runs = client_of(published.paths.runs), runs_by_name(published.paths.runs)
+    for paths in published.paths.trials():
+        for name in ("val/score", "val/loss", "train/steps_per_second"):
+            history = client.get_metric_history(runs[paths.name].info.run_id, name)
+            expected = [(r.epoch, r.metrics[name]) for r in read_curve(paths)]
+            assert [(point.step, point.value) for point in history] == expected
+
+
+def test_artifacts_survive_moving_the_runs(published: Sweep, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.move(published.paths.runs, moved)
+    sweep = open_sweep(RunsPaths(moved).sweep("tiny"))
+    assert publish_once(sweep) is None
+    runs = runs_by_name(moved)
+    client = client_of(moved)
+    assert len(runs) == 7
+    for paths in sweep.paths.trials():
+        run = runs[paths.name].info.run_id
+        there = {a.path for a in client.list_artifacts(run)}
+        if read_result(paths).state is not State.COMPLETE:
+            assert there == {"config.json", "picture.png"}
+            continue
+        assert there == {"checkpoints", "config.json", "picture.png"}
+        best = client.download_artifacts(run, "checkpoints/best.pt", str(tmp_path))
+        assert Path(best).read_bytes() == paths.attempts()[-1].best_checkpoint.read_bytes()
+
+
+def test_a_failed_trial_shows_its_traceback(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
+) -> None:
+    sweep = make_sweep(trials=1, bug="true")
+    give_store(sweep)
+    worker_of(sweep).work()
+    assert publish_once(sweep) is None
+    run = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[0].name]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["sweep.state"] == State.FAILED
+    assert "a bug of the trainer's" in run.data.tags["sweep.reason"]
+    files = {a.path for a in client_of(sweep.paths.runs).list_artifacts(run.info.run_id)}
+    assert "failure.txt" in files
+
+
+def test_another_host_leaves_the_database_to_its_holder(
+    published: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(RunsPaths(published.paths.runs), None)
+    assert is_ours(store)
+    monkeypatch.setenv("SWEEPS_HOST", "login2")
+    assert not is_ours(store)
+    assert "sweeps sync --take-over" in publish_once(published)
+    take_over(store)
+    assert publish_once(published) is None
+    monkeypatch.delenv("SWEEPS_HOST")
+    assert not is_ours(store)
+
+
+def test_a_store_that_is_away_is_said_and_raises_nothing(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1)
+    worker_of(sweep).work()
+    cluster = sweep.plan.cluster.model_copy(update={"tracking": "http://127.0.0.1:9"})
+    away = replace(sweep, plan=replace(sweep.plan, cluster=cluster))
+    assert "127.0.0.1" in publish_once(away)
+
+
+def test_a_store_whose_making_was_killed_is_made_again(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1)
+    worker_of(sweep).work()
+    runs = RunsPaths(sweep.paths.runs)
+    making = subprocess.Popen([sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)])
+
+    def has_begun() -> bool:
+        found = (runs.database, *runs.database_drafts.glob("*.db"))
+        return any(path.exists() and path.stat().st_size for path in found)
+
+    try:
+        wait_for(has_begun)
+    finally:
+        making.kill()
+        making.wait()
+    assert not runs.database.exists()
+    assert publish_once(sweep) is None
+    assert not runs.database_drafts.exists()
+    assert set(runs_by_name(runs.folder)) == {"tiny", *(t.name for t in sweep.paths.trials())}
+
+
+def test_short_names_are_last_words_that_are_unique() -> None:
+    paths = ["training.learning_rate", "model.size", "data.size"]
+    assert short_names(paths) == {"training.learning_rate": "learning_rate"}
+
+
+def test_a_store_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    runs = RunsPaths(tmp_path / "runs")
+    with pytest.raises(ValueError, match="the store cannot be written"):
+        check_writable(store_of(runs, None))
+    assert not Store("http://x", runs).is_database_here
+
+
+def test_the_last_epochs_are_sent_though_the_trial_ends_meanwhile(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    give_store(sweep)
+    worker_of(sweep).work()
+    trial = sweep.paths.trials()[0]
+    trial.settled.unlink()
+
+    def early(paths: object) -> object:
+        monkeypatch.undo()
+        rows = read_curve(paths)[:-2]
+        trial.settled.touch()  # the last rows, and the end, come while these are on their way
+        return rows
+
+    monkeypatch.setattr("sweeps.tracking.publisher.read_curve", early)
+    assert publish_once(sweep) is None
+    assert publish_once(sweep) is None
+    client, run = client_of(sweep.paths.runs), runs_by_name(sweep.paths.runs)[trial.name]
+    assert len(client.get_metric_history(run.info.run_id, "val/score")) == 9
+    assert run.info.status == "FINISHED"
+
+
+def test_a_sweep_that_was_extended_can_be_sent_anew(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
+) -> None:
+    sweep = make_sweep(trials=2)
+    give_store(sweep)
+    worker_of(sweep).work()
+    assert publish_once(sweep) is None
+    longer = make_sweep(trials=3)
+    forget_published(longer)
+    assert publish_once(longer) is None
+    assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "RUNNING"
+    worker_of(longer).work()
+    assert publish_once(longer) is None
+    assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "FINISHED"
+    assert len(runs_by_name(sweep.paths.runs)) == 4
+
+
+def test_a_run_that_somebody_deleted_stops_no_other(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
+) -> None:
+    sweep = make_sweep(trials=2)
+    give_store(sweep)
+    worker_of(sweep, trials=1).work()
+    assert publish_once(sweep) is None
+    first = sweep.paths.trials()[0]
+    client_of(sweep.paths.runs).delete_run(runs_by_name(sweep.paths.runs)[first.name].info.run_id)
+    first.mlflow.write_text(first.mlflow.read_text().replace('"done": true', '"done": false'))
+    worker_of(sweep).work()
+    assert publish_once(sweep) is not None
+    second = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[1].name]
+    assert second.info.status == "FINISHED"
+
+
+def test_a_run_that_a_request_sent_twice_has_made_is_deleted(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = MlflowClient.create_run
+
+    def answer_lost(self: MlflowClient, *given: object, **named: object) -> object:
+        original(self, *given, **named)
+        return original(self, *given, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_run", answer_lost)
+    sweep = make_sweep(trials=2)
+    give_store(sweep)
+    worker_of(sweep).work()
+    assert publish_once(sweep) is None
+    client = client_of(sweep.paths.runs)
+    experiment = client.get_experiment_by_name("tiny")
+    names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(names) == sorted(["tiny", *(trial.name for trial in sweep.paths.trials())])
+    assert all(run.info.status == "FINISHED" for run in runs_by_name(sweep.paths.runs).values())

@@ -1,0 +1,133 @@
+"""MLflow's pages, served for real."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.storage.paths import RunsPaths
+from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import read_result
+from sweeps.tracking.store import store_of
+from sweeps.tracking.ui import serve
+from tests.listening import listening
+from tests.sweeps.conftest import MakeSweep, worker_of
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(port: int, path: str, content: object = None) -> object:
+    """An answer of MLflow's; waits until the server listens."""
+    give_up = time.monotonic() + 90
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}",
+        data=None if content is None else json.dumps(content).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+        except (ConnectionError, urllib.error.URLError):
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
+
+
+def status(port: int, host: str, origin: str = "") -> int:
+    """What a browser is answered that believes the server to have this name."""
+    headers = {"Host": f"{host}:{port}", "Content-Type": "application/json"}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search",
+        data=b'{"max_results": 1}',
+        headers=headers | ({"Origin": origin} if origin else {}),
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def trials_shown(port: int, said: str) -> list[float]:
+    """The objectives of the trials on the page that `sweeps ui` names, in its order."""
+    (link,) = (word for word in said.split() if "/#/experiments/" in word)
+    page = urllib.parse.urlsplit(urllib.parse.urlsplit(link).fragment)
+    query = dict(urllib.parse.parse_qsl(page.query))
+    order = f"{query['orderByKey']} {'ASC' if query['orderByAsc'] == 'true' else 'DESC'}"
+    asked = {"experiment_ids": [page.path.split("/")[2]], "filter": query["searchFilter"]}
+    runs = ask(port, "/api/2.0/mlflow/runs/search", asked | {"order_by": [order]})["runs"]
+    figures = [{m["key"]: m["value"] for m in run["data"]["metrics"]} for run in runs]
+    return [found["objective"] for found in figures]
+
+
+def assistant(port: int) -> int:
+    """What MLflow's assistant answers to who asks for its settings."""
+    try:
+        page = "ajax-api/3.0/mlflow/assistant/config"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_test_sees_who_listens_elsewhere() -> None:
+    with socket.socket() as everywhere:
+        everywhere.bind(("0.0.0.0", 0))
+        everywhere.listen()
+        assert ("0.0.0.0", everywhere.getsockname()[1]) in listening(os.getpid())
+
+
+def test_ui_catches_up_and_serves_on_this_machine_alone(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None], tmp_path: Path
+) -> None:
+    sweep, said = make_sweep(trials=3, pruner="none"), tmp_path / "said"
+    give_store(sweep)
+    worker_of(sweep).work()
+    port = free_port()
+    command = [sys.executable, "-m", "sweeps", "ui", "--port", str(port)]
+    with said.open("w") as out:
+        server = subprocess.Popen(
+            [*command, "--runs", str(sweep.paths.runs)],
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        found = ask(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=tiny")
+        number = found["experiment"]["experiment_id"]
+        runs = ask(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": [number]})["runs"]
+        assert len(runs) == 4
+        results = [read_result(trial).value for trial in sweep.paths.trials()]
+        assert trials_shown(port, said.read_text()) == sorted(results, reverse=True) != results
+        taken = listening(server.pid)
+        assert ("127.0.0.1", port) in taken
+        assert {host for host, _ in taken} == {"127.0.0.1"}
+        assert status(port, "127.0.0.1") == status(port, "localhost") == 200
+        assert status(port, "evil.example.org") == 403  # a name that was bent to this machine
+        assert status(port, "127.0.0.1", origin="https://evil.example.org") == 403
+        assert assistant(port) == 404  # it would run commands for every user of this machine
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def test_a_server_elsewhere_is_only_named(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    serve(store_of(RunsPaths(make_sweep().paths.runs), None), 5000)
+    assert "https://mlflow.example.org" in capsys.readouterr().out

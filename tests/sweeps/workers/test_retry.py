@@ -1,0 +1,325 @@
+"""Trials that do not fit, that make workers unusable, that hang: through real jobs of a sweep."""
+
+import errno
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sweeps.config.cluster import Cluster
+from sweeps.jobs.deaths import note_death
+from sweeps.jobs.watchdog import Watch
+from sweeps.monitor.status import status_of
+from sweeps.storage.paths import TrialPaths
+from sweeps.storage.sweep import Sweep, stop_reason
+from sweeps.storage.trial_record import (
+    Row,
+    State,
+    append_row,
+    read_curve,
+    read_result,
+    read_trial,
+    state_of,
+)
+from sweeps.tracking.sync import publish_once
+from sweeps.workers.claims import owner_of, take
+from sweeps.workers.exit_codes import Death, End
+from sweeps.workers.retry import (
+    DEATHS,
+    Kind,
+    Trouble,
+    Way,
+    end_of,
+    in_words,
+    note,
+    troubles_of,
+    way_of,
+)
+from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
+from tests.sweeps.tracking.test_publisher import runs_by_name
+from tests.sweeps.workers.test_crashes import outcome
+from tests.sweeps.workers.test_worker import wait_for
+
+
+def with_training(*lines: str) -> str:
+    return EXPERIMENT.replace("[trial.training]", "\n".join(["[trial.training]", *lines]))
+
+
+def run_job(sweep: Sweep) -> str:
+    """What the supervisor of a job printed that worked until its workers were done."""
+    done = subprocess.run(job_command(sweep), capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def job_command(sweep: Sweep) -> list[str]:
+    sweep.paths.job("by-hand").folder.mkdir(parents=True, exist_ok=True)
+    script = (
+        "import sys; from pathlib import Path; from sweeps.jobs.launcher import Task\n"
+        "Task(Path(sys.argv[1]), 'by-hand', None)()"
+    )
+    return [sys.executable, "-c", script, str(sweep.paths.folder)]
+
+
+def batch(trial: TrialPaths) -> int:
+    return read_trial(trial).config["training"]["batch_size"]
+
+
+def two_workers(**settings: object) -> Cluster:
+    return Cluster(workers=2, **settings)
+
+
+def test_what_does_not_fit_is_tried_alone_and_then_in_parts(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
+) -> None:
+    """The device holds 19 images: a batch of 64 only in parts of 16, and those only alone."""
+    sweep = make_sweep(
+        trials=6, pruner="none", cluster=two_workers(), text=with_training("memory = 19")
+    )
+    give_store(sweep)
+    said = run_job(sweep)
+    assert "one worker alone for a while" in said
+    assert sweep.is_over()
+    assert {state_of(trial) for trial in sweep.paths.trials()} == {State.COMPLETE}
+    large = [trial for trial in sweep.paths.trials() if batch(trial) == 64]
+    for trial in large:
+        assert way_of(trial) == Way(alone=True, parts=4)
+        alone = [trouble.parts for trouble in troubles_of(trial) if trouble.alone]
+        assert alone == [1, 2]  # nobody was beside the last try: it would not have fitted
+    for trial in set(sweep.paths.trials()) - set(large):
+        assert way_of(trial).parts == 1
+        assert not any(trouble.alone for trouble in troubles_of(trial))
+    assert large
+    assert publish_once(sweep) is None
+    tags = runs_by_name(sweep.paths.runs)[large[0].name].data.tags
+    assert tags["sweep.parts"] == "4"
+    assert "out of memory" in tags["sweep.troubles"]
+    whole = make_sweep("whole", trials=6, pruner="none")
+    worker_of(whole).work()
+    by_signature = {t.signature: read_curve(t)[-1].metrics for t in whole.paths.trials()}
+    for trial in sweep.paths.trials()[:2]:
+        if trial.signature in by_signature:
+            assert read_curve(trial)[-1].metrics == by_signature[trial.signature]
+
+
+def test_a_job_of_one_worker_goes_to_parts_at_once_and_one_image_too_many_is_told(
+    make_sweep: MakeSweep,
+) -> None:
+    text = with_training("memory = 19", "image = 10")  # one image fits, two do not
+    text = text.replace("[4, 16, 64]", "[4, 2]")
+    sweep = make_sweep(trials=2, pruner="none", cluster=Cluster(workers=1), text=text)
+    said = run_job(sweep)
+    assert "alone for a while" not in said
+    assert "ended with status 11" in said
+    for trial in sweep.paths.trials():
+        assert state_of(trial) is State.COMPLETE
+        assert way_of(trial).parts == batch(trial)
+        tries = [2**at for at in range(batch(trial).bit_length() - 1)]
+        assert [trouble.parts for trouble in troubles_of(trial)] == tries
+
+
+def test_a_trial_of_which_one_image_is_too_much_is_worth_the_worst(make_sweep: MakeSweep) -> None:
+    text = with_training("memory = 19", "image = 20").replace("[4, 16, 64]", "[4, 16]")
+    sweep = make_sweep(trials=1, text=text)
+    worker = worker_of(sweep)
+    while (end := worker.work()) is not End.DONE:
+        assert end is End.MEMORY
+        trial = sweep.paths.trials()[0]
+        assert trial.attempts()[-1].released.exists()
+    result = read_result(trial)
+    assert (result.state, result.value) == (State.DIVERGED, -1.0)
+    assert "out of memory alone on the device, an image at a time" in result.reason
+    assert "DeviceFullError: 20 of 19 wanted" in result.reason
+    assert worker.study.member(0).value == -1.0
+
+
+def test_only_a_worker_alone_takes_up_what_did_not_fit_beside_others(
+    make_sweep: MakeSweep,
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none", text=with_training("memory = 3"))
+    beside = worker_of(sweep, alone=False)
+    assert beside.work() is End.MEMORY
+    trial = sweep.paths.trials()[0]
+    assert [trouble.alone for trouble in troubles_of(trial)] == [False]
+    trial.attempts()[-1].claim.write_text(  # its process is gone, as a worker's would be
+        re.sub('"pid": .*', '"pid": 1,', trial.attempts()[-1].claim.read_text())
+    )
+    assert beside.work() is End.MEMORY
+    assert len(trial.attempts()) == 1
+    (seen,) = status_of(sweep, None).trials
+    assert (seen.state, seen.reason) == ("waiting", "out of memory once")
+    assert worker_of(sweep, only_lonely=True).work() is End.MEMORY
+    assert way_of(trial) == Way(alone=True, parts=2)
+
+
+def test_the_tries_go_on_after_a_kill_and_from_the_last_checkpoint(make_sweep: MakeSweep) -> None:
+    whole = make_sweep("whole", trials=1, pruner="none")
+    worker_of(whole).work()
+    sweep = make_sweep(trials=1, pruner="none")
+    claim = worker_of(sweep)._next_claim()
+    note(claim.attempt, Trouble(Kind.MEMORY, "none left", alone=False))
+    claim.release()
+    killed = take(claim.trial, 1, "killed")  # claimed, and killed before it did anything
+    killed.release()
+    assert way_of(claim.trial) == Way(alone=True, parts=1)
+    worker_of(sweep).work()
+    assert outcome(sweep) == outcome(whole)
+    assert in_words(claim.trial) == "out of memory once"
+
+
+def test_a_trial_that_makes_three_workers_unusable_fails_and_one_that_makes_two_goes_on(
+    make_sweep: MakeSweep,
+) -> None:
+    whole = make_sweep("whole", trials=2, pruner="none")
+    worker_of(whole).work()
+    twice = make_sweep(
+        trials=2, pruner="none", cluster=two_workers(), text=with_training("poison = 2")
+    )
+    assert run_job(twice).count("ended with status 12") == 4
+    assert sorted(map(str, outcome(twice))) == sorted(map(str, outcome(whole)))
+    for trial in twice.paths.trials():
+        assert len((trial.folder / "computed.log").read_text().split()) == 9  # nothing twice
+
+    sweep = make_sweep("three", trials=3, text=with_training("poison = 3"), pruner="none")
+    worker = worker_of(sweep)
+    ends = [worker.work() for _ in range(3)]
+    assert ends == [End.UNUSABLE] * 3
+    trial = sweep.paths.trials()[0]
+    assert state_of(trial) is State.RUNNING
+    assert worker_of(sweep, trials=1).work() is End.DONE
+    result = read_result(trial)
+    assert result.state is State.FAILED
+    assert "3 workers made unusable: DeviceLostError: device-side assert" in result.reason
+    assert result.alike.startswith("DeviceLostError in go_wrong, tiny.py:")
+    assert "Traceback" in trial.attempt(3).failure.read_text()
+    for _ in range(9):
+        worker.work()
+    assert "3 trials failed alike" in stop_reason(sweep.paths)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_what_is_tried_next_follows_from_the_notes(make_sweep: MakeSweep, parts: int) -> None:
+    sweep = make_sweep(trials=1)
+    claim = worker_of(sweep)._next_claim()
+    assert way_of(claim.trial) == Way(alone=False, parts=1)
+    note(claim.attempt, Trouble(Kind.MEMORY, "none left", parts=parts, alone=True))
+    assert way_of(claim.trial) == Way(alone=True, parts=2 * parts)
+    assert end_of(claim.trial, 2 * parts, -1.0) is None
+    assert end_of(claim.trial, parts, -1.0).state is State.DIVERGED
+
+
+def test_a_worker_that_hangs_is_killed_and_the_next_goes_on(make_sweep: MakeSweep) -> None:
+    whole = make_sweep("whole", trials=2, pruner="none")
+    worker_of(whole).work()
+    text = with_training("hang = 1")
+    cluster = two_workers(hang_seconds=10)
+    sweep = make_sweep(trials=2, pruner="none", cluster=cluster, text=text)
+    said = run_job(sweep)
+    assert said.count("was killed: no epoch came for 1") == 2
+    assert "ended with status -9" not in said
+    assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
+    for trial in sweep.paths.trials():
+        assert in_words(trial) == "hung once"
+        assert len((trial.folder / "computed.log").read_text().split()) == 9
+
+
+def test_a_trial_that_hangs_for_the_third_time_fails(make_sweep: MakeSweep) -> None:
+    cluster = Cluster(workers=1, hang_seconds=5)
+    sweep = make_sweep(trials=1, pruner="none", cluster=cluster, text=with_training("hang = 1"))
+    claim = worker_of(sweep)._next_claim()
+    for number in (2, 3):
+        note(claim.attempt, Trouble(Kind.HUNG, "no epoch came", alike="hung"))
+        claim.release()
+        claim = take(claim.trial, number - 1, "by-hand")
+    claim.release()
+    process = subprocess.Popen(job_command(sweep))
+    try:
+        wait_for(claim.trial.settled.exists)
+    finally:
+        process.terminate()
+        process.wait()
+    result = read_result(claim.trial)
+    assert result.state is State.FAILED
+    assert re.match(r"3 workers hung: no epoch came for \d+ s", result.reason)
+
+
+def test_workers_that_are_killed_are_replaced_and_what_they_had_goes_on(
+    make_sweep: MakeSweep,
+) -> None:
+    whole = make_sweep("whole", trials=2, pruner="none", seconds=0.1)
+    worker_of(whole).work()
+    text = with_training("deadly = 2")
+    sweep = make_sweep(trials=2, pruner="none", seconds=0.1, cluster=two_workers(), text=text)
+    assert run_job(sweep).count("ended with status -9") == 2
+    assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
+    # The first of the two deaths had two epochs to show for it.
+    assert [in_words(trial) for trial in sweep.paths.trials()] == ["died once", ""]
+
+
+def test_a_trial_that_kills_worker_after_worker_fails_and_the_job_goes_on(
+    make_sweep: MakeSweep,
+) -> None:
+    """With one worker to do it all: its place is kept, though six die in it."""
+    text = with_training("deadly = 6")
+    sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
+    assert run_job(sweep).count("ended with status -9") == 6
+    first, second = (read_result(trial) for trial in sweep.paths.trials())
+    assert (first.state, first.epochs) == (State.FAILED, 2)
+    assert first.reason.startswith("5 workers died: signal 9 (Killed) before an epoch was")
+    assert second.state is State.COMPLETE
+
+
+def test_only_deaths_since_the_last_epoch_count(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1)
+    claim = worker_of(sweep)._next_claim()
+    append_row(claim.attempt, Row(1, {"val/score": 0.5}, 0, 0.0, None))
+    note(claim.attempt, Trouble(Kind.DIED, "killed", alike="killed"))
+    for number in range(1, DEATHS + 1):
+        claim = take(claim.trial, number, "by-hand")
+        assert end_of(claim.trial, 99, -1.0) is None
+        note(claim.attempt, Trouble(Kind.DIED, "killed", alike="killed"))
+    assert end_of(claim.trial, 99, -1.0).reason == "5 workers died: killed"
+    append_row(claim.attempt, Row(2, {"val/score": 0.5}, 0, 0.0, None))
+    assert end_of(claim.trial, 99, -1.0) is None
+
+
+def test_a_trial_that_was_trained_is_not_lost_for_its_picture(make_sweep: MakeSweep) -> None:
+    text = with_training("deadly_picture = true")
+    sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
+    assert run_job(sweep).count("ended with status -9") == 2
+    assert state_of(sweep.paths.trials()[0]) is State.COMPLETE
+
+
+def test_a_death_that_cannot_be_noted_ends_no_supervisor(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    sweep = make_sweep(trials=1)
+    claim = worker_of(sweep)._next_claim()
+    monkeypatch.setattr("sweeps.jobs.deaths.note", refuse)
+    assert note_death(sweep, Death(owner_of(claim.attempt), 9)) is False
+    monkeypatch.undo()
+    assert note_death(sweep, Death(replace(owner_of(claim.attempt), started="1"), 9)) is False
+    assert note_death(sweep, Death(owner_of(claim.attempt), 9)) is True
+    assert in_words(claim.trial) == "died once"
+
+
+def test_how_long_an_epoch_may_take_follows_from_those_before(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(trials=1)
+    watch = Watch(sweep)
+    assert watch._is_too_long(6.1 * 3600)
+    assert not watch._is_too_long(5.9 * 3600)
+    worker_of(sweep).work()
+    assert watch._is_too_long(1801)
+    assert not watch._is_too_long(1799)
+    rows = [replace(row, seconds=400.0) for row in read_curve(sweep.paths.trials()[0])]
+    monkeypatch.setattr("sweeps.jobs.watchdog.read_curve", lambda trial: rows)
+    assert watch._is_too_long(4001)
+    assert not watch._is_too_long(3999)

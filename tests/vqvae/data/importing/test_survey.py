@@ -1,0 +1,49 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from vqvae.data.config import DataConfig
+from vqvae.data.importing.survey import survey
+from vqvae.data.splits import open_split
+
+
+def test_a_sound_set(phantom: Path) -> None:
+    result = survey(phantom)
+    assert result.problems == ()
+    train = result.splits["train"]
+    assert (train.slices, train.volumes, train.patients) == (24, 4, 2)
+    assert train.shapes == {(64, 32): 18, (64, 36): 6}
+    assert train.dtypes == {"uint16": 24}
+    assert list(train.percentiles) == sorted(train.percentiles)
+
+
+def test_everything_wrong_is_named_at_once(tiny: DataConfig, write: Callable[..., Path]) -> None:
+    train, test = tiny.root / "keras_slices_train", tiny.root / "keras_slices_test"
+    (train / "case_004_week_0_slice_2.nii.gz").write_bytes(b"nothing")
+    write(train / "average.nii")
+    write(train / "case_004_week_0_slice_3.nii", np.ones((8, 40), np.int16))
+    write(train / "case_004_week_0_slice_4.nii", np.ones((16, 12), np.int16))
+    write(test / "case_004_week_9_slice_0.nii")
+    for file in (tiny.root / "keras_slices_validate").iterdir():
+        file.unlink()
+    result = survey(tiny.root)
+    expected = ("validate holds no", "004 (train and test)", "average.nii", "slice_2", "slice_3")
+    assert len(result.problems) == len(expected)
+    assert all(text in problem for text, problem in zip(expected, result.problems, strict=True))
+    assert result.splits["train"].slices == 2
+    assert len(result.oddities) == 1
+    assert "slice_4.nii: all pixels are 1" in result.oddities[0]
+
+
+def test_a_blank_slice_is_odd_and_can_be_trained_on(
+    tiny: DataConfig, write: Callable[..., Path]
+) -> None:
+    name = "case_004_week_0_slice_3.nii"
+    write(tiny.root / "keras_slices_train" / name, np.full((16, 12), 7, np.int16))
+
+    result = survey(tiny.root)
+
+    assert result.problems == ()
+    assert f"{name}: all pixels are 7" in result.oddities[0]
+    assert len(open_split(tiny, "train")) == 3

@@ -1,0 +1,86 @@
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.vqvae.cli.test_main import run
+from vqvae.errors import InputError
+from vqvae.export.package import Package
+from vqvae.inference import load as models
+from vqvae.inference.load import open_model
+from vqvae.model.vqvae import VQVAE
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> EntryPoints:
+    """What is registered: one that fetches from `place:/`, and the scheme of nothing else."""
+    entry = EntryPoint("place", "tests.vqvae.inference.test_load:fetch", models.GROUP)
+    known = EntryPoints([entry])
+    monkeypatch.setattr(models, "entry_points", known.select)
+    return known
+
+
+def fetch(uri: str) -> Path:
+    if "@" not in uri:
+        raise ValueError(f"{uri}: name an alias, as in place:/name@champion")
+    return Path(uri.removeprefix("place:").partition("@")[0])
+
+
+@pytest.mark.xdist_group("package")
+def test_a_folder_a_checkpoint_and_a_package_are_models(trained: Path, package: Path) -> None:
+    for place in (trained, trained / "best.pt"):
+        codec, config = open_model(str(place), CPU)
+        assert isinstance(codec, VQVAE)
+        assert config is not None
+    codec, config = open_model(str(package), CPU)
+    assert isinstance(codec, Package)
+    assert config is None
+
+
+@pytest.mark.xdist_group("package")
+@pytest.mark.usefixtures("registry")
+def test_a_uri_is_fetched_by_whoever_registered_its_scheme(package: Path) -> None:
+    codec, _ = open_model(f"place:{package}@champion", CPU)
+
+    assert isinstance(codec, Package)
+
+
+@pytest.mark.xdist_group("package")
+@pytest.mark.usefixtures("registry")
+def test_what_cannot_be_fetched_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="place:/x: name an alias, as in place:/name@champion"):
+        open_model("place:/x", CPU)
+    with pytest.raises(InputError, match=r"nothing here fetches models from s3:/ \(known: place\)"):
+        open_model("s3://x", CPU)
+    with pytest.raises(InputError, match=r"no such file; is .* a package"):
+        open_model(f"place:{tmp_path}/absent@champion", CPU)
+
+    assert run("evaluate", "--model", "s3://x") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_without_any_registry_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "entry_points", lambda **_: EntryPoints([]))
+
+    with pytest.raises(InputError, match="no registry is installed beside vqvae"):
+        open_model("models:/vqvae@champion", CPU)
+
+
+@pytest.mark.xdist_group("package")
+def test_a_package_is_scored_on_data_that_are_named(
+    package: Path, trained: Path, tmp_path: Path, data: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", "--model", package, "--split", "test") == 2
+    assert "a package does not say where its data are; give --config" in capsys.readouterr().err
+    toml = tmp_path / "c.toml"
+    toml.write_text(f'[data]\nroot = "{data.root}"\ncache = "{data.cache}"\n')
+
+    assert run("evaluate", "--model", package, "--config", toml, "--json") == 0
+    ours = capsys.readouterr().out
+    assert run("evaluate", "--model", trained, "--config", toml, "--json") == 0
+    assert ours == capsys.readouterr().out

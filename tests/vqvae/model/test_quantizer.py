@@ -1,0 +1,183 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vqvae.config import ModelConfig
+from vqvae.evaluation.metrics import perplexity
+from vqvae.model import quantizer
+from vqvae.model.quantizer import EmaCodebook, Quantizer
+
+
+def make(**changes: object) -> Quantizer:
+    defaults = {"codebook_size": 8, "code_dimension": 3, "revive_after": 0}
+    made = Quantizer(ModelConfig.model_validate(defaults | changes))
+    made.codebook.vectors.data.normal_()
+    return made
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 2**22])
+def test_nearest_is_what_trying_every_code_finds(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantizer, "_DISTANCES_AT_ONCE", at_once)
+    vectors, codebook = torch.randn(2, 5, 7, 3), torch.randn(11, 3)
+
+    found = quantizer.nearest(vectors, codebook)
+
+    distances = (vectors[..., None, :] - codebook).square().sum(-1)
+    assert torch.equal(found, distances.argmin(-1))
+
+
+def test_a_vector_is_the_channels_of_one_place() -> None:
+    maps = torch.randn(2, 3, 4, 5)
+
+    flat = quantizer.channels_last(maps)
+
+    assert torch.equal(flat[1 * 20 + 2 * 5 + 3], maps[1, :, 2, 3])
+
+
+def test_quantized_values_are_the_nearest_codes() -> None:
+    module, encoded = make(), torch.randn(2, 3, 4, 5)
+
+    result = module(encoded)
+
+    assert result.indices.shape == (2, 4, 5)
+    torch.testing.assert_close(result.values, module.look_up(result.indices))
+
+
+def test_the_straight_through_gradient_is_one() -> None:
+    encoded = torch.randn(2, 3, 4, 5, requires_grad=True)
+
+    make()(encoded).values.sum().backward()
+
+    assert torch.equal(encoded.grad, torch.ones_like(encoded))
+
+
+def test_each_loss_moves_only_what_it_is_for() -> None:
+    module, encoded = make(codebook="gradient"), torch.randn(2, 3, 4, 5, requires_grad=True)
+    result = module(encoded)
+    codes = module.look_up(result.indices)
+
+    to_codes = torch.autograd.grad(
+        result.codebook_loss,
+        [module.codebook.vectors, encoded],
+        retain_graph=True,
+        allow_unused=True,
+    )
+    to_encoder = torch.autograd.grad(
+        result.commitment_loss, [module.codebook.vectors, encoded], allow_unused=True
+    )
+
+    assert to_codes[0] is not None
+    assert to_codes[1] is None
+    assert to_encoder[0] is None
+    torch.testing.assert_close(to_encoder[1], 2 * (encoded - codes) / encoded.numel())
+    expected = (encoded - codes).square().mean()
+    torch.testing.assert_close(result.codebook_loss, expected)
+    torch.testing.assert_close(result.commitment_loss, expected)
+
+
+def test_running_means_equal_a_numpy_reference() -> None:
+    size, decay = 6, 0.9
+    codebook = EmaCodebook(size, 3, decay)
+    codebook.replace_(torch.ones(size, dtype=torch.bool), torch.randn(size, 3))
+    vectors = codebook.vectors.double().numpy().copy()
+    counts, sums = np.ones(size), vectors.copy()
+
+    for step in range(20):
+        batch = torch.randn(30, 3)
+        indices = quantizer.nearest(batch, codebook.vectors)
+        codebook.learn_(batch, indices)
+        for code in range(size):
+            mine = batch.double().numpy()[indices.numpy() == code]
+            counts[code] = decay * counts[code] + (1 - decay) * len(mine)
+            sums[code] = decay * sums[code] + (1 - decay) * mine.sum(0)
+            if len(mine):
+                vectors[code] = sums[code] / counts[code]
+        np.testing.assert_allclose(codebook.vectors, vectors, rtol=1e-4, atol=1e-5, err_msg=step)
+
+
+def test_an_unused_code_stays_where_it_is_for_ever() -> None:
+    codebook = EmaCodebook(2, 3, decay=0.5)
+    codebook.replace_(torch.tensor([True, True]), torch.tensor([[0.0] * 3, [100.0] * 3]))
+
+    for _ in range(300):
+        codebook.learn_(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64))
+
+    assert torch.equal(codebook.vectors[1], torch.full((3,), 100.0))
+    assert codebook.vectors.abs().max() <= 100
+
+
+def test_codes_start_on_vectors_of_the_first_batch() -> None:
+    module, encoded = make(), torch.randn(1, 3, 2, 2)
+
+    module.start_(encoded, torch.Generator().manual_seed(1))
+
+    rows = {tuple(row) for row in quantizer.channels_last(encoded).tolist()}
+    assert {tuple(row) for row in module.codebook.vectors.tolist()} == rows
+
+
+@pytest.mark.parametrize("kind", ["ema", "gradient"])
+def test_an_idle_code_is_revived_after_as_many_batches_as_asked(kind: str) -> None:
+    module = make(codebook=kind, revive_after=3)
+    module.codebook.vectors.data[5] = 1000.0
+    generator = torch.Generator().manual_seed(1)
+
+    for batch in range(3):
+        assert module.codebook.vectors.data[5, 0] == 1000, batch
+        encoded = torch.randn(1, 3, 8, 8)
+        module.learn_(encoded, module(encoded).indices, generator)
+
+    rows = quantizer.channels_last(encoded).tolist()
+    assert module.codebook.vectors.data[5].tolist() in rows
+    assert module.idle[5] == 0
+
+
+def test_revival_is_repeatable_from_the_generators_state() -> None:
+    errors, generator = torch.rand(50), torch.Generator().manual_seed(3)
+    state = generator.get_state()
+    first = quantizer.draw_by_error(errors, 10, generator)
+
+    generator.set_state(state)
+
+    assert torch.equal(quantizer.draw_by_error(errors, 10, generator), first)
+
+
+def test_vectors_without_error_are_not_drawn() -> None:
+    errors = torch.tensor([0.0, 0.0, 1.0, 0.0, 3.0])
+
+    drawn = quantizer.draw_by_error(errors, 4000, torch.Generator().manual_seed(0))
+
+    assert set(drawn.tolist()) == {2, 4}
+    assert 0.7 < (drawn == 4).double().mean() < 0.8
+
+
+@pytest.mark.parametrize("errors", [torch.zeros(3), torch.full((3,), math.nan)])
+def test_drawing_survives_errors_that_say_nothing(errors: torch.Tensor) -> None:
+    drawn = quantizer.draw_by_error(errors, 5, torch.Generator())
+
+    assert ((drawn >= 0) & (drawn < 3)).all()
+
+
+def test_usage_counts_every_place() -> None:
+    indices = torch.randint(0, 5, (2, 3, 4))
+
+    assert torch.equal(quantizer.usage(indices, 5), torch.bincount(indices.flatten(), minlength=5))
+
+
+def test_half_precision_outside_leaves_the_quantizer_in_float32() -> None:
+    module, encoded = make(), torch.randn(1, 3, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = module(encoded)
+
+    assert result.values.dtype == torch.float32
+    assert torch.equal(result.indices, module(encoded).indices)
+    torch.testing.assert_close(result.commitment_loss, module(encoded).commitment_loss)
+
+
+def test_perplexity_lies_between_one_and_the_number_of_codes() -> None:
+    assert perplexity(torch.tensor([0, 9, 0, 0])) == 1
+    assert perplexity(torch.full((7,), 3)) == pytest.approx(7)
+    assert 1 < perplexity(torch.tensor([1, 2, 3, 0])) < 3

@@ -1,0 +1,136 @@
+import pytest
+import torch
+
+from vqvae.config import ModelConfig
+from vqvae.model.encoder_decoder import Residual
+from vqvae.model.vqvae import VQVAE, crop, pad, spread_of
+
+
+def make(**changes: object) -> VQVAE:
+    small = {"width": 8, "residual_blocks": 1, "residual_width": 4}
+    small |= {"codebook_size": 16, "code_dimension": 4}
+    model = VQVAE(ModelConfig.model_validate(small | changes))
+    model.quantizer.codebook.vectors.data.normal_()
+    return model
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8, 16])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (17, 18)])
+def test_any_size_comes_back_as_it_went_in(stride: int, size: tuple[int, int]) -> None:
+    images = torch.rand(2, 1, *size)
+
+    made, codes = make(stride=stride)(images)
+
+    assert made.shape == images.shape
+    assert codes.shape == (2, *(-(-side // stride) for side in size))
+    assert 0 <= made.min() <= made.max() <= 1
+
+
+def test_cropping_undoes_padding() -> None:
+    images = torch.rand(2, 1, 13, 18)
+
+    padded = pad(images, 8)
+
+    assert padded.shape[-2:] == (16, 24)
+    assert torch.equal(crop(padded, 13, 18), images)
+    assert torch.equal(padded[..., :13, 20], images[..., -1])
+
+
+@pytest.mark.parametrize("loss", ["l1", "mse"])
+def test_the_terms_follow_their_definitions(loss: str) -> None:
+    model, images = make(reconstruction_loss=loss, commitment=0.7), torch.rand(3, 1, 18, 21)
+    model.spread.fill_(0.5)
+
+    found = model.losses(images)
+
+    error = found.images - images
+    distance = error.abs().mean() if loss == "l1" else error.square().mean()
+    codes = model.quantizer.look_up(found.indices)
+    gap = (found.encoded - codes).square().mean()
+    torch.testing.assert_close(found.reconstruction, distance / 0.5)
+    torch.testing.assert_close(found.codebook, gap)
+    torch.testing.assert_close(found.commitment, 0.7 * gap)
+    torch.testing.assert_close(found.total, found.reconstruction + found.commitment)
+
+
+def test_only_a_codebook_with_a_gradient_adds_its_loss() -> None:
+    found = make(codebook="gradient").losses(torch.rand(2, 1, 16, 16))
+
+    parts = found.reconstruction + found.commitment + found.codebook
+    torch.testing.assert_close(found.total, parts)
+
+
+@pytest.mark.parametrize("loss", ["l1", "mse"])
+def test_answering_with_the_mean_costs_one(loss: str) -> None:
+    config = ModelConfig.model_validate({"reconstruction_loss": loss})
+    images = torch.rand(5, 1, 16, 16)
+
+    expected = images.var(correction=0) if loss == "mse" else (images - images.mean()).abs().mean()
+
+    torch.testing.assert_close(spread_of(config, images), expected)
+
+
+def test_blank_training_images_do_not_divide_by_nothing() -> None:
+    assert spread_of(ModelConfig(), torch.zeros(2, 1, 16, 16)) > 0
+
+
+@pytest.mark.parametrize("kind", ["ema", "gradient"])
+def test_every_parameter_learns(kind: str) -> None:
+    model = make(codebook=kind)
+
+    model.losses(torch.rand(2, 1, 16, 16)).total.backward()
+
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # Nothing comes past the last layer of a residual block before its first step.
+        if ".body.1." not in name:
+            assert parameter.grad.any(), name
+
+
+def test_the_first_images_are_nearly_plain() -> None:
+    model = make(width=32, residual_blocks=4)
+
+    made = model.losses(torch.rand(4, 1, 32, 32)).images
+
+    assert 0 < made.std() < 0.3
+
+
+def test_a_residual_block_begins_by_adding_nothing() -> None:
+    blocks = [part for part in make(residual_blocks=2).modules() if isinstance(part, Residual)]
+    features = torch.randn(2, 8, 5, 5)
+
+    assert len(blocks) == 4
+    for block in blocks:
+        assert torch.equal(block(features), features)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("codebook", ["ema", "gradient"])
+def test_codes_alone_give_the_reconstruction_bit_for_bit(
+    codebook: str, layout: torch.memory_format
+) -> None:
+    model = make(codebook=codebook).eval()
+    images = torch.rand(3, 1, 37, 26).contiguous(memory_format=layout)
+
+    made, indices = model(images)
+
+    assert torch.equal(model.encode(images), indices)
+    assert torch.equal(model.decode(indices, 37, 26), made)
+
+
+def test_validation_sees_what_the_codes_alone_give() -> None:
+    model, images = make().eval(), torch.rand(3, 1, 37, 26)
+
+    with torch.no_grad():
+        found = model.losses(images).images.clamp(0, 1)
+
+    assert torch.equal(found, model(images)[0])
+
+
+def test_training_carries_the_gradient_past_the_codes() -> None:
+    model = make()
+
+    model.losses(torch.rand(2, 1, 16, 16)).reconstruction.backward()
+
+    assert model.encoder[0].weight.grad.any()

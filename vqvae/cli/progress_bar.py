@@ -1,0 +1,160 @@
+"""What a person sees of long work: a moving display on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from vqvae.evaluation.evaluate import Evaluation
+from vqvae.inference.compress import Encoded
+from vqvae.inference.reconstruct import Reconstructed
+from vqvae.inference.tasks import Failed
+from vqvae.text import printable
+from vqvae.training.checkpoint import Epoch
+
+T = TypeVar("T")
+
+_SHOWN = ("train/loss", "val/loss", "val/ssim", "val/psnr", "val/perplexity")
+_LABELS = {
+    "ssim": "SSIM (main: data range 1, Gaussian 11)",
+    "ssim_body": "SSIM inside the body",
+    "ssim_uniform7": "SSIM, uniform 7x7, own range",
+    "ssim_zscore": "SSIM, z-score, data range 1",
+    "psnr": "PSNR (dB)",
+    "nmse": "NMSE",
+    "bits_per_pixel": "bits per pixel",
+    "perplexity": "perplexity",
+    "codebook_usage": "share of codes used",
+}
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What became of the files."""
+
+    done: list[T]
+    failed: list[Failed]
+
+
+def watch(rows: Iterable[Epoch], epochs: int) -> Epoch:
+    """Show each epoch as it ends, and return the last.
+
+    Raises:
+        RuntimeError: there was none.
+    """
+    last = None
+    console = Console()
+    with _progress(console) as progress:
+        task = progress.add_task("training", total=epochs)
+        for last in rows:
+            progress.console.print(
+                _line(last, epochs), highlight=False, markup=False, soft_wrap=True
+            )
+            progress.update(task, completed=last.epoch)
+    if last is None:
+        raise RuntimeError("not one epoch was trained")
+    return last
+
+
+def print_evaluation(found: Evaluation) -> None:
+    """A table of the scores, and a line for each patient."""
+    patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
+    slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
+    table = Table(title=f"{found.split}: {slices} of {patients}")
+    for column in ("score", "mean over slices", "95 % of bootstraps over patients"):
+        table.add_column(column, justify="left" if column == "score" else "right")
+    for name, value in found.scores.items():
+        ends = found.intervals.get(name)
+        shown = "" if ends is None else f"{ends.low:.4f} to {ends.high:.4f}"
+        table.add_row(_label(name), f"{value:.4f}", shown)
+    console = Console()
+    console.print(table)
+    if not found.intervals:
+        console.print("one patient: how much patients scatter cannot be said")
+    _print_patients(console, found)
+
+
+def _print_patients(console: Console, found: Evaluation) -> None:
+    shown = [name for name in found.scores if name == "ssim" or name.startswith("ssim_")]
+    shown = [name for name in shown if name not in ("ssim_uniform7", "ssim_zscore")]
+    table = Table("SSIM", *(name.partition("_")[2] or "whole slice" for name in shown))
+    for case, scores in found.patients.items():
+        table.add_row(f"case {case:03d}", *(f"{scores[name]:.4f}" for name in shown))
+    console.print(table)
+
+
+def _label(name: str) -> str:
+    if name in _LABELS:
+        return _LABELS[name]
+    metric, _, organ = name.partition("_")
+    return f"{metric.upper()} inside the {organ}"
+
+
+def followed(rows: Iterable[T | Failed], number: int, what: str) -> Outcome[T]:
+    """Show the work as it goes on, and sort what comes of it."""
+    found: Outcome[T] = Outcome([], [])
+    with _progress(Console()) as progress:
+        task = progress.add_task(what, total=number)
+        for row in rows:
+            if isinstance(row, Failed):
+                found.failed.append(row)
+            else:
+                found.done.append(row)
+            progress.advance(task)
+    return found
+
+
+def print_scores(rows: Sequence[Reconstructed]) -> None:
+    """A table of reconstructed scans, if there are any."""
+    table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
+    for row in rows:
+        figures = (f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}")
+        table.add_row(escape(printable(row.target)), *figures)
+    if rows:
+        Console().print(table)
+
+
+def print_sizes(rows: Sequence[Encoded]) -> None:
+    """A table of encoded scans, if there are any, with their sum."""
+    if not rows:
+        return
+    table = Table("file", ".nii.gz (bytes)", "codes (bytes)", "ratio", "bits per pixel", "on disk")
+    for row in rows:
+        size = f"{row.before}*" if row.compressed_here else str(row.before)
+        cells = (size, str(row.after), f"{row.before / row.after:.1f}")
+        per_pixel = (f"{row.bits_per_pixel:.4f}", f"{row.bits_on_disk:.4f}")
+        table.add_row(escape(printable(str(row.target))), *cells, *per_pixel)
+    before, after = sum(row.before for row in rows), sum(row.after for row in rows)
+    pixels = sum(row.pixels for row in rows)
+    per_pixel = (f"{_mean_bits(rows):.4f}", f"{8 * after / pixels:.4f}")
+    table.add_section()
+    table.add_row("all", str(before), str(after), f"{before / after:.1f}", *per_pixel)
+    table.caption = "bits per pixel: of the codes alone, log2 K each; on disk: of the whole file"
+    if any(row.compressed_here for row in rows):
+        table.caption += "\n* the scan is not compressed: what gzip makes of it"
+    Console().print(table)
+
+
+def _mean_bits(rows: Sequence[Encoded]) -> float:
+    return sum(row.bits_per_pixel * row.pixels for row in rows) / sum(row.pixels for row in rows)
+
+
+def _line(row: Epoch, epochs: int) -> str:
+    figures = "  ".join(f"{name} {row.metrics[name]:.4g}" for name in _SHOWN if name in row.metrics)
+    end = f"  diverged: {row.diverged}" if row.diverged else ""
+    return f"epoch {row.epoch}/{epochs}  {figures}  {row.seconds:.1f} s{end}"
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

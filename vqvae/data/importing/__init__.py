@@ -1,0 +1,1 @@
+"""Scans of any study brought into the layout."""

@@ -1,0 +1,216 @@
+"""Bringing scans of any study into the HipMRI layout."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from vqvae.data.folder import new_folder
+from vqvae.data.importing.geometry import Axis, Cut, Fit, Size, cut, fitted
+from vqvae.data.importing.sources import File, Patients, slice_number, volumes_of, week_of
+from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
+from vqvae.data.nifti import read_image, write_image
+from vqvae.data.progress import track
+from vqvae.errors import InputError
+
+RECORD = "import.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How volumes become slices.
+
+    Attributes:
+        axis: cut across which.
+        size: None keeps each volume's own.
+        fit: how a slice comes to `size`.
+        min_tissue: a slice is dropped when a smaller share of its pixels holds tissue, which is
+            what exceeds a tenth of its volume's range from the minimum to the 99th percentile.
+    """
+
+    axis: Axis = Axis.AXIAL
+    size: Size | None = None
+    fit: Fit = Fit.CROP
+    min_tissue: float = 0.02
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One volume, its files, and its place in the layout."""
+
+    patient: str
+    split: SplitName
+    case: int
+    week: int
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of one volume."""
+
+    volume: Volume
+    kept: int
+    dropped: int
+
+
+def divide(patients: Sequence[str], shares: str, seed: int) -> dict[str, SplitName]:
+    """Give every patient a split, by chance.
+
+    Args:
+        patients: their names.
+        shares: three fractions that sum to 1, or three counts that sum to the patients, with
+            commas: train, validate, test. Every split gets at least one patient.
+        seed: of the chance.
+
+    Raises:
+        InputError: there are fewer than three patients, or the shares are not such.
+    """
+    if len(patients) < len(SPLITS):
+        raise InputError(
+            f"{len(patients)} patients ({', '.join(patients)}) cannot be kept apart in three "
+            "splits; give more scans, or another --patient"
+        )
+    counts = _counts(shares, len(patients))
+    order = np.random.default_rng(seed).permutation(sorted(patients))
+    owners = [split for split, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    return dict(sorted(zip(map(str, order), owners, strict=True)))
+
+
+def plan(patients: Patients, splits: Mapping[str, SplitName]) -> tuple[Volume, ...]:
+    """Give every volume a case and a week: that in its name, if these differ, or its rank.
+
+    Raises:
+        InputError: a file's header cannot be read.
+    """
+    cases = patients.cases()
+    volumes = []
+    for patient, files in patients.files.items():
+        groups = volumes_of(files)
+        weeks = [week_of(group[0]) for group in groups]
+        if None in weeks or len(set(weeks)) < len(weeks):
+            weeks = list(range(len(groups)))
+        for week, group in zip(weeks, groups, strict=True):
+            volumes.append(Volume(patient, splits[patient], cases[patient], week or 0, group))
+    return tuple(volumes)
+
+
+def write_import(
+    volumes: Sequence[Volume], out: Path, options: Options, notes: Mapping[str, Any]
+) -> tuple[Imported, ...]:
+    """Write the layout at `out`, whole or not at all, with a record of where all came from.
+
+    Args:
+        volumes: as planned.
+        out: nothing may be there.
+        options: how they become slices.
+        notes: more for the record.
+
+    Raises:
+        InputError: a volume cannot be read; nothing is left of a split; `out` is taken or cannot be
+            written.
+    """
+    with new_folder(out) as unfinished:
+        base = unfinished / SLICES_FOLDER
+        for split in SPLITS:
+            split_folder(base, split).mkdir(parents=True)
+        steps = track(volumes, "importing volumes", len(volumes))
+        results = tuple(_write_volume(volume, base, options) for volume in steps)
+        for split in SPLITS:
+            if not sum(result.kept for result in results if result.volume.split == split):
+                raise InputError(f"no slice of {split} holds enough tissue; lower --min-tissue")
+        record = {**notes, **_described(options), "volumes": [_row(result) for result in results]}
+        (unfinished / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    return results
+
+
+def _write_volume(volume: Volume, base: Path, options: Options) -> Imported:
+    slices = list(_slices(volume, options.axis))
+    values = np.concatenate([piece.pixels.ravel()[::7] for _, piece, _ in slices])
+    low, high = float(values.min()), float(np.percentile(values, 99))
+    tissue = low + 0.1 * (high - low)
+    folder = split_folder(base, volume.split)
+    kept = 0
+    for number, piece, dtype in slices:
+        background = min(low, float(piece.pixels.min()))
+        if options.size is not None:
+            piece = fitted(piece, options.size, options.fit, background)  # noqa: PLW2901
+        if high > low and (piece.pixels > tissue).mean() >= options.min_tissue:
+            name = SliceName(volume.case, volume.week, number)
+            path = folder / f"{name.stem()}.nii.gz"
+            if path.exists():
+                raise InputError(
+                    f"{volume.files[0].path}: slice {number} is there twice; "
+                    "import one of them, or number them apart"
+                )
+            write_image(path, _image(piece, dtype))
+            kept += 1
+    return Imported(volume, kept, len(slices) - kept)
+
+
+def _slices(volume: Volume, axis: Axis) -> Iterator[tuple[int, Cut, DTypeLike]]:
+    """Number, slice and type on disk, which stays that of the source where it can."""
+    for file in volume.files:
+        image = read_image(file.path)
+        pieces = cut(image, file.path, axis)
+        first = slice_number(file) if len(volume.files) > 1 else 0
+        whole = np.dtype(image.get_data_dtype()).kind in "iu"
+        scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
+        dtype = image.get_data_dtype() if whole and not scaled else np.float32
+        for number, piece in enumerate(pieces, first):
+            yield number, piece, dtype
+
+
+def _image(piece: Cut, dtype: DTypeLike) -> Any:
+    pixels: NDArray[Any] = piece.pixels
+    if np.dtype(dtype).kind in "iu":
+        # float32 rounds the largest whole numbers up to what the type does not hold.
+        ends = np.iinfo(dtype)
+        pixels = np.rint(pixels).astype(np.float64).clip(ends.min, ends.max)
+    image = nibabel.Nifti1Image(pixels.astype(dtype), piece.affine)
+    image.header.set_xyzt_units("mm")
+    return image
+
+
+def _counts(shares: str, patients: int) -> list[int]:
+    try:
+        values = [float(share) for share in shares.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != len(SPLITS) or not all(0 < value < math.inf for value in values):
+        raise InputError(f"--split {shares!r}: write three shares, as in 0.7,0.15,0.15 or 20,4,3")
+    if all(value >= 1 for value in values):
+        if sum(values) != patients or any(value != int(value) for value in values):
+            raise InputError(f"--split {shares!r}: the counts must sum to the {patients} patients")
+        return [int(value) for value in values]
+    if abs(sum(values) - 1) > 1e-6:
+        raise InputError(f"--split {shares!r}: the fractions must sum to 1")
+    # One each, and the rest to whoever is furthest below its share.
+    counts = [1] * len(SPLITS)
+    for _ in range(patients - len(SPLITS)):
+        wanting = [value * patients - count for value, count in zip(values, counts, strict=True)]
+        counts[wanting.index(max(wanting))] += 1
+    return counts
+
+
+def _described(options: Options) -> dict[str, Any]:
+    return {name: value for name, value in asdict(options).items() if value is not None}
+
+
+def _row(result: Imported) -> dict[str, Any]:
+    volume = result.volume
+    return {
+        "patient": volume.patient,
+        "split": volume.split,
+        "case": volume.case,
+        "week": volume.week,
+        "sources": [str(file.path) for file in volume.files],
+        "slices": result.kept,
+        "dropped": result.dropped,
+    }

@@ -1,0 +1,1 @@
+"""A synthetic male pelvis in the same layout."""

@@ -1,0 +1,169 @@
+"""A synthetic data set in the HipMRI layout, oddities included, made from a seed."""
+
+import functools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from vqvae.data.config import PhantomConfig
+from vqvae.data.folder import new_folder
+from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
+from vqvae.data.nifti import write_image
+from vqvae.data.phantom.anatomy import HIGHEST, LOWEST, Visit, draw_patient, draw_visit, levels
+from vqvae.data.phantom.canvas import Field
+from vqvae.data.phantom.organs import paint_organs
+from vqvae.data.phantom.pelvis import Section, Texture, grid
+from vqvae.data.progress import track
+
+RECORD = "phantom.json"
+VERSION = 1  # raised whenever the same configuration would give other bytes
+FIRST_CASE = 4
+_FIELD_OF_VIEW = 400.0  # millimetres along the height of a slice
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """One visit of one patient, and where it belongs."""
+
+    split: SplitName
+    case: int
+    week: int
+    wide: bool
+    odd_folder: bool
+
+
+def write_phantom(config: PhantomConfig, out: Path) -> None:
+    """Write the data set at `out`, whole or not at all.
+
+    Raises:
+        InputError: something is at `out` already, or it cannot be written.
+    """
+    with new_folder(out) as unfinished:
+        _write(config, unfinished)
+
+
+def read_record(root: Path) -> dict[str, Any] | None:
+    """What the phantom at `root` was made from; None if no phantom is there."""
+    try:
+        record = json.loads((root / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def record_of(config: PhantomConfig) -> dict[str, Any]:
+    """What decides a phantom's bytes."""
+    return {"version": VERSION, **config.model_dump(mode="json")}
+
+
+def _write(config: PhantomConfig, out: Path) -> None:
+    base = out / SLICES_FOLDER
+    for split in SPLITS:
+        for labels in (False, True):
+            split_folder(base, split, labels=labels).mkdir(parents=True)
+    volumes = list(_volumes(config))
+    what = f"writing phantom volumes of {config.slices} slices"
+    for volume in track(volumes, what, len(volumes)):
+        _write_volume(config, volume, base)
+    (out / RECORD).write_text(json.dumps(record_of(config), indent=2) + "\n")
+
+
+def _volumes(config: PhantomConfig) -> Iterator[_Volume]:
+    case = FIRST_CASE
+    counts = (config.train_patients, config.validate_patients, config.test_patients)
+    for split, patients in zip(SPLITS, counts, strict=True):
+        for patient in range(patients):
+            first = split == "train" and patient == 0
+            last = split == "train" and patient == patients - 1
+            for week in range(config.volumes):
+                wide = last and week == config.volumes - 1
+                yield _Volume(split, case, week, wide=wide, odd_folder=first and week == 0)
+            case += 1
+
+
+def _write_volume(config: PhantomConfig, volume: _Volume, base: Path) -> None:
+    patient = draw_patient(np.random.default_rng([config.seed, volume.case, 0]))
+    textures = _textures(config, volume.case)
+    random = np.random.default_rng([config.seed, volume.case, volume.week + 1])
+    visit = draw_visit(random)
+    width = config.width * 9 // 8 if volume.wide else config.width
+    start = (config.width * 9 // 8 - width) // 2
+    pixel = _FIELD_OF_VIEW / config.height
+    for number, level in enumerate(levels(config.slices)):
+        texture = Texture(*textures[:, number, :, start : start + width])
+        section = Section(patient, visit, level, texture, pixel)
+        canvas = section.paint()
+        paint_organs(section)
+        pixels = _receive(canvas.image, visit, random)
+        affine = _affine(config, canvas.image.shape, level)
+        name = SliceName(volume.case, volume.week, number)
+        case = split_folder(base, volume.split) / name.stem("case")
+        seg = split_folder(base, volume.split, labels=True) / name.stem("seg")
+        odd = volume.odd_folder and number == 0
+        for stem, values in ((case, pixels), (seg, canvas.labels)):
+            path = _folder_of_its_own(stem) if odd else _with_suffix(stem, number)
+            write_image(path, _image(values, affine, number))
+
+
+@functools.lru_cache(maxsize=1)  # the visits of a patient share them, and they cost the most
+def _textures(config: PhantomConfig, case: int) -> NDArray[np.float32]:
+    """Smooth noise [5, slices, H, 9/8 W], in the order of `Texture`'s attributes."""
+    random = np.random.default_rng([config.seed, case, 0, 1])
+    shape = (config.slices, config.height, config.width * 9 // 8)
+    step = (HIGHEST - LOWEST) / config.slices
+    pixel = _FIELD_OF_VIEW / config.height
+    fields = []
+    for along_z, along_x, along_y in (
+        (25, 28, 28),
+        (25, 28, 28),
+        (7, 5, 5),
+        (3, 2, 2),
+        (9, 9, 1.5),
+    ):
+        noise = random.standard_normal(shape, np.float32)
+        sigma = (along_z / step, along_x / pixel, along_y / pixel)
+        smooth = gaussian_filter(noise, sigma, mode="wrap", truncate=3)
+        fields.append(smooth / max(float(smooth.std()), 1e-6))
+    return np.stack(fields)
+
+
+def _receive(image: Field, visit: Visit, random: np.random.Generator) -> NDArray[np.uint16]:
+    """What the scanner makes of it: coil sensitivity, noise in two channels, a gain."""
+    x, y = (axis / 100 for axis in grid(image.shape, 200 / image.shape[1]))
+    across, along, skew, bowl = visit.bias
+    bias = np.exp(across * x / 2 + along * y + skew * x * y / 2 - abs(bowl) * (x * x / 4 + y * y))
+    real, imaginary = visit.noise * random.standard_normal((2, *image.shape), np.float32)
+    magnitude = np.hypot(image * bias + real, imaginary)
+    counts: NDArray[np.uint16] = np.rint(visit.gain * magnitude).astype(np.uint16)
+    return counts
+
+
+def _affine(config: PhantomConfig, shape: tuple[int, ...], level: float) -> NDArray[np.float64]:
+    pixel = _FIELD_OF_VIEW / config.height
+    affine = np.diag([-pixel, pixel, (HIGHEST - LOWEST) / config.slices, 1.0])
+    affine[:3, 3] = pixel * (shape[0] - 1) / 2, -pixel * (shape[1] - 1) / 2, level
+    return affine
+
+
+def _image(values: NDArray[Any], affine: NDArray[np.float64], number: int) -> Any:
+    """As in the real set, some have a third axis."""
+    return nibabel.Nifti1Image(values[:, :, None] if number % 4 == 3 else values, affine)
+
+
+def _with_suffix(stem: Path, number: int) -> Path:
+    """As in the real set, some are not compressed."""
+    return stem.with_name(stem.name + (".nii" if number % 5 == 4 else ".nii.gz"))
+
+
+def _folder_of_its_own(stem: Path) -> Path:
+    """As some unzippers leave it."""
+    folder = stem.with_name(stem.name + ".nii")
+    folder.mkdir()
+    return folder / folder.name

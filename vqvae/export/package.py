@@ -1,0 +1,192 @@
+"""A model packaged: programs, and what a person must know to use them; opened safely.
+
+A package is a folder with three programs (see `vqvae.programs`), an example batch, and
+`package.json`, which holds their digests, what the model is, and how it is used with torch and
+numpy alone.
+"""
+
+import functools
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.export.passes import move_to_device_pass
+
+from vqvae.errors import InputError
+from vqvae.export.archive_check import checked
+from vqvae.export.programs import DECODE, ENCODE, NAMES, RECONSTRUCT
+
+MANIFEST, EXAMPLE = "package.json", "example.json"
+_LARGEST_MANIFEST = 2**20
+
+_Program = Callable[[Tensor], Tensor]
+
+
+class Signature(BaseModel):
+    """What goes in or comes out: -1 stands for any number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[int, ...] = (-1, 1, -1, -1)
+    dtype: Literal["float32"] = "float32"
+
+
+class Manifest(BaseModel):
+    """What `package.json` says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    programs: dict[str, str]
+    """SHA-256, in hex, of each program's file."""
+    model: dict[str, Any]
+    """The network's configuration."""
+    codebook_size: int = Field(ge=2, le=2**24)
+    stride: Literal[2, 4, 8, 16]
+    input: Signature = Signature()
+    output: Signature = Signature()
+    example: Literal["example.json"] = "example.json"
+    """A batch of synthetic images, as nested lists."""
+    requirements: list[str]
+    about: str
+    """Markdown: what it is, what goes in and comes out, what it is not for."""
+    use: str
+    """Markdown: lines of Python that need torch and numpy alone."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A packaged model in use. All tensors are on its `device`."""
+
+    identity: str
+    """Hex SHA-256 that stands for the programs."""
+    codebook_size: int
+    stride: int
+    device: torch.device
+    _programs: Mapping[str, _Program]
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """[B, 1, H, W] in [0, 1] to the same, of any B, H and W."""
+        return self._run(RECONSTRUCT, images)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """[B, 1, H, W] in [0, 1] to codes [B, ceil(H / stride), ceil(W / stride)], int64."""
+        return self._run(ENCODE, images)
+
+    def decode(self, indices: Tensor, height: int, width: int) -> Tensor:
+        """Codes [B, h, w] to images [B, 1, height, width]: bit for bit what `reconstruct` gives."""
+        return self._run(DECODE, indices)[..., :height, :width]
+
+    @torch.inference_mode()
+    def _run(self, name: str, given: Tensor) -> Tensor:
+        # In one layout, whatever the layout of what was given: it decides over the last bits.
+        return self._programs[name](given.contiguous())
+
+
+def identity_of(programs: Mapping[str, str]) -> str:
+    """What stands for programs whose digests are given by name."""
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(programs.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def open_package(folder: Path, device: torch.device | None = None) -> Package:
+    """Open a package. Nothing in it is executed but the operators that its programs consist of.
+
+    Its programs are checked now, and opened when they are first used.
+
+    Args:
+        folder: where it lies.
+        device: where it is to compute; the CPU if left out.
+
+    Raises:
+        InputError: something is missing, damaged, or not what this program writes.
+    """
+    manifest = read_manifest(folder)
+    device = device or torch.device("cpu")
+    programs = {
+        name: _later(folder / name, _checked(folder / name, digest), device)
+        for name, digest in manifest.programs.items()
+    }
+    return Package(
+        identity=identity_of(manifest.programs),
+        codebook_size=manifest.codebook_size,
+        stride=manifest.stride,
+        device=device,
+        _programs=programs,
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `package.json`.
+
+    Raises:
+        InputError: it is missing, or not of this format.
+    """
+    path = folder / MANIFEST
+    try:
+        content = _read(path, _LARGEST_MANIFEST)
+        manifest = Manifest.model_validate(json.loads(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: not a package of format 1: {place}: {first['msg']}") from (error)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a package's description (no JSON)") from error
+    if set(manifest.programs) != set(NAMES):
+        raise InputError(f"{path}: programs are to be {', '.join(NAMES)}, and no others")
+    return manifest
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; is {path.parent} a package?")
+        if path.stat().st_size > limit:
+            raise InputError(f"{path}: larger than any that this program writes")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _checked(path: Path, digest: str) -> bytes:
+    content = _read(path, limit=2**32)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InputError(f"{path}: damaged: its digest is not the one in {MANIFEST}; copy it again")
+    return checked(content, path)
+
+
+def _later(path: Path, harmless: bytes, device: torch.device) -> _Program:
+    """A program that torch opens when it is first run: that takes it most of a second."""
+
+    @functools.cache
+    def opened() -> _Program:
+        return _opened(path, harmless, device)
+
+    def run(given: Tensor) -> Tensor:
+        return opened()(given)
+
+    return run
+
+
+def _opened(path: Path, harmless: bytes, device: torch.device) -> _Program:
+    try:
+        program = torch.export.load(io.BytesIO(harmless))
+        return _on(program, device).module(check_guards=False)
+    except Exception as error:
+        # Torch raises whatever it stumbles over in a graph that does not fit together.
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: torch {torch.__version__} cannot open it: {reason}") from error
+
+
+def _on(program: ExportedProgram, device: torch.device) -> ExportedProgram:
+    return program if device.type == "cpu" else move_to_device_pass(program, str(device))

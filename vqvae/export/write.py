@@ -1,0 +1,155 @@
+"""Writing a package: whole, and only after its programs were seen to do what the model does."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqvae.data.folder import new_folder
+from vqvae.errors import InputError
+from vqvae.export.package import EXAMPLE, MANIFEST, Manifest, Package, open_package
+from vqvae.export.programs import programs_of
+from vqvae.files import write_whole
+from vqvae.model.vqvae import VQVAE
+from vqvae.text import one_line
+
+SEEN = ((1, 40, 36), (2, 33, 27), (7, 24, 20))
+"""Batches that an export is tried with: images, rows, columns."""
+_TOLERANCE = 1e-5
+_TIE = 1e-4
+
+_ABOUT = """\
+**A VQ-VAE of MR slices.**
+
+It encodes a 2-D slice as a grid of codes, one of {codes} for each {stride} x {stride} pixels
+({bits:.4g} bits per pixel), and decodes the slice from them.
+
+**In:** float32 `[B, 1, H, W]`, each slice scaled to [0, 1] by itself, in its own intensities:
+`low` is the slice's minimum, `high` its 99.9th percentile (`numpy.percentile(slice, 99.9)`, linear
+interpolation), or its maximum if that percentile is not above `low`; then
+`clip((slice - low) / (high - low), 0, 1)`, in float32. A constant slice becomes 0 throughout.
+Any B, H and W.
+
+**Out:** float32 of the same shape, in [0, 1]; `low + (high - low) * out` brings the intensities
+back, but for the thousandth that was clipped.
+
+`encode.pt2` gives the codes, int64 `[B, ceil(H / {stride}), ceil(W / {stride})]`; `decode.pt2`
+takes them to images that are still to be cropped to `[..., :H, :W]`, and then equal what
+`model.pt2` gives, bit for bit on the same machine.
+
+**Limits:** it was trained on slices of the data set `{data}` alone. Other anatomy, sequences or
+orientations come out worse, and what is rare in the training data may be changed or left out
+without a sign of it. Not for diagnosis.
+"""
+
+_USE = """\
+```python
+import json, numpy as np, torch
+model = torch.export.load("model.pt2").module()
+pixels = np.asarray(json.load(open("example.json")), np.float32)[0, 0]  # or any slice, [H, W]
+low, high = pixels.min(), np.percentile(pixels, 99.9).astype(np.float32)
+scaled = np.clip((pixels - low) / (high - low), 0, 1)
+made = low + (high - low) * model(torch.from_numpy(scaled)[None, None])[0, 0].numpy()
+```
+"""
+
+
+def write_package(model: VQVAE, destination: Path, data: str) -> None:
+    """Write the package of `model` at `destination`, whole or not at all.
+
+    The programs are read back from their files and compared with the model first.
+
+    Args:
+        model: as trained, on any device.
+        destination: a folder that is not there yet.
+        data: the name of what it was trained on, for people.
+
+    Raises:
+        InputError: something is at `destination`, or it cannot be written, or a program does not
+            do what the model does.
+    """
+    with new_folder(destination) as folder:
+        digests = {}
+        for name, content in programs_of(model).items():
+            write_whole(folder / name, content)
+            digests[name] = hashlib.sha256(content).hexdigest()
+        write_whole(folder / EXAMPLE, json.dumps(_example()).encode())
+        manifest = _describe(model, digests, data).model_dump_json(indent=2) + "\n"
+        write_whole(folder / MANIFEST, manifest.encode())
+        verify(model, open_package(folder), SEEN)
+
+
+def verify(model: VQVAE, package: Package, shapes: Sequence[tuple[int, int, int]]) -> None:
+    """Hold a package against the model that it was made from.
+
+    Args:
+        model: on the CPU, like the package.
+        package: as opened from its files.
+        shapes: images, rows and columns of the batches to try.
+
+    Raises:
+        InputError: what differs, and for which batch.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for number, height, width in shapes:
+        images = torch.rand(number, 1, height, width, generator=generator)
+        if reason := _difference(model.cpu().eval(), package, images):
+            raise InputError(f"export failed for {number} images of {height}x{width}: {reason}")
+
+
+@torch.inference_mode()
+def _difference(model: VQVAE, package: Package, images: Tensor) -> str | None:
+    height, width = images.shape[-2:]
+    expected, codes = model.encode(images), package.encode(images)
+    made = package.decode(codes, height, width)
+    if not torch.equal(made, package.reconstruct(images)):
+        return "decoding its codes is not, bit for bit, what model.pt2 gives"
+    if expected.shape != codes.shape or not _equally_near(model, images, expected, codes):
+        return "encode.pt2 chooses other codes than the model"
+    error = float((made - model.decode(codes, height, width)).abs().max())
+    return f"images differ from the model's by {error:g}" if not error <= _TOLERANCE else None
+
+
+def _equally_near(model: VQVAE, images: Tensor, one: Tensor, other: Tensor) -> bool:
+    """Whether codes differ only where two lie equally near, and rounding decides between them."""
+    vectors = model.to_vectors(images)
+    near, also = ((vectors - model.quantizer.look_up(at)).square().sum(1) for at in (one, other))
+    return torch.allclose(near, also, rtol=_TIE, atol=_TIE * float(vectors.square().mean()))
+
+
+def _describe(model: VQVAE, digests: dict[str, str], data: str) -> Manifest:
+    config = model.config
+    about = {
+        "codes": config.codebook_size,
+        "stride": config.stride,
+        "bits": np.log2(config.codebook_size) / config.stride**2,
+        "data": re.sub(r"[^\w .()-]", "_", one_line(data)),  # a folder's name, inside Markdown
+    }
+    return Manifest(
+        programs=digests,
+        model=config.model_dump(mode="json"),
+        codebook_size=config.codebook_size,
+        stride=config.stride,
+        requirements=[f"torch=={_public(torch.__version__)}", f"numpy=={version('numpy')}"],
+        about=_ABOUT.format(**about),
+        use=_USE,
+    )
+
+
+def _public(release: str) -> str:
+    """Without what says which build it is: `+cpu` and the like."""
+    return str(release).partition("+")[0]
+
+
+def _example() -> list[object]:
+    """Two smooth bumps, [2, 1, 24, 20] in [0, 1]: nobody's scan."""
+    rows, columns = np.mgrid[-1:1:24j, -1:1:20j]
+    bumps = [[np.exp(-size * (rows**2 + columns**2))] for size in (2, 6)]
+    batch: list[object] = np.round(bumps, 4).tolist()
+    return batch

@@ -1,0 +1,173 @@
+"""Scans to files of codes, and back to the scans that the codes stand for."""
+
+import gzip
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqvae.data import intensity
+from vqvae.data.nifti import (
+    SMALLEST_SIDE,
+    content_of,
+    header_for,
+    inner_file,
+    is_nifti_name,
+    pack_header,
+    read_scan,
+    unpack_header,
+)
+from vqvae.errors import InputError
+from vqvae.files import write_whole
+from vqvae.inference.tasks import Failed, Task, each
+from vqvae.inference.vqc_format import SUFFIX, Coded, pack, unpack
+from vqvae.model.codec import Codec, bits_per_pixel, decode, encode
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What became of one scan, sizes in bytes."""
+
+    source: Path
+    target: Path
+    pixels: int
+    before: int
+    """The scan's size as a `.nii.gz`."""
+    compressed_here: bool
+    """Whether it came uncompressed, so that `before` is what gzip makes of it (level 6)."""
+    after: int
+    bits_per_pixel: float
+    """Of the codes: log2 K for each."""
+
+    @property
+    def bits_on_disk(self) -> float:
+        """Bits of the whole file for each pixel."""
+        return 8 * self.after / self.pixels
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A scan that was written."""
+
+    source: Path
+    target: Path
+
+
+def coded_name(name: str) -> str:
+    """The name of a scan's file of codes: the scan's own stands in it, suffix and all."""
+    return name + SUFFIX
+
+
+def scan_name(name: str) -> str:
+    """The name of the scan that a file of codes gives.
+
+    Raises:
+        InputError: it says none.
+    """
+    found = name.removesuffix(SUFFIX)
+    if not is_nifti_name(found):
+        raise InputError(f"{name}: rename it to end in .nii{SUFFIX} or .nii.gz{SUFFIX}")
+    return found
+
+
+def encode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Encoded | Failed]:
+    """Encode one scan after another; one that cannot be read keeps no other from being done."""
+    return each(tasks, lambda task: _encode(codec, task))
+
+
+def decode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Decoded | Failed]:
+    """Decode one file after another; one that cannot be read keeps no other from being done."""
+    return each(tasks, lambda task: _decode(codec, task))
+
+
+def _encode(codec: Codec, task: Task) -> Encoded:
+    scan = read_scan(task.source, SMALLEST_SIDE)
+    height, width, slices = scan.pixels.shape
+    pairs = [intensity.scale(scan.pixels[..., at]) for at in range(slices)]
+    coded = Coded(
+        identity=codec.identity,
+        codebook_size=codec.codebook_size,
+        stride=codec.stride,
+        height=height,
+        width=width,
+        windows=tuple(window for _, window in pairs),
+        header=pack_header(header_for(scan)),
+        indices=np.stack([encode(codec, scaled) for scaled, _ in pairs]),
+    )
+    try:
+        content = pack(coded)
+    except InputError as error:
+        raise InputError(f"{task.source}: {error}") from error
+    write_whole(task.target, content)
+    before, compressed_here = _gzipped(task.source)
+    return Encoded(
+        source=task.source,
+        target=task.target,
+        pixels=scan.pixels.size,
+        before=before,
+        compressed_here=compressed_here,
+        after=len(content),
+        bits_per_pixel=bits_per_pixel(codec, coded.indices.size, scan.pixels.size),
+    )
+
+
+def _decode(codec: Codec, task: Task) -> Decoded:
+    try:
+        coded = unpack(task.source.read_bytes())
+        _refuse_another_model(codec, coded)
+        header = _header_of(coded)
+        pixels = _pixels(codec, coded)
+    except InputError as error:
+        raise InputError(f"{task.source}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{task.source}: cannot be read ({error.strerror or error})") from error
+    content = content_of(task.target, pixels, header)
+    _refuse_other_content(task.target, content)
+    write_whole(task.target, content)
+    return Decoded(task.source, task.target)
+
+
+def _header_of(coded: Coded) -> Any:
+    header = unpack_header(coded.header)
+    shape = tuple(map(int, header.get_data_shape()))
+    sizes = (coded.height, coded.width, len(coded.windows))
+    if shape[:2] != sizes[:2] or math.prod(shape) != math.prod(sizes):
+        raise InputError("its header is of another size: not written by this program")
+    if header.get_data_dtype().newbyteorder("=") != np.float32:
+        raise InputError("its header is of another type: not written by this program")
+    return header
+
+
+def _pixels(codec: Codec, coded: Coded) -> np.ndarray:
+    """The scan's intensities, float32 [H, W, S]."""
+    result = np.empty((coded.height, coded.width, len(coded.windows)), np.float32)
+    for at, window in enumerate(coded.windows):
+        made = decode(codec, coded.indices[at], coded.height, coded.width)
+        result[..., at] = intensity.restore(made, window)
+    return result
+
+
+def _refuse_another_model(codec: Codec, coded: Coded) -> None:
+    if coded.identity != codec.identity:
+        raise InputError(
+            f"its codes are those of model {coded.identity[:12]}, not of {codec.identity[:12]}; "
+            "give --model the one that encoded it"
+        )
+
+
+def _refuse_other_content(target: Path, content: bytes) -> None:
+    """Decoding beside the originals must not replace them; decoding again changes nothing."""
+    if target.exists() and target.read_bytes() != content:
+        raise InputError(f"{target}: something else is there already; name another --out")
+
+
+def _gzipped(path: Path) -> tuple[int, bool]:
+    content = inner_file(path).read_bytes()
+    if content.startswith(_GZIP_MAGIC):
+        return len(content), False
+    return len(gzip.compress(content, 6)), True

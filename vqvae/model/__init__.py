@@ -1,0 +1,1 @@
+"""The network, the quantizer, and their loss."""

@@ -1,0 +1,1 @@
+"""Training an epoch at a time, and its checkpoints."""
