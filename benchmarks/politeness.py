@@ -26,7 +26,7 @@ cpus = 4
 threads = 1
 time_limit = "12:00:00"
 jobs = 4
-at_once = 1
+max_running_jobs = 1
 workers = 2
 """
 """As `rangpur.toml`, with two workers and without conda."""

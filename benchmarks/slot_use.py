@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import open_sweep
 from sweeps.storage.trial_record import read_curve
@@ -62,7 +62,7 @@ cpus = 1
 threads = 1
 time_limit = "50"
 jobs = {slots}
-at_once = {slots}
+max_running_jobs = {slots}
 workers = 1
 trials_per_job = {trials_per_job}
 """
@@ -157,7 +157,7 @@ def use_of(paths: SweepPaths) -> Use:
     inside, trials = 0.0, []
     for trial in paths.trials():
         rows = read_curve(trial)
-        job = files.read_json(trial.attempts()[0].claim)["job"]
+        job = atomic.read_json(trial.attempts()[0].claim)["job"]
         began = rows[0].timestamp / 1000 - rows[0].seconds
         first[job] = min(began, first.get(job, began))
         trials.append(sum(row.seconds for row in rows))
@@ -171,7 +171,7 @@ def use_of(paths: SweepPaths) -> Use:
 
 def span_of(paths: SweepPaths, token: str) -> tuple[float, float]:
     """When SLURM gave a job its slot and when it took it back, in seconds since 1970."""
-    number = files.read_json(paths.job(token).submitted)["id"]
+    number = atomic.read_json(paths.job(token).submitted)["id"]
     answer = call("sacct", "-X", "-n", "-P", "-j", number, "-o", "Start,End")
     start, end = answer.splitlines()[0].split("|")
     return tuple(time.mktime(time.strptime(t, "%Y-%m-%dT%H:%M:%S")) for t in (start, end))  # type: ignore[return-value]

@@ -5,5 +5,5 @@ class InputError(ValueError):
     """What was given is wrong: one line that names the thing and the mend (exit status 2)."""
 
 
-class WorldError(RuntimeError):
+class EnvironmentFailure(RuntimeError):  # noqa: N818 (Python's own EnvironmentError is OSError)
     """The machine, the file system or the scheduler failed; running again repairs (status 1)."""

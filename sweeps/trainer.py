@@ -68,7 +68,7 @@ class Trainer(Protocol):
     bounds: Mapping[str, tuple[float, float]]
     """Metrics that a sweep may optimize, each with its worst and its best value, in this order."""
 
-    tested: Collection[str]
+    test_metrics: Collection[str]
     """Those of them that `evaluate` measures on the test split, as `test/…`."""
 
     seed: str
@@ -103,7 +103,7 @@ class Trainer(Protocol):
         should_stop: Callable[[], bool],
         metric: str,
         maximize: bool,
-        parts: int,
+        accumulation_steps: int,
     ) -> Iterator[Epoch]:
         """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
@@ -119,17 +119,19 @@ class Trainer(Protocol):
         whatever was trained before may have been in others.
         """
 
-    def most_parts(self, config: Any) -> int:
+    def max_accumulation_steps(self, config: Any) -> int:
         """The power of two from which on each part of a batch is as small as can be."""
 
-    def kind_of(self, error: Exception) -> Literal["memory", "unusable", "world", "bug"]:
+    def classify_error(
+        self, error: Exception
+    ) -> Literal["out_of_memory", "process_lost", "environment_unavailable", "bug"]:
         """What an exception of `fit` says: want of memory, that this process is lost, or a bug.
 
         Or that the world failed: data that are away, a file server that does not answer. Errors
         of the operating system always say that, and are not asked about.
         """
 
-    def illustrate(self, config: Any, folder: Path, picture: Path) -> None:
+    def write_figure(self, config: Any, folder: Path, figure: Path) -> None:
         """Write a PNG that shows what the best model in `folder` does."""
 
     def export(self, config: Any, folder: Path, destination: Path) -> None:
@@ -184,14 +186,14 @@ def load_trainer(name: str) -> Trainer:
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"trainer {name!r}: cannot be imported: {reason}") from error
-    missing = [part for part in _PARTS if not hasattr(trainer, part)]
+    missing = [part for part in _MEMBERS if not hasattr(trainer, part)]
     if missing:
         raise InputError(f"trainer {name!r} is none: it has no {', '.join(missing)}")
     return cast(Trainer, trainer)
 
 
-_PARTS = (
-    *("config", "bounds", "tested", "seed", "floors"),
-    *("prepare", "epochs", "fit", "most_parts", "kind_of"),
-    *("illustrate", "export", "evaluate", "usage"),
+_MEMBERS = (
+    *("config", "bounds", "test_metrics", "seed", "floors"),
+    *("prepare", "epochs", "fit", "max_accumulation_steps", "classify_error"),
+    *("write_figure", "export", "evaluate", "usage"),
 )

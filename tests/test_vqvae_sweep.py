@@ -9,10 +9,10 @@ import torch
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import read_experiment
 from sweeps.storage.paths import RunsPaths
-from sweeps.storage.sweep import Given, Sweep, resume, start, stop_reason
-from sweeps.storage.trial_record import read_curve, read_result, read_trial
-from sweeps.workers.exit_codes import End
-from sweeps.workers.retry import Way, way_of
+from sweeps.storage.sweep import Given, Sweep, clear_stop, create_or_update, stop_reason
+from sweeps.storage.trial_record import read_curve, read_result, read_spec
+from sweeps.workers.exit_codes import ExitCode
+from sweeps.workers.retry import RetryPlan, retry_plan_of
 from tests.sweeps.conftest import worker_of
 from tests.sweeps.workers.test_crashes import crash
 from vqvae.model.vqvae import VQVAE, Losses
@@ -66,9 +66,9 @@ def make(tmp_path: Path, runs: str, *, phantom: bool = True) -> Sweep:
     text = EXPERIMENT.format(root=tmp_path / "data", cache=tmp_path / "cache")
     path.write_text(text if phantom else without_phantom(text))
     resolved = read_experiment(path)
-    fingerprint = resolved.trainer.prepare(resolved.ends())
+    fingerprint = resolved.trainer.prepare(resolved.corner_configs())
     paths = RunsPaths(tmp_path / runs).sweep("small")
-    return start(paths, resolved, path, Given(Cluster(), fingerprint))
+    return create_or_update(paths, resolved, path, Given(Cluster(), fingerprint))
 
 
 def without_phantom(text: str) -> str:
@@ -90,15 +90,15 @@ def figures(sweep: Sweep) -> list[list[dict[str, float]]]:
 @pytest.mark.parametrize("step", ["between checkpoint and row", "between row and study"])
 def test_a_killed_worker_costs_no_bit(tmp_path: Path, step: str) -> None:
     uncut, cut = make(tmp_path, "uncut"), make(tmp_path, "cut")
-    worker_of(uncut).work()
+    worker_of(uncut).run()
     crash(cut, step, 2)
-    worker_of(cut).work()
+    worker_of(cut).run()
     assert len(cut.paths.trials()[0].attempts()) == 2
     assert figures(cut) == figures(uncut)
     for trial in cut.paths.trials():
         assert read_result(trial).state == "complete"
         assert all(row.metrics.keys() == METRICS for row in read_curve(trial))
-        assert trial.attempts()[-1].picture.stat().st_size > 1000
+        assert trial.attempts()[-1].figure.stat().st_size > 1000
 
 
 def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
@@ -106,7 +106,7 @@ def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
 ) -> None:
     """A device on which, from some step on, one image fits and two do not."""
     whole, short = make(tmp_path, "whole"), make(tmp_path, "short")
-    worker_of(whole).work()
+    worker_of(whole).run()
     losses, calls = VQVAE.losses, itertools.count()
 
     def refuse(model: VQVAE, images: torch.Tensor) -> Losses:
@@ -115,13 +115,13 @@ def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
         return losses(model, images)
 
     monkeypatch.setattr(VQVAE, "losses", refuse)
-    while (end := worker_of(short).work()) is not End.DONE:  # a new process each time, really
-        assert end is End.MEMORY
+    while (end := worker_of(short).run()) is not ExitCode.DONE:  # a new process each time, really
+        assert end is ExitCode.OUT_OF_MEMORY
     for trial, found, expected in zip(
         short.paths.trials(), figures(short), figures(whole), strict=True
     ):
-        size = read_trial(trial).config["training"]["batch_size"]
-        assert way_of(trial) == Way(alone=True, parts=size)
+        size = read_spec(trial).config["training"]["batch_size"]
+        assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=size)
         assert [row["val/loss"] for row in found] == pytest.approx(
             [row["val/loss"] for row in expected], rel=0.05
         )
@@ -130,20 +130,20 @@ def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
 def test_data_that_are_away_cost_no_trial_and_no_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.workers.trial.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("sweeps.workers.trial.RETRY_WAIT_SECONDS", 0.01)
     uncut = make(tmp_path, "uncut")
-    worker_of(uncut).work()
+    worker_of(uncut).run()
     cut = make(tmp_path, "cut", phantom=False)
     crash(cut, "between row and study", 2)
     data, away = tmp_path / "data", tmp_path / "away"
     data.rename(away)
-    worker_of(cut).work()
+    worker_of(cut).run()
     (trial,) = cut.paths.trials()
     assert not trial.settled.exists()
     assert f"data folder {data} does not exist" in stop_reason(cut.paths)
     away.rename(data)
-    resume(cut.paths)
-    worker_of(cut).work()
+    clear_stop(cut.paths)
+    worker_of(cut).run()
     assert figures(cut) == figures(uncut)
     assert {read_result(trial).state for trial in cut.paths.trials()} == {"complete"}
 
@@ -154,8 +154,8 @@ def test_bad_data_are_refused_before_any_job(tmp_path: Path) -> None:
     path.write_text(without_phantom(text))
     resolved = read_experiment(path)
     with pytest.raises(ValueError, match="nothing"):
-        resolved.trainer.prepare(resolved.ends())
+        resolved.trainer.prepare(resolved.corner_configs())
     path.write_text(text.replace("[2, 4]", "[2, 400]"))
     resolved = read_experiment(path)
     with pytest.raises(ValueError, match="400"):
-        resolved.trainer.prepare(resolved.ends())
+        resolved.trainer.prepare(resolved.corner_configs())

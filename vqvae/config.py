@@ -40,7 +40,7 @@ class ModelConfig(BaseModel):
     """How code vectors follow the encoder: a running mean, or the codebook loss."""
     decay: float = Field(0.99, ge=0, lt=1)
     """Of the running mean, a batch."""
-    revive_after: int = Field(20, ge=0)
+    dead_code_threshold_steps: int = Field(20, ge=0)
     """Batches after which a code nobody chose is moved to where it is needed; 0: never."""
     commitment: float = Field(0.25, ge=0)
     """The paper's beta."""

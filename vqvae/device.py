@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from vqvae.config import TrainingConfig
-from vqvae.errors import InputError, UnreachableError
+from vqvae.errors import InputError, UnavailableError
 
 DEVICES = ("auto", "cpu", "cuda")
 
-Kind = Literal["memory", "unusable", "world", "bug"]
+ErrorKind = Literal["out_of_memory", "process_lost", "environment_unavailable", "bug"]
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "alloc_failed", "allocation_failed"),
     # What is left to cuDNN when it tries convolutions and no workspace is to be had.
     *("unable to find a valid cudnn algorithm", "find was unable to find an engine"),
 )
-_LOST = (
+_PROCESS_LOST = (
     *("cuda error", "device-side assert", "cuda driver error", "cublas_status_", "cudnn_status_"),
     *("cudnn error", "cusolver error", "cufft error", "misaligned address", "nccl error"),
 )
@@ -38,27 +38,27 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def kind_of(error: Exception) -> Kind:
+def classify_error(error: Exception) -> ErrorKind:
     """What an exception says of this process and its device.
 
     torch has a type for its own allocator's refusal alone; what CUDA, cuBLAS and cuDNN answer
     comes as a RuntimeError, and tells itself by its words.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "memory"
-    if isinstance(error, UnreachableError):
-        return "world"
+        return "out_of_memory"
+    if isinstance(error, UnavailableError):
+        return "environment_unavailable"
     if not isinstance(error, RuntimeError):
         return "bug"
     words = str(error).lower()
     if any(sign in words for sign in _OUT_OF_MEMORY):
-        return "memory"
+        return "out_of_memory"
     # Asynchronous: what failed may be any kernel before, and every call after it fails, too.
-    lost = isinstance(error, torch.AcceleratorError) or any(sign in words for sign in _LOST)
-    return "unusable" if lost else "bug"
+    lost = isinstance(error, torch.AcceleratorError) or any(sign in words for sign in _PROCESS_LOST)
+    return "process_lost" if lost else "bug"
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """`tensor`, from the host, on `device`, without making the host wait until it is there."""
     if device.type != "cuda":
         return tensor.to(device)
@@ -83,7 +83,7 @@ def autocast(device: torch.device, config: TrainingConfig) -> AbstractContextMan
 
 
 @contextmanager
-def exact() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Let float32 mean float32 on a GPU too, where torch lets convolutions round to TF32's 10 bits.
 
     Which convolution is fastest is tried out there. Fixing the choice would cost time and promise
@@ -99,7 +99,7 @@ def exact() -> Iterator[None]:
 
 
 @contextmanager
-def repeatable(threads: int) -> Iterator[None]:
+def reproducible(threads: int) -> Iterator[None]:
     """Compute so that the same input gives the same bits on a CPU.
 
     The number of threads decides there in which order sums are taken.
@@ -107,7 +107,7 @@ def repeatable(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with exact():
+        with full_precision():
             yield
     finally:
         torch.set_num_threads(before)

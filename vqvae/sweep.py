@@ -10,11 +10,11 @@ from vqvae.config import Config
 from vqvae.errors import InputError
 
 if TYPE_CHECKING:
-    from vqvae.device import Kind
-    from vqvae.evaluation.test_split import Assessment
+    from vqvae.device import ErrorKind
+    from vqvae.evaluation.test_split import SplitScores
     from vqvae.training.checkpoint import Epoch
 
-_PICTURED = 6
+_FIGURE_SLICES = 6
 _WORST_LOSS = 1e9
 """A finite end for what has none: a model that answers with the mean has about 1."""
 
@@ -30,7 +30,7 @@ class Trainer:
         "val/reconstruction_loss": (_WORST_LOSS, 0.0),
     }
     """The worst and the best value of each metric that can be optimized, in this order."""
-    tested: Collection[str] = ("val/ssim", "val/psnr")
+    test_metrics: Collection[str] = ("val/ssim", "val/psnr")
     """Those that the test split is scored by, too."""
     seed = "training.seed"
     """Where in the configuration the seed stands: what two trainings of one setting differ in."""
@@ -85,7 +85,7 @@ class Trainer:
         should_stop: Callable[[], bool],
         metric: str,
         maximize: bool,
-        parts: int,
+        accumulation_steps: int,
     ) -> "Iterator[Epoch]":
         """Train; see `vqvae.training.fit`."""
         from vqvae.training.loop import fit  # noqa: PLC0415 - torch is not light
@@ -98,20 +98,20 @@ class Trainer:
             should_stop=should_stop,
             metric=metric,
             maximize=maximize,
-            parts=parts,
+            accumulation_steps=accumulation_steps,
         )
 
-    def most_parts(self, config: Config) -> int:
+    def max_accumulation_steps(self, config: Config) -> int:
         """The power of two from which on each part of a batch is one image."""
         return int(1 << (config.training.batch_size - 1).bit_length())
 
-    def kind_of(self, error: Exception) -> "Kind":
+    def classify_error(self, error: Exception) -> "ErrorKind":
         """What an exception of `fit` says; see `vqvae.device.kind_of`."""
-        from vqvae.device import kind_of  # noqa: PLC0415
+        from vqvae.device import classify_error  # noqa: PLC0415
 
-        return kind_of(error)
+        return classify_error(error)
 
-    def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
+    def write_figure(self, config: Config, folder: Path, figure: Path) -> None:
         """Write a PNG of validation slices over their reconstructions by the best model."""
         from vqvae.data.splits import open_split  # noqa: PLC0415
         from vqvae.evaluation.figures import write_comparison  # noqa: PLC0415
@@ -119,9 +119,9 @@ class Trainer:
         from vqvae.training.checkpoint import load_model  # noqa: PLC0415
 
         model, checkpoint = load_model(folder)
-        pairs = compare(model, open_split(config.data, "validate"), _PICTURED)
+        pairs = compare(model, open_split(config.data, "validate"), _FIGURE_SLICES)
         heading = f"epoch {checkpoint.row.epoch}, val/ssim {checkpoint.row.metrics['val/ssim']:.4f}"
-        write_comparison(picture, pairs, heading)
+        write_comparison(figure, pairs, heading)
 
     def export(self, config: Config, folder: Path, destination: Path) -> None:
         """Write the package of the best model in `folder`; see `vqvae.export`.
@@ -141,7 +141,7 @@ class Trainer:
         model, _ = load_model(folder)
         write_package(model, destination, data=config.data.root.resolve().name)
 
-    def evaluate(self, config: Config, package: Path, out: Path) -> "Assessment":
+    def evaluate(self, config: Config, package: Path, out: Path) -> "SplitScores":
         """Score a package on the test split, with pictures and a table in the folder `out`.
 
         Returns:
@@ -150,9 +150,9 @@ class Trainer:
         Raises:
             InputError: the package or the data cannot be read.
         """
-        from vqvae.evaluation.test_split import assess  # noqa: PLC0415
+        from vqvae.evaluation.test_split import score_test_split  # noqa: PLC0415
 
-        return assess(config, package, out)
+        return score_test_split(config, package, out)
 
     def usage(self, config: Config, model: str) -> Sequence[str]:
         """The command that reconstructs the test slices with a registered model."""

@@ -12,17 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.cli.doctor_checks import COMMAND_SECONDS, Finding, ahead, found, reach, rename_and_lock
+from sweeps.cli.doctor_checks import (
+    COMMAND_SECONDS,
+    Finding,
+    check_shared_folder,
+    check_tracking_server,
+    clock_offset,
+    run_check,
+)
 from sweeps.config.cluster import Cluster, read_cluster
 from sweeps.config.experiment import read_experiment
-from sweeps.errors import InputError, WorldError
-from sweeps.filesystem import atomic as files
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem import atomic
 from sweeps.jobs.launcher import send_doctor
-from sweeps.jobs.slurm.pending_reasons import in_words
-from sweeps.jobs.slurm.queue import look
-from sweeps.jobs.slurm.rate_limit import now
+from sweeps.jobs.slurm.pending_reasons import describe_reason
+from sweeps.jobs.slurm.queue import read_queue
+from sweeps.jobs.slurm.rate_limit import file_server_time
 from sweeps.jobs.slurm.site_check import check_site
-from sweeps.jobs.start import Request
+from sweeps.jobs.start import SweepRequest
 from sweeps.storage.paths import DoctorPaths
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
@@ -32,25 +39,25 @@ CLOCK_SECONDS = 5.0
 """Clocks that differ by more confuse people; the sweep itself goes by no other machine's clock."""
 
 
-def examine(request: Request, wait_seconds: float) -> Iterator[Finding]:
+def run_checks(request: SweepRequest, wait_seconds: float) -> Iterator[Finding]:
     """Look at everything; at last, from a job."""
     cluster = read_cluster(request.cluster)
-    yield found("experiment", lambda: read_experiment(request.experiment).experiment.name)
-    yield found("home", lambda: _room(Path.home()))
-    yield found("folder of runs", lambda: _room(request.runs.folder))
+    yield run_check("experiment", lambda: read_experiment(request.experiment).experiment.name)
+    yield run_check("home", lambda: _free_space(Path.home()))
+    yield run_check("folder of runs", lambda: _free_space(request.runs.folder))
     paths = request.runs.doctor(uuid.uuid4().hex[:8])
     paths.folder.mkdir(parents=True)
     try:
-        yield found("rename and lock there", lambda: rename_and_lock(paths))
-        yield found("tracking store", lambda: reach(cluster.tracking))
+        yield run_check("rename and lock there", lambda: check_shared_folder(paths))
+        yield run_check("tracking store", lambda: check_tracking_server(cluster.tracking))
         if cluster.scheduler == "slurm":
-            yield from _examine_slurm(request, cluster, paths, wait_seconds)
+            yield from _check_slurm(request, cluster, paths, wait_seconds)
     finally:
         shutil.rmtree(paths.folder, ignore_errors=True)
 
 
-def _examine_slurm(
-    request: Request, cluster: Cluster, paths: DoctorPaths, wait_seconds: float
+def _check_slurm(
+    request: SweepRequest, cluster: Cluster, paths: DoctorPaths, wait_seconds: float
 ) -> Iterator[Finding]:
     missing = [command for command in COMMANDS if shutil.which(command) is None]
     said = f"no {', '.join(missing)} here: log in to the cluster" if missing else "all here"
@@ -60,30 +67,30 @@ def _examine_slurm(
     asked = f"partition {cluster.partition}, account {cluster.account}, qos {cluster.qos}"
 
     def check() -> str:
-        check_site(request.cluster, cluster, request.runs.slurm, thoroughly=True)
+        check_site(request.cluster, cluster, request.runs.slurm, all_checks=True)
         return asked
 
-    known = found("cluster file", check)
+    known = run_check("cluster file", check)
     yield known
-    if not known.good:
+    if not known.passed:
         return
     experiment = request.experiment.absolute()
     try:
         number = send_doctor(paths, cluster, experiment)
-    except (InputError, WorldError) as error:
+    except (InputError, EnvironmentFailure) as error:
         yield Finding("a job", False, str(error))
         return
     content = _wait(paths, wait_seconds)
     if content is None:
-        yield Finding("a job", False, _why_not(paths, number))
+        yield Finding("a job", False, _why_no_result(paths, number))
         subprocess.run(["scancel", number], timeout=COMMAND_SECONDS, check=False)
         return
     yield Finding("a job", True, f"ran on {content['host']}, and wrote where this machine can read")
     yield from (Finding(**fields) for fields in content["findings"])
-    yield clocks(content["ahead"] - ahead(paths))
+    yield compare_clocks(content["ahead"] - clock_offset(paths))
 
 
-def clocks(ahead_of_here: float) -> Finding:
+def compare_clocks(ahead_of_here: float) -> Finding:
     """What the difference between the job's clock and this machine's means."""
     apart = abs(ahead_of_here)
     mend = "" if apart < CLOCK_SECONDS else "; tell the site's staff: times in logs will mislead"
@@ -92,32 +99,36 @@ def clocks(ahead_of_here: float) -> Finding:
 
 def _wait(paths: DoctorPaths, seconds: float) -> dict[str, Any] | None:
     give_up = time.monotonic() + seconds
-    while (content := files.read_json(paths.findings)) is None:
+    while (content := atomic.read_json(paths.findings)) is None:
         if time.monotonic() > give_up:
             return None
         time.sleep(1.0)
     return dict(content)
 
 
-def _why_not(paths: DoctorPaths, number: str) -> str:
+def _why_no_result(paths: DoctorPaths, number: str) -> str:
     try:
-        entry = look(paths.sweep, since=now(paths.sweep.slurm)).entries.get(number)
-    except WorldError as error:
+        entry = read_queue(paths.sweep, since=file_server_time(paths.sweep.slurm)).entries.get(
+            number
+        )
+    except EnvironmentFailure as error:
         return str(error)
-    if entry is not None and entry.waits:
-        return f"{number} still waits: {in_words(entry.reason, number)}; run this again then"
+    if entry is not None and entry.is_pending:
+        return f"{number} still waits: {describe_reason(entry.reason, number)}; run this again then"
     logs = "\n".join(path.read_text() for path in sorted(paths.sweep.scheduler_logs.glob("*.err")))
     last = logs.strip().splitlines()[-1:] or ["its log is empty: see the setup lines"]
     return f"{number} wrote nothing: {last[0]}"
 
 
-def _room(folder: Path) -> str:
+def _free_space(folder: Path) -> str:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
     quota = _quota()
     if free < ROOM_GIB:
-        raise WorldError(f"{free:.1f} GiB free in {folder}; delete what is old, or use --runs")
+        raise EnvironmentFailure(
+            f"{free:.1f} GiB free in {folder}; delete what is old, or use --runs"
+        )
     return f"{free:.0f} GiB free in {folder}{quota}"
 
 
@@ -138,5 +149,7 @@ def _quota() -> str:
         return ""
     used, soft, hard = figures.groups()
     if used.endswith("*"):  # as `quota` marks it
-        raise WorldError(f"over quota: {used[:-1]} of {soft}; delete what is old, or use --runs")
+        raise EnvironmentFailure(
+            f"over quota: {used[:-1]} of {soft}; delete what is old, or use --runs"
+        )
     return f"; quota: {used} of {soft if soft != '0K' else hard} used"

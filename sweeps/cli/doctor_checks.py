@@ -19,8 +19,8 @@ from pathlib import Path
 
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import read_experiment
-from sweeps.errors import InputError, WorldError
-from sweeps.filesystem import atomic as files
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import hostname
 from sweeps.storage.paths import DoctorPaths
@@ -33,7 +33,7 @@ TORCH = (
 )
 REACH_SECONDS = 20
 QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"
-_MENDS = {
+_FIXES = {
     401: "give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, in a job by setup lines",
     403: "it refuses this host name; start it with --allowed-hosts 'name,name:*'",
     404: "no MLflow is at this address",
@@ -50,48 +50,54 @@ class Finding:
         said: what was found, and the mend where it is not good.
     """
 
-    what: str
-    good: bool
-    said: str
+    name: str
+    passed: bool
+    message: str
 
     def line(self) -> str:
         """With a tick or a cross."""
-        return f"{'✓' if self.good else '✗'} {self.what}: {self.said}"
+        return f"{'✓' if self.passed else '✗'} {self.name}: {self.message}"
 
 
-def examine_here(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> None:
+def check_from_job(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> None:
     """What the job does: look at what it sees, and write it down."""
     seen = [
-        found("Python and torch in a job", lambda: _torch(cluster)),
-        found("rename and lock from a job", lambda: rename_and_lock(paths)),
-        found("data in a job", lambda: _data(experiment)),
-        found("tracking store from a job", lambda: reach(cluster.tracking)),
+        run_check("Python and torch in a job", lambda: _torch(cluster)),
+        run_check("rename and lock from a job", lambda: check_shared_folder(paths)),
+        run_check("data in a job", lambda: _data(experiment)),
+        run_check("tracking store from a job", lambda: check_tracking_server(cluster.tracking)),
     ]
-    content = {"host": hostname(), "findings": [asdict(f) for f in seen], "ahead": ahead(paths)}
-    files.write(paths.findings, json.dumps(content))
+    content = {
+        "host": hostname(),
+        "findings": [asdict(f) for f in seen],
+        "ahead": clock_offset(paths),
+    }
+    atomic.write(paths.findings, json.dumps(content))
 
 
-def found(what: str, look_at: Callable[[], str]) -> Finding:
+def run_check(what: str, look_at: Callable[[], str]) -> Finding:
     """What looking at it gave; a refusal or an error of the system is a cross."""
     try:
         return Finding(what, True, look_at())
-    except (InputError, WorldError, OSError) as error:
+    except (InputError, EnvironmentFailure, OSError) as error:
         return Finding(what, False, " ".join(str(error).split()))
 
 
-def rename_and_lock(paths: DoctorPaths) -> str:
+def check_shared_folder(paths: DoctorPaths) -> str:
     """Try what a shared folder must do for a sweep."""
-    files.write(paths.probe, "one")
-    files.write(paths.probe, "two")
+    atomic.write(paths.probe, "one")
+    atomic.write(paths.probe, "two")
     if paths.probe.read_text() != "two":
-        raise WorldError(f"a renamed file is not seen at once in {paths.folder}; use --runs")
+        raise EnvironmentFailure(
+            f"a renamed file is not seen at once in {paths.folder}; use --runs"
+        )
     for _ in range(2):
         with Lock(paths.lock, stale_after=60.0, patience=30.0).hold() as turn:
             turn.check()
     return "files replace each other whole, and a lock has one holder"
 
 
-def reach(tracking: str | None) -> str:
+def check_tracking_server(tracking: str | None) -> str:
     """Ask the tracking server for an experiment, if there is a server.
 
     Not whether it is well: MLflow tells that to hosts whose other questions it refuses.
@@ -102,7 +108,7 @@ def reach(tracking: str | None) -> str:
     tracking = tracking or os.environ.get("MLFLOW_TRACKING_URI")
     if tracking is None or not tracking.startswith("http"):
         return "a database among the runs; nothing to reach"
-    request = urllib.request.Request(f"{tracking.rstrip('/')}{QUESTION}", headers=_who())  # noqa: S310 (http was seen to)
+    request = urllib.request.Request(f"{tracking.rstrip('/')}{QUESTION}", headers=_authorization())  # noqa: S310 (http was seen to)
     try:
         # A lab's own certificate, where MLflow is told of it.
         trusted = ssl.create_default_context(cafile=os.environ.get(CERTIFICATE) or None)
@@ -110,15 +116,15 @@ def reach(tracking: str | None) -> str:
             return f"{tracking} answers"
     except urllib.error.HTTPError as error:
         error.close()
-        mend = _MENDS.get(error.code, "see the server's log")
-        raise WorldError(f"{tracking} answers {error.code}: {mend}") from error
+        mend = _FIXES.get(error.code, "see the server's log")
+        raise EnvironmentFailure(f"{tracking} answers {error.code}: {mend}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
         mend = "start it, or leave tracking out: sweeps sync sends what is missing later"
-        raise WorldError(f"{tracking} does not answer ({reason}); {mend}") from error
+        raise EnvironmentFailure(f"{tracking} does not answer ({reason}); {mend}") from error
 
 
-def _who() -> dict[str, str]:
+def _authorization() -> dict[str, str]:
     """Who asks, as MLflow's own client says it."""
     if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
@@ -139,23 +145,25 @@ def _torch(cluster: Cluster) -> str:
     python = f"{sys.executable}, Python {sys.version.split()[0]}"
     if said.returncode:
         last = said.stderr.strip().rpartition("\n")[2]
-        raise WorldError(f"{python}: {last}; see the setup lines of the cluster file")
+        raise EnvironmentFailure(f"{python}: {last}; see the setup lines of the cluster file")
     if cluster.gpus and "no CUDA device" in said.stdout:
         given = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
         mend = "a build of torch for CPUs, or no gres in the cluster file"
-        raise WorldError(f"{python}: torch {said.stdout.strip()} (SLURM gave {given}): {mend}")
+        raise EnvironmentFailure(
+            f"{python}: torch {said.stdout.strip()} (SLURM gave {given}): {mend}"
+        )
     return f"{python}, torch {said.stdout.strip()}"
 
 
 def _data(experiment: Path) -> str:
     resolved = read_experiment(experiment)
     try:
-        return f"readable, fingerprint {resolved.trainer.prepare(resolved.ends())[:16]}"
+        return f"readable, fingerprint {resolved.trainer.prepare(resolved.corner_configs())[:16]}"
     except ValueError as error:
         raise InputError(str(error)) from error
 
 
-def ahead(paths: DoctorPaths) -> float:
+def clock_offset(paths: DoctorPaths) -> float:
     """How far this machine's clock is ahead of the file server's, in seconds."""
     probe = paths.clock(hostname())
     probe.touch()

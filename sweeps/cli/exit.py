@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from sweeps.errors import InputError, WorldError
+from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.text import one_line
 
 DEBUG = "--debug"
@@ -21,7 +21,7 @@ _NO_SUCH_NAME = frozenset(
 """What the system says of a place that was named wrongly; anything else is the world's fault."""
 
 
-def end(program: str, app: Callable[..., int | None], given: Sequence[str]) -> None:
+def run_and_exit(program: str, app: Callable[..., int | None], given: Sequence[str]) -> None:
     """Run a command and end this process with its status.
 
     Args:
@@ -36,23 +36,23 @@ def end(program: str, app: Callable[..., int | None], given: Sequence[str]) -> N
     except Exception as error:  # noqa: BLE001 (the last resort, so that a person sees one line)
         if DEBUG in given:
             traceback.print_exc()
-        status = _tell(error)
+        status = _print_error(error)
     sys.exit(status)
 
 
-def _tell(error: Exception) -> int:
+def _print_error(error: Exception) -> int:
     """Say what is wrong; the status that stands for it."""
     if isinstance(error, _UsageError):
-        return _tell_usage(error)
+        return _print_usage_error(error)
     if isinstance(error, OSError) and error.errno in _NO_SUCH_NAME and error.filename is not None:
         error = InputError(f"{error.filename}: {error.strerror}")
-    known = isinstance(error, InputError | WorldError)
+    known = isinstance(error, InputError | EnvironmentFailure)
     text = str(error) if known else f"{type(error).__name__}: {error}"
     print("error:", one_line(text), file=sys.stderr)
     return 2 if isinstance(error, InputError) else 1
 
 
-def _tell_usage(error: Exception) -> int:
+def _print_usage_error(error: Exception) -> int:
     """Say what is wrong with the command line; the help itself where nothing was asked for."""
     if type(error).__name__ == "NoArgsIsHelpError":  # the help was shown as it was made
         return 2

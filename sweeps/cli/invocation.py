@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def program(name: str) -> str:
+def program_name(name: str) -> str:
     """`name` where it is on the PATH, else its place beside the running interpreter."""
     beside = Path(sys.executable).parent / name
     on_path = shutil.which(name)

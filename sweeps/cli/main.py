@@ -17,22 +17,22 @@ import typer
 from rich.console import Console
 
 from sweeps.cli import promotion
-from sweeps.cli.exit import end
+from sweeps.cli.exit import run_and_exit
 from sweeps.cli.sweep_arguments import (
     Name,
     Runs,
-    come_back,
-    command_on,
-    make_or,
-    named,
-    say_it_goes_on,
-    send_and_watch,
-    sweeps_in,
-    watch_to_the_end,
+    find_sweep,
+    make_or_sweeps,
+    print_detached,
+    resume_command,
+    submit_and_watch,
+    sweep_command,
+    sweeps_by_age,
+    watch_until_done,
 )
-from sweeps.errors import WorldError
+from sweeps.errors import EnvironmentFailure
 from sweeps.storage.paths import SweepPaths
-from sweeps.storage.sweep import Sweep, open_sweep, runs_folder, stop
+from sweeps.storage.sweep import Sweep, open_sweep, runs_folder, stop_sweep
 from sweeps.text import one_line, printable
 
 HIPMRI = Path("/home/groups/comp3710/HipMRI_Study_open")
@@ -72,11 +72,11 @@ def run(
     ] = True,
 ) -> None:
     """Start a sweep, or go on with it; then watch. Running it again never doubles anything."""
-    from sweeps.jobs.start import Request, prepare  # noqa: PLC0415 (submitit is not light)
+    from sweeps.jobs.start import SweepRequest, prepare_sweep  # noqa: PLC0415 (submitit is not light)
 
     path, cluster = _defaults(experiment, cluster)
-    sweep = prepare(Request(path, cluster, runs_folder(runs), trials))
-    if send_and_watch(sweep, cluster, watching=watching):
+    sweep = prepare_sweep(SweepRequest(path, cluster, runs_folder(runs), trials))
+    if submit_and_watch(sweep, cluster, watching=watching):
         _conclude(sweep)
 
 
@@ -88,11 +88,11 @@ def plan_command(
     trials: Annotated[int | None, typer.Option(min=1, help="as for run")] = None,
 ) -> None:
     """Show what run would do, and what it may cost; send nothing."""
-    from sweeps.cli.plan import plan  # noqa: PLC0415
-    from sweeps.jobs.start import Request  # noqa: PLC0415
+    from sweeps.cli.plan import describe_plan  # noqa: PLC0415
+    from sweeps.jobs.start import SweepRequest  # noqa: PLC0415
 
     path, cluster = _defaults(experiment, cluster)
-    for line in plan(Request(path, cluster, runs_folder(runs), trials)):
+    for line in describe_plan(SweepRequest(path, cluster, runs_folder(runs), trials)):
         typer.echo(printable(line))
 
 
@@ -104,14 +104,14 @@ def doctor(
     wait: Annotated[float, typer.Option(min=0, help="minutes for the job to start and end")] = 10.0,
 ) -> None:
     """Look whether a sweep can work here, and in a job of a minute."""
-    from sweeps.cli.doctor import examine  # noqa: PLC0415
-    from sweeps.jobs.start import Request  # noqa: PLC0415
+    from sweeps.cli.doctor import run_checks  # noqa: PLC0415
+    from sweeps.jobs.start import SweepRequest  # noqa: PLC0415
 
     path, cluster = _defaults(experiment, cluster)
     good = True
-    for finding in examine(Request(path, cluster, runs_folder(runs)), 60 * wait):
+    for finding in run_checks(SweepRequest(path, cluster, runs_folder(runs)), 60 * wait):
         typer.echo(printable(finding.line()))
-        good = good and finding.good
+        good = good and finding.passed
     if not good:
         raise typer.Exit(1)
 
@@ -119,11 +119,11 @@ def doctor(
 @app.command()
 def watch(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep until it ends. Closing this changes nothing."""
-    sweep = open_sweep(named(name, runs))
+    sweep = open_sweep(find_sweep(name, runs))
     try:
-        watch_to_the_end(sweep)
+        watch_until_done(sweep)
     except KeyboardInterrupt:
-        say_it_goes_on(sweep)
+        print_detached(sweep)
         return
     _conclude(sweep)
 
@@ -131,33 +131,33 @@ def watch(name: Name = None, runs: Runs = None) -> None:
 @app.command()
 def status(name: Name = None, runs: Runs = None) -> None:
     """Show a sweep as it stands."""
-    from sweeps.monitor.lines import trouble_lines  # noqa: PLC0415
+    from sweeps.monitor.lines import failure_lines  # noqa: PLC0415
     from sweeps.monitor.table import SweepTable  # noqa: PLC0415
-    from sweeps.monitor.watch import jobs_now, status_now  # noqa: PLC0415
+    from sweeps.monitor.watch import current_status, job_lines  # noqa: PLC0415
 
-    sweep = open_sweep(named(name, runs))
-    now = status_now(sweep, jobs_now(sweep))
+    sweep = open_sweep(find_sweep(name, runs))
+    now = current_status(sweep, job_lines(sweep))
     console = Console()
     console.print(SweepTable(now))
-    for line in trouble_lines(now.trials):
+    for line in failure_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if now.stopped is not None:
-        stopped = f"stopped: {now.stopped}; go on with: {come_back(sweep)}"
+        stopped = f"stopped: {now.stopped}; go on with: {resume_command(sweep)}"
         console.print(printable(stopped), markup=False)
 
 
 @app.command("stop")
 def stop_command(name: Name = None, runs: Runs = None) -> None:
     """Have every worker keep its trial's last epoch, give the trial back, and leave."""
-    from sweeps.jobs.status import jobs_alive  # noqa: PLC0415
+    from sweeps.jobs.status import active_jobs  # noqa: PLC0415
 
-    sweep = open_sweep(named(name, runs))
-    stop(sweep.paths, "by hand (sweeps stop)")
+    sweep = open_sweep(find_sweep(name, runs))
+    stop_sweep(sweep.paths, "by hand (sweeps stop)")
     typer.echo("workers leave after the epoch they are in", nl=False)
-    while sweep.plan.cluster.scheduler == "local" and jobs_alive(sweep.paths):
+    while sweep.plan.cluster.scheduler == "local" and active_jobs(sweep.paths):
         time.sleep(0.5)
         typer.echo(".", nl=False)
-    typer.echo(f"\nnothing is lost; go on with: {come_back(sweep)}")
+    typer.echo(f"\nnothing is lost; go on with: {resume_command(sweep)}")
 
 
 @app.command()
@@ -174,7 +174,7 @@ def sync(
     """Bring MLflow up to what the folders say."""
     problems = _sync(_sweeps(name, runs), rebuild=rebuild, take_over=take_over)
     if problems:
-        raise WorldError("; ".join(problems))
+        raise EnvironmentFailure("; ".join(problems))
 
 
 @app.command()
@@ -188,18 +188,18 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="remove it")] = False,
 ) -> None:
     """Show what files of the sweeps nobody needs, also while they run; remove them if told."""
-    from sweeps.storage.cleanup import best_epochs, leftovers, remove  # noqa: PLC0415
+    from sweeps.storage.cleanup import find_leftovers, remove_leftovers, spare_checkpoints  # noqa: PLC0415
 
     everything = []
     for sweep in _sweeps(name, runs):
-        spare = best_epochs(sweep, keep)
-        found = leftovers(sweep) + ([spare] if spare is not None and checkpoints else [])
+        spare = spare_checkpoints(sweep, keep)
+        found = find_leftovers(sweep) + ([spare] if spare is not None and checkpoints else [])
         for leftover in found:
-            typer.echo(f"{sweep.paths.name}: {leftover.line()}")
+            typer.echo(f"{sweep.paths.name}: {leftover.describe()}")
         if spare is not None and not checkpoints:
-            typer.echo(f"{sweep.paths.name}: {spare.line()} (only with --checkpoints)")
+            typer.echo(f"{sweep.paths.name}: {spare.describe()} (only with --checkpoints)")
         if yes:
-            remove(found)
+            remove_leftovers(found)
         everything += found
     total = f"{sum(leftover.size for leftover in everything) / 1e6:.1f} MB "
     done = "removed" if yes else "to remove, with --yes"
@@ -214,27 +214,27 @@ def ui(
     ] = 5000,
 ) -> None:
     """Bring MLflow up to date and serve it to this machine's browser."""
-    from sweeps.tracking.publisher import trials_page  # noqa: PLC0415
-    from sweeps.tracking.store import store_of  # noqa: PLC0415
-    from sweeps.tracking.ui import serve  # noqa: PLC0415
+    from sweeps.tracking.publisher import trials_page_path  # noqa: PLC0415
+    from sweeps.tracking.store import resolve_store  # noqa: PLC0415
+    from sweeps.tracking.ui import serve_ui  # noqa: PLC0415
 
     folder = runs_folder(runs)
-    sweeps = [open_sweep(paths) for paths in sweeps_in(folder)]
+    sweeps = [open_sweep(paths) for paths in sweeps_by_age(folder)]
     problems = _sync(sweeps)
     for problem in problems:
         typer.echo(f"not all is up to date: {one_line(problem)}", err=True)
-    store = store_of(folder, sweeps[-1].plan.cluster.tracking if sweeps else None)
-    searches = [sweep for sweep in sweeps if sweep.plan.within is None]
-    page = trials_page(searches[-1], store) if searches and not problems else ""
-    serve(store, port, page)
+    store = resolve_store(folder, sweeps[-1].plan.cluster.tracking if sweeps else None)
+    searches = [sweep for sweep in sweeps if sweep.plan.confirms is None]
+    page = trials_page_path(searches[-1], store) if searches and not problems else ""
+    serve_ui(store, port, page)
 
 
 @app.command(hidden=True)
 def submit(folder: Path) -> None:
     """Send missing jobs to this machine: what a launcher starts in a session of its own."""
-    from sweeps.jobs.launcher import submit_missing_from_here  # noqa: PLC0415
+    from sweeps.jobs.launcher import submit_missing_here  # noqa: PLC0415
 
-    print(json.dumps(submit_missing_from_here(open_sweep(SweepPaths(folder)))))
+    print(json.dumps(submit_missing_here(open_sweep(SweepPaths(folder)))))
 
 
 @app.command(hidden=True)
@@ -244,15 +244,17 @@ def work(
     threads: Annotated[int, typer.Option(min=1)] = 1,
     until: Annotated[float, typer.Option(help="seconds since 1970")] = float("inf"),
     trials: Annotated[int, typer.Option(min=0)] = 0,
-    alone: Annotated[bool, typer.Option("--alone", help="nobody else uses the device")] = False,
-    only_lonely: Annotated[
-        bool, typer.Option("--only-lonely", help="only trials that need that")
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="nobody else uses the device")
+    ] = False,
+    exclusive_only: Annotated[
+        bool, typer.Option("--exclusive-only", help="only trials that need that")
     ] = False,
 ) -> None:
     """Run trials until nothing is left to do: what a supervisor starts."""
-    from sweeps.filesystem.disk_space import is_full  # noqa: PLC0415
+    from sweeps.filesystem.disk_space import is_disk_full  # noqa: PLC0415
     from sweeps.search.study import Study  # noqa: PLC0415
-    from sweeps.workers.exit_codes import End  # noqa: PLC0415
+    from sweeps.workers.exit_codes import ExitCode  # noqa: PLC0415
     from sweeps.workers.worker import Worker  # noqa: PLC0415
 
     sweep = open_sweep(SweepPaths(folder))
@@ -260,14 +262,14 @@ def work(
     try:
         study = Study(sweep.paths, sweep.resolved.experiment, stale_after=sweep.claim_seconds)
     except OSError as error:
-        if not is_full(error):
+        if not is_disk_full(error):
             raise
-        os._exit(End.FULL)
+        os._exit(ExitCode.DISK_FULL)
     deadline = time.monotonic() + until - time.time()
-    worker = Worker(sweep, study, job, threads, deadline, trials, alone, only_lonely)
+    worker = Worker(sweep, study, job, threads, deadline, trials, exclusive, exclusive_only)
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: worker.leaving.set())
-    if end := worker.work():
+    if end := worker.run():
         # At once: the last words of a library, or of Python into a log on a full disk, would
         # change the status.
         os._exit(end)
@@ -276,28 +278,28 @@ def work(
 @app.command(hidden=True)
 def publish(folder: Path) -> None:
     """Keep MLflow up with one sweep: what a supervisor starts."""
-    from sweeps.tracking.sync import publish_until_told  # noqa: PLC0415
+    from sweeps.tracking.sync import publish_until_terminated  # noqa: PLC0415
 
-    publish_until_told(folder)
+    publish_until_terminated(folder)
 
 
 def main() -> None:
     """Run the command line; one clear message where it fails."""
-    end("sweeps", app, sys.argv[1:])
+    run_and_exit("sweeps", app, sys.argv[1:])
 
 
 def _conclude(sweep: Sweep) -> None:
     """Say how the sweep ended, and end with status 1 where it did not end well."""
     from sweeps.monitor.summary import summary  # noqa: PLC0415
-    from sweeps.monitor.watch import status_now  # noqa: PLC0415
+    from sweeps.monitor.watch import current_status  # noqa: PLC0415
 
     lines, ended_well = summary(
-        status_now(sweep),
+        current_status(sweep),
         sweep,
-        come_back(sweep),
-        make_or("ui", sweep, "ui"),
-        make_or("promote", sweep, "promote", sweep.paths.name),
-        command_on("sync", sweep),
+        resume_command(sweep),
+        make_or_sweeps("ui", sweep, "ui"),
+        make_or_sweeps("promote", sweep, "promote", sweep.paths.name),
+        sweep_command("sync", sweep),
     )
     for line in lines:
         Console().print(printable(line), soft_wrap=True, highlight=False, markup=False)
@@ -317,21 +319,21 @@ def _defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
 def _sweeps(name: str | None, runs: Path | None) -> list[Sweep]:
     """The sweep of that name, or all of them, the latest last."""
     if name is not None:
-        return [open_sweep(named(name, runs))]
-    named(None, runs)  # refused where there is none
-    return [open_sweep(paths) for paths in sweeps_in(runs_folder(runs))]
+        return [open_sweep(find_sweep(name, runs))]
+    find_sweep(None, runs)  # refused where there is none
+    return [open_sweep(paths) for paths in sweeps_by_age(runs_folder(runs))]
 
 
 def _sync(sweeps: list[Sweep], *, rebuild: bool = False, take_over: bool = False) -> list[str]:
     from sweeps.tracking.store import take_over as take_lease  # noqa: PLC0415
-    from sweeps.tracking.sync import forget_published, publish_once, store_for  # noqa: PLC0415
+    from sweeps.tracking.sync import forget_publication, publish_once, store_of_sweep  # noqa: PLC0415
 
     problems = []
     for sweep in sweeps:
         if take_over:
-            take_lease(store_for(sweep))
+            take_lease(store_of_sweep(sweep))
         if rebuild:
-            forget_published(sweep)
+            forget_publication(sweep)
         typer.echo(f"publishing {sweep.paths.name}")
         problem = publish_once(sweep)
         problems += [f"{sweep.paths.name}: {problem}"] if problem else []

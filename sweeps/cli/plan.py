@@ -6,13 +6,19 @@ import tempfile
 from pathlib import Path
 
 from sweeps.cli import side_by_side
-from sweeps.config.cluster import Cluster, crew, margin_seconds, minutes, read_cluster
-from sweeps.config.experiment import Resolved, read_experiment
+from sweeps.config.cluster import (
+    Cluster,
+    margin_seconds,
+    parse_minutes,
+    read_cluster,
+    workers_and_threads,
+)
+from sweeps.config.experiment import ResolvedExperiment, read_experiment
 from sweeps.config.space import Values, short_names
 from sweeps.jobs.launcher import submission_text
 from sweeps.jobs.slurm.commands import dry_run
 from sweeps.jobs.slurm.site_check import check_site
-from sweeps.jobs.start import Request
+from sweeps.jobs.start import SweepRequest
 from sweeps.monitor.lines import duration, number
 from sweeps.search.study import Study
 from sweeps.storage.paths import SweepPaths
@@ -21,7 +27,7 @@ from sweeps.storage.trial_record import read_curve, state_of
 PROPOSALS = 5
 
 
-def plan(request: Request) -> list[str]:
+def describe_plan(request: SweepRequest) -> list[str]:
     """The plan, in lines; nothing is sent and no sweep is made.
 
     Raises:
@@ -42,7 +48,7 @@ def plan(request: Request) -> list[str]:
     return [*lines, "", "what sbatch would be given, for each job of an array:", "", text, said]
 
 
-def _proposals(paths: SweepPaths, resolved: Resolved) -> list[str]:
+def _proposals(paths: SweepPaths, resolved: ResolvedExperiment) -> list[str]:
     """What would be tried next: a study's proposals depend on nothing but the study."""
     short = short_names(resolved.experiment.space)
     with tempfile.TemporaryDirectory() as name:
@@ -53,7 +59,7 @@ def _proposals(paths: SweepPaths, resolved: Resolved) -> list[str]:
         tried = {trial.signature for trial in paths.trials()}
         enqueued = [v for v in resolved.enqueued if resolved.signature_of(v) not in tried]
         study = Study(copy, resolved.experiment, stale_after=60.0)
-        first = study.members()[-1].number + 1 if study.members() else 0
+        first = study.trials()[-1].number + 1 if study.trials() else 0
         wanted: list[Values | None] = [*enqueued[:PROPOSALS], *[None] * PROPOSALS]
         count = max(0, min(PROPOSALS, resolved.experiment.trials - len(tried)))
         asked = [study.ask(resolved.space, values)[1] for values in wanted[:count]]
@@ -64,13 +70,13 @@ def _proposals(paths: SweepPaths, resolved: Resolved) -> list[str]:
     return lines
 
 
-def _cost(paths: SweepPaths, resolved: Resolved, cluster: Cluster) -> list[str]:
+def _cost(paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster) -> list[str]:
     """An upper bound: every trial to its last epoch, each epoch as slow as the slowest so far."""
     curves = [read_curve(trial) for trial in paths.trials()]
     ended = sum(trial.settled.exists() and state_of(trial).counts for trial in paths.trials())
     left = max(0, resolved.experiment.trials - ended)
-    longest = max(resolved.trainer.epochs(config) for config in resolved.ends())
-    epochs, workers = left * longest, crew(cluster)[0]
+    longest = max(resolved.trainer.epochs(config) for config in resolved.corner_configs())
+    epochs, workers = left * longest, workers_and_threads(cluster)[0]
     lines = [
         f"{left} trials of at most {longest} epochs are left: {epochs} epochs, less by pruning"
     ]
@@ -78,12 +84,12 @@ def _cost(paths: SweepPaths, resolved: Resolved, cluster: Cluster) -> list[str]:
     if not paces:
         return [*lines, "no epoch has been timed yet: run a trial, and this says hours and jobs"]
     seconds = epochs * max(paces) / workers
-    total = minutes(cluster.time_limit) * 60.0
+    total = parse_minutes(cluster.time_limit) * 60.0
     jobs = math.ceil(seconds / (total - margin_seconds(total)))
     what = "GPU" if cluster.gpus else "job"
     shared = f", {workers} workers side by side" if workers > 1 else ""
     lines.append(
         f"at most {seconds / 3600:.1f} {what} hours, at {duration(max(paces))} an epoch{shared}"
     )
-    lines.append(f"{jobs} jobs of {cluster.time_limit}, {cluster.at_once} at a time")
+    lines.append(f"{jobs} jobs of {cluster.time_limit}, {cluster.max_running_jobs} at a time")
     return lines

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.paths import AttemptPaths, RunsPaths, SweepPaths
 from sweeps.storage.sweep import open_sweep
 
@@ -67,7 +67,7 @@ def measured(paths: SweepPaths) -> Mapping[int, Measured]:
     for trial in paths.trials():
         for attempt in trial.attempts():
             if epochs := list(_epochs(attempt)):
-                jobs[files.read_json(attempt.claim)["job"]].append(epochs)
+                jobs[atomic.read_json(attempt.claim)["job"]].append(epochs)
     found: dict[int, Measured] = defaultdict(Measured)
     for attempts in jobs.values():
         for workers, epochs_done, seconds in _pieces(attempts):
@@ -87,7 +87,7 @@ def _pieces(attempts: Sequence[Sequence[_Epoch]]) -> Iterable[tuple[int, float, 
 
 
 def _epochs(attempt: AttemptPaths) -> Iterable[_Epoch]:
-    for row in files.read_lines(attempt.metrics):
+    for row in atomic.read_lines(attempt.metrics):
         end = row["timestamp"] / 1000
         yield _Epoch(end - row["seconds"], end)
 

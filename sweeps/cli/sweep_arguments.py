@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sweeps.cli.invocation import program
+from sweeps.cli.invocation import program_name
 from sweeps.config.experiment import is_sweep_name
 from sweeps.errors import InputError
-from sweeps.storage.paths import CONFIRMATION, RunsPaths, SweepPaths
+from sweeps.storage.paths import CONFIRMATION_SUFFIX, RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, runs_folder
 from sweeps.text import printable
 
@@ -21,12 +21,12 @@ Runs = Annotated[Path | None, typer.Option("--runs", help="folder of all sweeps 
 Name = Annotated[str | None, typer.Argument(help="the sweep's name (default: the latest)")]
 
 
-def sweeps_in(folder: RunsPaths) -> list[SweepPaths]:
+def sweeps_by_age(folder: RunsPaths) -> list[SweepPaths]:
     """Every sweep, the latest last."""
     return sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
 
 
-def named(name: str | None, runs: Path | None, *, searches: bool = False) -> SweepPaths:
+def find_sweep(name: str | None, runs: Path | None, *, searches: bool = False) -> SweepPaths:
     """The sweep of that name, or the latest.
 
     Args:
@@ -43,14 +43,16 @@ def named(name: str | None, runs: Path | None, *, searches: bool = False) -> Swe
             raise InputError(f"no sweep {name!r}: a name is 1 to 64 letters, digits, - and _")
         return folder.sweep(name)
     found = [
-        paths for paths in sweeps_in(folder) if not (searches and paths.name.endswith(CONFIRMATION))
+        paths
+        for paths in sweeps_by_age(folder)
+        if not (searches and paths.name.endswith(CONFIRMATION_SUFFIX))
     ]
     if not found:
         raise InputError(f"no sweep in {folder.folder}; start one with: make sweep")
     return found[-1]
 
 
-def send_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bool:
+def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bool:
     """Send the jobs that are missing and watch them, again and again while they get anywhere.
 
     Returns:
@@ -64,16 +66,16 @@ def send_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bool
             for number in sent:
                 typer.echo(f"job {number} sent to {cluster}")
             if not watching:
-                typer.echo(f"watch it with: {command_on('watch', sweep)}")
+                typer.echo(f"watch it with: {sweep_command('watch', sweep)}")
                 return False
-            watch_to_the_end(sweep)
+            watch_until_done(sweep)
     except KeyboardInterrupt:
-        say_it_goes_on(sweep)
+        print_detached(sweep)
         return False
     return True
 
 
-def watch_to_the_end(sweep: Sweep) -> None:
+def watch_until_done(sweep: Sweep) -> None:
     """Watch to the end of the sweep's jobs."""
     from sweeps.monitor.watch import watch  # noqa: PLC0415
     from sweeps.tracking.sync import publishing  # noqa: PLC0415
@@ -83,30 +85,32 @@ def watch_to_the_end(sweep: Sweep) -> None:
         watch(sweep, Console())
 
 
-def say_it_goes_on(sweep: Sweep) -> None:
+def print_detached(sweep: Sweep) -> None:
     """What a person is told who closes a watcher."""
     typer.echo("\nthe sweep goes on without this watcher")
-    typer.echo(f"  watch it again: {command_on('watch', sweep)}")
-    typer.echo(f"  end it: {command_on('stop', sweep)}")
+    typer.echo(f"  watch it again: {sweep_command('watch', sweep)}")
+    typer.echo(f"  end it: {sweep_command('stop', sweep)}")
 
 
-def come_back(sweep: Sweep) -> str:
+def resume_command(sweep: Sweep) -> str:
     """The command that goes on with the sweep, to be typed as it stands."""
-    return printable(shlex.join([program("sweeps"), *sweep.plan.command]))
+    return printable(shlex.join([program_name("sweeps"), *sweep.plan.command]))
 
 
-def command_on(name: str, sweep: Sweep) -> str:
+def sweep_command(name: str, sweep: Sweep) -> str:
     """A command on this sweep, to be typed as it stands."""
-    return printable(shlex.join([program("sweeps"), name, sweep.paths.name, *place_of(sweep)]))
+    return printable(
+        shlex.join([program_name("sweeps"), name, sweep.paths.name, *runs_option(sweep)])
+    )
 
 
-def place_of(sweep: Sweep) -> list[str]:
+def runs_option(sweep: Sweep) -> list[str]:
     """The option that says where the sweep lies, if it needs one."""
     ours = runs_folder().folder == sweep.paths.runs
     return [] if ours else ["--runs", str(sweep.paths.runs)]
 
 
-def make_or(target: str, sweep: Sweep, *words: str) -> str:
+def make_or_sweeps(target: str, sweep: Sweep, *words: str) -> str:
     """`make target` where that does the same as `sweeps words`, which is said elsewhere.
 
     A target means the latest search among the runs here, and no other.
@@ -114,7 +118,7 @@ def make_or(target: str, sweep: Sweep, *words: str) -> str:
     runs = sweep.paths.runs
     ours = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == runs
     if ours and runs == Path("runs").absolute():
-        latest = named(None, runs, searches=True)
+        latest = find_sweep(None, runs, searches=True)
         if latest in {sweep.paths, sweep.paths.confirmation}:
             return f"make {target}"
-    return printable(shlex.join([program("sweeps"), *words, "--runs", str(runs)]))
+    return printable(shlex.join([program_name("sweeps"), *words, "--runs", str(runs)]))

@@ -7,26 +7,26 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from sweeps.config.toml import Settings, check, nearest, read_toml
+from sweeps.config.toml import StrictModel, did_you_mean, read_toml, validate
 from sweeps.errors import InputError
 from sweeps.tracking.store import refuse_credentials
 
-SHORTEST_MINUTES = 2
+MIN_TIME_LIMIT_MINUTES = 2
 MARGIN_SECONDS = 60.0
 """What is left of a job's time for its last publication and its way back into the queue."""
-MOST_JOBS = 500
+MAX_QUEUED_JOBS = 500
 """So many jobs are queued at most: an array ends at 1,000 by default, and others wait, too."""
 FOLDER = Path("experiments/clusters")
 
 
-class Cluster(Settings):
+class Cluster(StrictModel):
     """Where jobs run. Times are as SLURM writes them: minutes, `HH:MM:SS` or `D-HH:MM:SS`."""
 
     scheduler: Literal["local", "slurm"] = "local"
     workers: int = Field(0, ge=0, le=64, description="a job; 0: as many as the machine bears")
     threads: int = Field(0, ge=0, description="a worker; 0: the job's cores shared out")
     jobs: int = Field(1, ge=1, description="queued; with trials_per_job, as many as needed")
-    at_once: int = Field(1, ge=1, description="jobs that may run side by side")
+    max_running_jobs: int = Field(1, ge=1, description="jobs that may run side by side")
     trials_per_job: int = Field(0, ge=0, description="a worker; 0: until the time is up")
     time_limit: str = "7-00:00:00"
     claim_seconds: float = Field(
@@ -51,20 +51,20 @@ class Cluster(Settings):
 
     @field_validator("time_limit")
     @classmethod
-    def _a_time(cls, text: str) -> str:
-        if minutes(text) < SHORTEST_MINUTES:
+    def _check_time_limit(cls, text: str) -> str:
+        if parse_minutes(text) < MIN_TIME_LIMIT_MINUTES:
             raise ValueError(f"{text!r} is too short for a job to do anything in; give two minutes")
         return text
 
     @field_validator("tracking")
     @classmethod
-    def _without_a_password(cls, uri: str | None) -> str | None:
+    def _check_tracking(cls, uri: str | None) -> str | None:
         refuse_credentials(uri)
         return uri
 
     @field_validator("partition", "account", "qos", "gres", "constraint", "exclude")
     @classmethod
-    def _one_word(cls, text: str | None) -> str | None:
+    def _check_one_word(cls, text: str | None) -> str | None:
         # Each becomes a line `#SBATCH --partition=…` of a shell script.
         if text is not None and (not text or any(c.isspace() or not c.isprintable() for c in text)):
             raise ValueError(f"{text!r} is not one word")
@@ -72,7 +72,7 @@ class Cluster(Settings):
 
     @field_validator("setup")
     @classmethod
-    def _lines_of_shell(cls, lines: list[str]) -> list[str]:
+    def _check_setup(cls, lines: list[str]) -> list[str]:
         if any("\n" in line for line in lines):
             raise ValueError("a text of several lines: give each line of shell by itself")
         hidden = [line for line in lines if line.lstrip().startswith("#SBATCH")]
@@ -93,25 +93,25 @@ def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
     path = folder / f"{name}.toml"
     if not path.is_file():
         known = (file.stem for file in folder.glob("*.toml"))
-        raise InputError(f"no cluster {name!r} in {folder}{nearest(name, known)}")
+        raise InputError(f"no cluster {name!r} in {folder}{did_you_mean(name, known)}")
     tables = read_toml(path)
     for key in ("mem", "memory", "mem_gb", "mem_per_cpu", "mem_per_gpu"):
         if key in tables:
             why = "some sites' nodes report 1 MB, and a job that asks for more waits for ever"
             raise InputError(f"{path}: leave {key!r} out: memory is never asked for ({why})")
-    return check(tables, Cluster, str(path))
+    return validate(tables, Cluster, str(path))
 
 
-def minutes(text: str) -> int:
+def parse_minutes(text: str) -> int:
     """A time limit as SLURM writes it, in minutes, begun ones counted.
 
     Raises:
         ValueError: it is no time.
     """
-    return -(-seconds(text) // 60)
+    return -(-parse_seconds(text) // 60)
 
 
-def seconds(text: str) -> int:
+def parse_seconds(text: str) -> int:
     """A time as SLURM writes it, in seconds.
 
     SLURM's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours,
@@ -136,15 +136,15 @@ def margin_seconds(total: float) -> float:
     return min(MARGIN_SECONDS, total / 8)
 
 
-def jobs_wanted(cluster: Cluster, trials_left: int) -> int:
+def required_jobs(cluster: Cluster, trials_left: int) -> int:
     """How many jobs are to run or wait while so many trials have not ended."""
     if not cluster.trials_per_job or cluster.scheduler == "local":
         return cluster.jobs
-    a_job = cluster.trials_per_job * crew(cluster)[0]
-    return min(MOST_JOBS, max(1, -(-trials_left // a_job)))
+    a_job = cluster.trials_per_job * workers_and_threads(cluster)[0]
+    return min(MAX_QUEUED_JOBS, max(1, -(-trials_left // a_job)))
 
 
-def crew(cluster: Cluster) -> tuple[int, int]:
+def workers_and_threads(cluster: Cluster) -> tuple[int, int]:
     """How many workers a job has, and how many threads each of them."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,9 +11,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator
 
 from sweeps.config.space import Space, Values, parse_space
-from sweeps.config.toml import Settings, check, dotted, nearest, read_toml, with_values
+from sweeps.config.toml import (
+    StrictModel,
+    did_you_mean,
+    flatten,
+    read_toml,
+    replace_values,
+    validate,
+)
 from sweeps.errors import InputError
-from sweeps.storage.paths import CONFIRMATION
+from sweeps.storage.paths import CONFIRMATION_SUFFIX
 from sweeps.trainer import Trainer, load_trainer
 
 RESERVED = {"artifacts", "store"}
@@ -22,10 +29,13 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 def is_sweep_name(name: str) -> bool:
     """Whether a sweep may be called so, a confirmation included."""
-    return SAFE_NAME.fullmatch(name.removesuffix(CONFIRMATION)) is not None and name not in RESERVED
+    return (
+        SAFE_NAME.fullmatch(name.removesuffix(CONFIRMATION_SUFFIX)) is not None
+        and name not in RESERVED
+    )
 
 
-class Objective(Settings):
+class Objective(StrictModel):
     """What the best trial is the best at."""
 
     metric: str = "val/ssim"
@@ -38,16 +48,18 @@ class Objective(Settings):
         return 1 if self.direction == "maximize" else -1
 
 
-class Sampler(Settings):
+class Sampler(StrictModel):
     """How trials are proposed."""
 
     kind: Literal["tpe", "random", "enqueued"] = "tpe"
     """`enqueued`: nothing but what the experiment lists."""
-    startup: int = Field(10, ge=1, description="trials drawn at random before the sampler learns")
+    startup_trials: int = Field(
+        10, ge=1, description="trials drawn at random before the sampler learns"
+    )
     seed: int = Field(0, ge=0, lt=2**32)
 
 
-class Pruner(Settings):
+class Pruner(StrictModel):
     """When a trial is given up: asynchronous successive halving (Li et al. 2018, arXiv:1810.05934).
 
     At epochs `min_epochs`, `min_epochs * reduction`, … a trial goes on only if it is among the
@@ -60,7 +72,7 @@ class Pruner(Settings):
     rivals: int = Field(3, ge=1)
 
 
-class Promotion(Settings):
+class Promotion(StrictModel):
     """When a sweep's best model becomes the one in use."""
 
     model: str = Field("", description="registered as; none: trainer's package and experiment")
@@ -71,13 +83,13 @@ class Promotion(Settings):
 
     @field_validator("model")
     @classmethod
-    def _safe(cls, name: str) -> str:
+    def _check_model(cls, name: str) -> str:
         if name and not SAFE_NAME.fullmatch(name):
             raise ValueError(f"{name!r} becomes part of a URI: 1 to 64 letters, digits, - and _")
         return name
 
 
-class Experiment(Settings):
+class Experiment(StrictModel):
     """The file as it stands; `Resolved` has what it means to its trainer."""
 
     name: str
@@ -93,8 +105,8 @@ class Experiment(Settings):
 
     @field_validator("name")
     @classmethod
-    def _safe(cls, name: str) -> str:
-        if not SAFE_NAME.fullmatch(name.removesuffix(CONFIRMATION)):
+    def _check_name(cls, name: str) -> str:
+        if not SAFE_NAME.fullmatch(name.removesuffix(CONFIRMATION_SUFFIX)):
             raise ValueError(f"{name!r} becomes a folder's name: 1 to 64 letters, digits, - and _")
         if name in RESERVED:
             raise ValueError(f"{name!r} is the name of another folder among the runs; take another")
@@ -108,7 +120,7 @@ class Experiment(Settings):
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedExperiment:
     """An experiment, its trainer and its space, found to fit each other."""
 
     experiment: Experiment
@@ -123,30 +135,30 @@ class Resolved:
         Raises:
             pydantic.ValidationError: the trainer refuses this combination.
         """
-        tables = with_values(self.base.model_dump(mode="json"), values)
+        tables = replace_values(self.base.model_dump(mode="json"), values)
         return self.trainer.config.model_validate(tables)
 
-    def ends(self) -> list[BaseModel]:
+    def corner_configs(self) -> list[BaseModel]:
         """Configurations that may arise: one for each choice and bound, and what is enqueued."""
-        return [self.config(values) for values in (*self.space.ends(), *self.enqueued)]
+        return [self.config(values) for values in (*self.space.corner_points(), *self.enqueued)]
 
     @property
-    def worst(self) -> float:
+    def worst_value(self) -> float:
         """What a trial that went wrong is told to be worth."""
         return self.trainer.bounds[self.experiment.objective.metric][0]
 
     def signature_of(self, values: Mapping[str, Any]) -> str:
         """The signature of the trial with these values."""
-        return signature(self.config(values).model_dump(mode="json"))
+        return config_signature(self.config(values).model_dump(mode="json"))
 
 
-def signature(config: Mapping[str, Any]) -> str:
+def config_signature(config: Mapping[str, Any]) -> str:
     """Eight characters that stand for the content of a configuration."""
     canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
 
-def read_experiment(path: Path, trials: int | None = None) -> Resolved:
+def read_experiment(path: Path, trials: int | None = None) -> ResolvedExperiment:
     """Read an experiment file and resolve it.
 
     Args:
@@ -157,14 +169,14 @@ def read_experiment(path: Path, trials: int | None = None) -> Resolved:
         InputError: something in it is wrong, or does not fit its trainer.
     """
     given = {} if trials is None else {"trials": trials}
-    experiment = check(read_toml(path) | given, Experiment, str(path))
-    if experiment.name.endswith(CONFIRMATION):
-        mend = f"names that end in {CONFIRMATION} are those of confirmations; take another"
+    experiment = validate(read_toml(path) | given, Experiment, str(path))
+    if experiment.name.endswith(CONFIRMATION_SUFFIX):
+        mend = f"names that end in {CONFIRMATION_SUFFIX} are those of confirmations; take another"
         raise InputError(f"{path}: name = {experiment.name!r}: {mend}")
     return resolve(experiment, str(path))
 
 
-def resolve(experiment: Experiment, where: str) -> Resolved:
+def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
     """Hold an experiment against its trainer: every path, choice, bound and metric.
 
     Raises:
@@ -173,20 +185,21 @@ def resolve(experiment: Experiment, where: str) -> Resolved:
     trainer = _trainer(experiment, where)
     objective = _objective(experiment.objective, trainer, where)
     experiment = experiment.model_copy(update={"objective": objective})
-    base = check(experiment.trial, trainer.config, f"{where}: [trial]")
+    base = validate(experiment.trial, trainer.config, f"{where}: [trial]")
     space = parse_space(experiment.space, where)
     tables = base.model_dump(mode="json")
     for path in space.paths:
-        if path not in dotted(tables):
+        if path not in flatten(tables):
             raise InputError(
-                f"{where}: [space] {path!r} is no field of the trial{nearest(path, dotted(tables))}"
+                f"{where}: [space] {path!r} is no field of the trial"
+                f"{did_you_mean(path, flatten(tables))}"
             )
-    for values in space.ends():
-        check(with_values(tables, values), trainer.config, f"{where}: [space]")
+    for values in space.corner_points():
+        validate(replace_values(tables, values), trainer.config, f"{where}: [space]")
     enqueued = tuple(_enqueued(values, space, tables, where) for values in experiment.enqueue)
     for values in enqueued:
-        check(with_values(tables, values), trainer.config, f"{where}: [[enqueue]]")
-    return Resolved(experiment, trainer, space, base, enqueued)
+        validate(replace_values(tables, values), trainer.config, f"{where}: [[enqueue]]")
+    return ResolvedExperiment(experiment, trainer, space, base, enqueued)
 
 
 def _trainer(experiment: Experiment, where: str) -> Trainer:
@@ -200,7 +213,7 @@ def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:
     """The objective with the direction that its metric has."""
     metric = objective.metric
     if metric not in trainer.bounds:
-        near = nearest(metric, trainer.bounds)
+        near = did_you_mean(metric, trainer.bounds)
         raise InputError(f"{where}: [objective] metric = {metric!r} is none to optimize{near}")
     worst, best = trainer.bounds[metric]
     direction: Literal["maximize", "minimize"] = "maximize" if worst < best else "minimize"
@@ -212,8 +225,8 @@ def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:
 def _enqueued(
     values: Mapping[str, Any], space: Space, tables: Mapping[str, Any], where: str
 ) -> Values:
-    base = dotted(tables)
+    base = flatten(tables)
     full = {path: base[path] for path in space.paths} | dict(values)
-    if (reason := space.refuses(full)) is not None:
+    if (reason := space.rejection_reason(full)) is not None:
         raise InputError(f"{where}: [[enqueue]] {reason}")
     return full

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from sweeps.config.toml import Settings, check, nearest
+from sweeps.config.toml import StrictModel, did_you_mean, validate
 from sweeps.errors import InputError
 
 Scalar = str | int | float | bool
@@ -20,7 +20,7 @@ Values = dict[str, Scalar]
 """A value for each searched path."""
 
 
-class Range(Settings):
+class Range(StrictModel):
     """All numbers between two bounds, both included; whole numbers where both bounds are."""
 
     low: int | float
@@ -28,7 +28,7 @@ class Range(Settings):
     log: bool = False
 
     @model_validator(mode="after")
-    def _in_order(self) -> "Range":
+    def _check_bounds(self) -> "Range":
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"low = {self.low} must be less than high = {self.high}")
         if self.log and self.low <= 0:
@@ -48,11 +48,13 @@ class Range(Settings):
             return False
         return self.low <= value <= self.high and (not self.is_whole or isinstance(value, int))
 
-    def ends(self) -> list[Scalar]:
+    def corner_values(self) -> list[Scalar]:
         """The bounds, and a point between them that is no whole number unless all are."""
-        return [self.low, self.high] if self.is_whole else [self.low, self.high, self._between()]
+        return (
+            [self.low, self.high] if self.is_whole else [self.low, self.high, self._inner_point()]
+        )
 
-    def _between(self) -> float:
+    def _inner_point(self) -> float:
         return self.low + (self.high - self.low) * 0.38196601125  # golden section: nothing round
 
     def points(self) -> list[Scalar] | None:
@@ -74,7 +76,7 @@ class Choices:
     def __contains__(self, value: object) -> bool:
         return any(value == choice and type(value) is type(choice) for choice in self.values)
 
-    def ends(self) -> list[Scalar]:
+    def corner_values(self) -> list[Scalar]:
         """Every choice: none says anything of another."""
         return list(self.values)
 
@@ -95,18 +97,20 @@ class Parameter:
 
     path: str
     domain: Range | Choices
-    given: tuple[str, Scalar] | None = None
+    condition: tuple[str, Scalar] | None = None
 
     @property
     def name(self) -> str:
         """The name the sampler knows it by: each case learns for itself."""
         return (
-            self.path if self.given is None else f"{self.path} | {self.given[0]} = {self.given[1]}"
+            self.path
+            if self.condition is None
+            else f"{self.path} | {self.condition[0]} = {self.condition[1]}"
         )
 
     def applies(self, values: Mapping[str, Scalar]) -> bool:
         """Whether the question arises where the values before it are `values`."""
-        return self.given is None or values.get(self.given[0]) == self.given[1]
+        return self.condition is None or values.get(self.condition[0]) == self.condition[1]
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Space:
         """The searched paths."""
         return list(dict.fromkeys(parameter.path for parameter in self.parameters))
 
-    def answer(self, ask: Callable[[Parameter], Scalar]) -> Values:
+    def suggest(self, ask: Callable[[Parameter], Scalar]) -> Values:
         """A value for each path, by putting each question that arises to `ask`."""
         values: Values = {}
         for parameter in self.parameters:
@@ -128,7 +132,7 @@ class Space:
                 values[parameter.path] = ask(parameter)
         return values
 
-    def named(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def by_parameter_name(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """The values of a point, by the names the sampler knows the questions by."""
         arising = (parameter for parameter in self.parameters if parameter.applies(values))
         return {parameter.name: values[parameter.path] for parameter in arising}
@@ -149,20 +153,20 @@ class Space:
             for value in parameters[0].domain.points() or []:
                 yield from self._points(parameters[1:], values | {parameters[0].path: value})
 
-    def ends(self) -> Iterator[Values]:
+    def corner_points(self) -> Iterator[Values]:
         """Points that bring every choice and every bound about: one for each."""
         for parameter in self.parameters:
-            given = dict([parameter.given]) if parameter.given else {}
-            for value in parameter.domain.ends():
-                yield self._point_with(given | {parameter.path: value})
+            given = dict([parameter.condition]) if parameter.condition else {}
+            for value in parameter.domain.corner_values():
+                yield self._corner_point(given | {parameter.path: value})
 
-    def _point_with(self, wanted: Values) -> Values:
-        return self.answer(lambda p: wanted.get(p.path, p.domain.ends()[0]))
+    def _corner_point(self, wanted: Values) -> Values:
+        return self.suggest(lambda p: wanted.get(p.path, p.domain.corner_values()[0]))
 
-    def refuses(self, values: Mapping[str, Any]) -> str | None:
+    def rejection_reason(self, values: Mapping[str, Any]) -> str | None:
         """Why `values`, one for each path, is no point of the space; None where it is one."""
         for path in values.keys() - set(self.paths):
-            return f"{path!r} is not searched{nearest(path, self.paths)}"
+            return f"{path!r} is not searched{did_you_mean(path, self.paths)}"
         for parameter in self.parameters:
             if parameter.applies(values) and values[parameter.path] not in parameter.domain:
                 return f"{parameter.path} = {values[parameter.path]!r}: outside {parameter.domain}"
@@ -184,7 +188,7 @@ def parse_space(table: Mapping[str, Any], where: str) -> Space:
     """
     parameters = [_parameters(path, raw, table, where) for path, raw in table.items()]
     in_order = sorted(
-        itertools.chain(*parameters), key=lambda parameter: parameter.given is not None
+        itertools.chain(*parameters), key=lambda parameter: parameter.condition is not None
     )
     return Space(tuple(in_order))
 
@@ -217,7 +221,7 @@ def _parameters(path: str, raw: Any, table: Mapping[str, Any], where: str) -> li
 
 def _domain(raw: Any, where: str) -> Range | Choices:
     if isinstance(raw, Mapping):
-        return check(raw, Range, where)
+        return validate(raw, Range, where)
     if not isinstance(raw, list) or not raw or not all(isinstance(value, Scalar) for value in raw):
         raise InputError(f"{where} = {raw!r}: write a list of values, or {{ low = …, high = … }}")
     if len({(type(value), value) for value in raw}) != len(raw):

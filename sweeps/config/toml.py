@@ -13,13 +13,13 @@ from pydantic_core import ErrorDetails
 
 from sweeps.errors import InputError
 
-LARGEST = 2**20
+MAX_BYTES = 2**20
 """Bytes of a TOML file that somebody means."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Settings(BaseModel):
+class StrictModel(BaseModel):
     """What every table of an experiment or a cluster is: frozen, and deaf to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,8 +32,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         InputError: there is no such file, or it is no TOML, or no sane one.
     """
     try:
-        tables = tomllib.loads(_text_of(path))
-        _refuse_strange(tables)
+        tables = tomllib.loads(_read_text(path))
+        _refuse_invalid(tables)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file{_files_nearby(path)}") from error
     # A number of thousands of digits is a plain ValueError, a nest of brackets a RecursionError.
@@ -42,17 +42,17 @@ def read_toml(path: Path) -> dict[str, Any]:
     return tables
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """A file's text, without the mark that some editors put before the first character."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
         raise ValueError("it is not a file")
-    if status.st_size > LARGEST:
-        raise ValueError(f"it has more than {LARGEST} bytes")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
     return path.read_text(encoding="utf-8-sig")
 
 
-def _refuse_strange(value: Any) -> None:
+def _refuse_invalid(value: Any) -> None:
     """Refuse what no file of ours holds: it would go wrong far from here.
 
     Texts become names, lines of a job's script and of a terminal; whole numbers have 64 bits in
@@ -64,13 +64,13 @@ def _refuse_strange(value: Any) -> None:
         case int() if value.bit_length() > 63:
             raise ValueError("a whole number has more than 64 bits")
         case dict():
-            _refuse_strange([*value, *value.values()])
+            _refuse_invalid([*value, *value.values()])
         case list():
             for inner in value:
-                _refuse_strange(inner)
+                _refuse_invalid(inner)
 
 
-def check(tables: Mapping[str, Any], model: type[Model], where: str) -> Model:
+def validate(tables: Mapping[str, Any], model: type[Model], where: str) -> Model:
     """`tables` as a `model`.
 
     Args:
@@ -86,10 +86,10 @@ def check(tables: Mapping[str, Any], model: type[Model], where: str) -> Model:
     except ValidationError as error:
         # A misspelt key may show as a missing one too; the misspelling is what can be mended.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        raise InputError(f"{where}: {_complaint(first, model)}") from error
+        raise InputError(f"{where}: {_describe_error(first, model)}") from error
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The part of a message that offers the names like `word`, or else all of them."""
     known = sorted(words)
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
@@ -99,34 +99,34 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"; there are {', '.join(known)}" if known else ""
 
 
-def dotted(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as one, keyed by dotted paths."""
     flat: dict[str, Any] = {}
     for key, value in tables.items():
         if isinstance(value, Mapping) and value:
-            flat |= dotted(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def with_values(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def replace_values(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of nested tables with the values at some dotted paths replaced."""
     result = {
         key: dict(value) if isinstance(value, Mapping) else value for key, value in tables.items()
     }
     for path, value in values.items():
         head, _, rest = path.partition(".")
-        result[head] = with_values(result.get(head) or {}, {rest: value}) if rest else value
+        result[head] = replace_values(result.get(head) or {}, {rest: value}) if rest else value
     return result
 
 
-def _complaint(error: ErrorDetails, model: type[BaseModel]) -> str:
+def _describe_error(error: ErrorDetails, model: type[BaseModel]) -> str:
     path = ".".join(map(str, error["loc"])) or "the file"
     match error["type"]:
         case "extra_forbidden":
             siblings = _fields_beside(model, error["loc"])
-            return f"unknown key {path!r}{nearest(str(error['loc'][-1]), siblings)}"
+            return f"unknown key {path!r}{did_you_mean(str(error['loc'][-1]), siblings)}"
         case "missing":
             return f"{path!r} is missing"
         case "value_error":
@@ -152,7 +152,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _files_nearby(path: Path) -> str:
-    return nearest(path.stem, (file.stem for file in path.parent.glob(f"*{path.suffix}")))
+    return did_you_mean(path.stem, (file.stem for file in path.parent.glob(f"*{path.suffix}")))
 
 
 def _one_line(error: Exception) -> str:

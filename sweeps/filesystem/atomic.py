@@ -42,13 +42,13 @@ def append(path: Path, line: str) -> None:
     """Add one line to a file with a single writer; a half line of an earlier try is removed."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        end = cut_torn_tail(handle)
-        write_whole(handle, (line + "\n").encode(), end)
+        end = truncate_partial_line(handle)
+        write_all(handle, (line + "\n").encode(), end)
     finally:
         os.close(handle)
 
 
-def cut_torn_tail(handle: int) -> int:
+def truncate_partial_line(handle: int) -> int:
     """Remove what stands behind the last line end of an open file; return its new length."""
     size = os.fstat(handle).st_size
     end = size
@@ -64,7 +64,7 @@ def cut_torn_tail(handle: int) -> int:
     return end
 
 
-def write_whole(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
+def write_all(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
     """Write all of `content` at `offset` and sync; return where it ends.
 
     A write that fails leaves nothing behind, unless somebody wrote behind it meanwhile. A sync
@@ -105,7 +105,7 @@ def _draft(path: Path, content: str | bytes, *, sync: bool = True) -> Path:
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        write_whole(handle, content.encode() if isinstance(content, str) else content, 0, sync=sync)
+        write_all(handle, content.encode() if isinstance(content, str) else content, 0, sync=sync)
     except OSError:
         draft.unlink()
         raise

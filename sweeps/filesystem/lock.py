@@ -16,20 +16,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.errors import WorldError
-from sweeps.filesystem import atomic as files
-from sweeps.filesystem.periodic import regularly
+from sweeps.errors import EnvironmentFailure
+from sweeps.filesystem import atomic
+from sweeps.filesystem.periodic import run_periodically
 from sweeps.filesystem.process import Process, this_process
 
-_LET_GO = 1_000_000_000
+_RELEASED_MTIME = 1_000_000_000
 """One second after the epoch, in nanoseconds."""
 
 
-class LockLostError(WorldError):
+class LockLostError(EnvironmentFailure):
     """The lock was held for longer than a holder is believed alive, and another took it."""
 
 
-class LockBusyError(WorldError):
+class LockBusyError(EnvironmentFailure):
     """The lock could not be had in the time allowed."""
 
 
@@ -51,7 +51,7 @@ class Turn:
         os.utime(self.folder / f"{self.number}")
 
     @contextmanager
-    def kept(self, every: float) -> Iterator[None]:
+    def keep_renewed(self, every: float) -> Iterator[None]:
         """Renew the turn from a thread while the block runs, however long that is.
 
         One that was passed over meanwhile is not told of it here: `check` before the last act.
@@ -61,7 +61,7 @@ class Turn:
             with contextlib.suppress(LockLostError, OSError):
                 self.renew()
 
-        with regularly(renew, every):
+        with run_periodically(renew, every):
             yield
 
     def release(self) -> None:
@@ -74,7 +74,7 @@ class Turn:
             (self.folder / f"{self.number}.done").touch()
         except OSError:
             with contextlib.suppress(FileNotFoundError):
-                os.utime(self.folder / f"{self.number}", ns=(_LET_GO, _LET_GO))
+                os.utime(self.folder / f"{self.number}", ns=(_RELEASED_MTIME, _RELEASED_MTIME))
 
 
 class Lock:
@@ -112,9 +112,9 @@ class Lock:
         give_up = time.monotonic() + self._patience
         watched, since, pause = (-1, 0), time.monotonic(), 0.001
         while True:
-            number, free = self._look()
-            seen = (number, self._renewed(number))
-            free = free or seen[1] == _LET_GO
+            number, free = self._latest_turn()
+            seen = (number, self._renewal_time(number))
+            free = free or seen[1] == _RELEASED_MTIME
             if seen != watched:
                 watched, since = seen, time.monotonic()
             silence = time.monotonic() - since
@@ -125,7 +125,7 @@ class Lock:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
 
-    def _look(self) -> tuple[int, bool]:
+    def _latest_turn(self) -> tuple[int, bool]:
         """The highest turn so far, and whether it is over."""
         names = {entry.name for entry in self._folder.iterdir()}
         number = _highest(names)
@@ -133,14 +133,16 @@ class Lock:
 
     def _take(self, number: int) -> Turn | None:
         holder = this_process().to_json() | {"token": uuid.uuid4().hex}
-        if not files.create(self._folder / f"{number}", json.dumps(holder), sync=False):
+        if not atomic.create(self._folder / f"{number}", json.dumps(holder), sync=False):
             return None
-        if self._look()[0] != number:  # an old number, freed by the sweeping below, is no turn
+        if (
+            self._latest_turn()[0] != number
+        ):  # an old number, freed by the sweeping below, is no turn
             return None
-        self._sweep(number)
+        self._remove_old_turns(number)
         return Turn(self._folder, number)
 
-    def _sweep(self, number: int) -> None:
+    def _remove_old_turns(self, number: int) -> None:
         for entry in self._folder.iterdir():
             stem = entry.name.removesuffix(".done")
             if stem.isdigit() and int(stem) < number - 1:
@@ -148,7 +150,7 @@ class Lock:
 
     def _is_dead(self, number: int, silence: float) -> bool:
         """Whether a holder that was seen unchanged for `silence` seconds may be passed over."""
-        content = files.read_json(self._folder / f"{number}")
+        content = atomic.read_json(self._folder / f"{number}")
         if content is None:  # swept away: there is a higher number
             return False
         holder = Process.from_json(content)
@@ -156,7 +158,7 @@ class Lock:
             return False
         return holder.is_gone() or silence > self._stale_after
 
-    def _renewed(self, number: int) -> int:
+    def _renewal_time(self, number: int) -> int:
         """A figure that changes whenever the holder renews its turn."""
         try:
             return (self._folder / f"{number}").stat().st_mtime_ns

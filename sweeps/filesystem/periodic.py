@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def regularly(act: Callable[[], object], every: float) -> Iterator[None]:
+def run_periodically(action: Callable[[], object], interval_seconds: float) -> Iterator[None]:
     """Do `act` after every so many seconds while the block runs; it must not raise."""
     ended = threading.Event()
 
     def go_on() -> None:
-        while not ended.wait(every):
-            act()
+        while not ended.wait(interval_seconds):
+            action()
 
     thread = threading.Thread(target=go_on, daemon=True)
     thread.start()

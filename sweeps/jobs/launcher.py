@@ -20,32 +20,37 @@ from typing import Any
 
 import submitit
 
-from sweeps.cli.doctor_checks import examine_here
-from sweeps.config.cluster import Cluster, jobs_wanted, minutes
-from sweeps.errors import InputError, WorldError
-from sweeps.filesystem import atomic as files
+from sweeps.cli.doctor_checks import check_from_job
+from sweeps.config.cluster import Cluster, parse_minutes, required_jobs
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import Process
-from sweeps.jobs.slurm.bad_nodes import excluded
-from sweeps.jobs.slurm.commands import PATIENCE_SECONDS, PAUSE_SECONDS, SlurmSilentError, is_silence
-from sweeps.jobs.slurm.queue import look
-from sweeps.jobs.slurm.rate_limit import ask_in_turn, now
-from sweeps.jobs.slurm.time_limit import note_of_the_end, trials_left
-from sweeps.jobs.status import jobs_alive
+from sweeps.jobs.slurm.bad_nodes import excluded_nodes
+from sweeps.jobs.slurm.commands import (
+    PAUSE_SECONDS,
+    RETRY_SECONDS,
+    SlurmUnavailableError,
+    is_unavailable,
+)
+from sweeps.jobs.slurm.queue import read_queue
+from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
+from sweeps.jobs.slurm.time_limit import export_job_end, trials_not_ended
+from sweeps.jobs.status import active_jobs
 from sweeps.jobs.supervisor import Supervisor
 from sweeps.storage.paths import DoctorPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 
 EVERY_DEVICE = "all"
-LAUNCH_SECONDS = 300.0
+LOCK_STALE_SECONDS = 300.0
 """Silence after which a launcher on another machine is believed dead: sbatch can be slow."""
-CANCELLED_SECONDS = 5.0
+QUEUE_AGE_SECONDS = 5.0
 """Who cancels all jobs and runs the sweep again wants new ones, and not those of a minute ago."""
 SIGNAL_SECONDS = 90
 """How long before its end SLURM warns a job."""
 
 
-class TooManyJobsError(WorldError):
+class TooManyJobsError(EnvironmentFailure):
     """A user may not have so many jobs that run or wait."""
 
 
@@ -84,7 +89,7 @@ class DoctorTask:
 
     def __call__(self) -> None:
         """Look, and write it down."""
-        examine_here(DoctorPaths(self.folder), self.experiment, self.cluster)
+        check_from_job(DoctorPaths(self.folder), self.experiment, self.cluster)
 
 
 def send_doctor(paths: DoctorPaths, cluster: Cluster, experiment: Path) -> str:
@@ -99,7 +104,7 @@ def send_doctor(paths: DoctorPaths, cluster: Cluster, experiment: Path) -> str:
         task = DoctorTask(paths.folder, experiment, cluster)
         job = _executor(paths.sweep, short, "doctor").submit(task)
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
-        raise _refusal(_complaint(error)) from error
+        raise _refusal_error(_sbatch_message(error)) from error
     return str(job.job_id)
 
 
@@ -114,7 +119,7 @@ def submit_missing(sweep: Sweep) -> list[str]:
         WorldError: it took no job for another reason.
     """
     if sweep.plan.cluster.scheduler != "local":
-        return submit_missing_from_here(sweep)
+        return submit_missing_here(sweep)
     # What submitit starts on this machine inherits the session of whoever submits: Ctrl-C or a
     # closed terminal would end the sweep with its watcher, and `make sweep | tee log` would hang.
     command = [sys.executable, "-m", "sweeps", "submit", str(sweep.paths.folder)]
@@ -124,51 +129,53 @@ def submit_missing(sweep: Sweep) -> list[str]:
             command, stdin=subprocess.DEVNULL, stdout=answer, stderr=log, start_new_session=True
         )
         if process.wait():
-            raise WorldError(f"no job could be started here; {sweep.paths.submission_log} says why")
+            raise EnvironmentFailure(
+                f"no job could be started here; {sweep.paths.submission_log} says why"
+            )
         answer.seek(0)
         return list(json.loads(answer.read()))
 
 
-def submit_missing_from_here(sweep: Sweep) -> list[str]:
+def submit_missing_here(sweep: Sweep) -> list[str]:
     """The same, by this process. Two at once take turns, and none doubles what the other sent.
 
     Raises:
         InputError: the scheduler refused what the cluster file asks for.
         WorldError: it took no job for another reason, or did not answer for long.
     """
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    give_up = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             return _submit_missing_once(sweep)
-        except SlurmSilentError:
+        except SlurmUnavailableError:
             if time.monotonic() > give_up:
                 raise
             time.sleep(PAUSE_SECONDS)
 
 
 def _submit_missing_once(sweep: Sweep) -> list[str]:
-    with Lock(sweep.paths.lock("launch"), stale_after=LAUNCH_SECONDS).hold() as turn:
+    with Lock(sweep.paths.lock("launch"), stale_after=LOCK_STALE_SECONDS).hold() as turn:
         if sweep.plan.cluster.scheduler == "slurm":
-            _cancel_what_nobody_wrote_down(sweep.paths)
-        there = jobs_alive(sweep.paths, fresh=CANCELLED_SECONDS)
-        missing = jobs_wanted(sweep.plan.cluster, trials_left(sweep)) - len(there)
+            _cancel_unrecorded_jobs(sweep.paths)
+        there = active_jobs(sweep.paths, max_age=QUEUE_AGE_SECONDS)
+        missing = required_jobs(sweep.plan.cluster, trials_not_ended(sweep)) - len(there)
         turn.check()
         return _submit(sweep, missing) if missing > 0 else []
 
 
-def _cancel_what_nobody_wrote_down(paths: SweepPaths) -> None:
+def _cancel_unrecorded_jobs(paths: SweepPaths) -> None:
     """Cancel jobs whose launcher was killed after sbatch: they lack what they are to run.
 
     A job says by its comment which submission it is of, and by its place in the array which of
     that submission's jobs.
     """
-    drafts = {job.token: job for job in paths.jobs_not_known() if not job.ended.exists()}
+    drafts = {job.token: job for job in paths.unrecorded_jobs() if not job.ended.exists()}
     if not drafts:
         return
-    entries = look(paths, since=now(paths.slurm)).entries.values()
+    entries = read_queue(paths, since=file_server_time(paths.slurm)).entries.values()
     lost = [e.id for e in entries if _token(e.comment, e.id.partition("_")[2]) in drafts]
     if lost:
-        ask_in_turn(paths.slurm, "scancel", *lost)
+        run_when_allowed(paths.slurm, "scancel", *lost)
     for job in drafts.values():
         job.ended.touch()
 
@@ -185,7 +192,7 @@ def _submit(sweep: Sweep, count: int) -> list[str]:
     except TooManyJobsError:
         if count > 1:
             return _submit(sweep, count // 2)
-        if jobs_alive(sweep.paths):  # they come back by themselves
+        if active_jobs(sweep.paths):  # they come back by themselves
             return []
         raise
 
@@ -204,28 +211,28 @@ def _send(sweep: Sweep, count: int) -> list[str]:
         with redirect_stderr(StringIO()), executor.batch():  # submitit repeats sbatch's complaint
             jobs = [executor.submit(task) for task in tasks]
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
-        if is_silence(said := _complaint(error)):
-            raise SlurmSilentError(said) from error
+        if is_unavailable(said := _sbatch_message(error)):
+            raise SlurmUnavailableError(said) from error
         for token in tokens:  # none of them was taken
             sweep.paths.job(token).folder.rmdir()
-        raise _refusal(said) from error
+        raise _refusal_error(said) from error
     for token, job in zip(tokens, jobs, strict=True):
         record = {"id": job.job_id, "scheduler": cluster.scheduler, "process": _process_of(job)}
-        files.write(sweep.paths.job(token).submitted, json.dumps(record))
+        atomic.write(sweep.paths.job(token).submitted, json.dumps(record))
     return [job.job_id for job in jobs]
 
 
-def _refusal(said: str) -> InputError | WorldError:
+def _refusal_error(said: str) -> InputError | EnvironmentFailure:
     """What a person is told of it, and with which status."""
     if re.search(r"MaxSubmit|job submit limit", said):
         mend = "wait until some have ended, or cancel them, and run this again"
         return TooManyJobsError(f"you have as many jobs as the site lets you ({said}); {mend}")
     if "sbatch:" in said:
         return InputError(f"SLURM refuses what the cluster file asks for: {said}")
-    return WorldError(f"the scheduler refused the job: {said}")
+    return EnvironmentFailure(f"the scheduler refused the job: {said}")
 
 
-def _complaint(error: Exception) -> str:
+def _sbatch_message(error: Exception) -> str:
     """What sbatch said, without the traceback that submitit puts around it."""
     said = [line for line in str(error).splitlines() if line.startswith("sbatch:")]
     return " ".join(said or [str(error)])
@@ -248,7 +255,7 @@ def _make_private(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
-        raise WorldError(f"{folder} is somebody else's, and jobs would run what lies in it")
+        raise EnvironmentFailure(f"{folder} is somebody else's, and jobs would run what lies in it")
     folder.chmod(0o700)  # where it was there, it may have been open to others
 
 
@@ -257,7 +264,7 @@ def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.
     executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster=cluster.scheduler)
     executor.update_parameters(
         name=f"sweep-{paths.name}",
-        timeout_min=minutes(cluster.time_limit),
+        timeout_min=parse_minutes(cluster.time_limit),
         nodes=1,
         tasks_per_node=1,
         cpus_per_task=cluster.cpus,
@@ -275,12 +282,14 @@ def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> d
         "slurm_qos": cluster.qos,
         "slurm_gres": cluster.gres,
         "slurm_constraint": cluster.constraint,
-        "slurm_exclude": excluded(paths, cluster.exclude),
-        "slurm_setup": [note_of_the_end(cluster), *cluster.setup],
+        "slurm_exclude": excluded_nodes(paths, cluster.exclude),
+        "slurm_setup": [export_job_end(cluster), *cluster.setup],
     }
     return {key: value for key, value in asked.items() if value is not None} | {
-        "slurm_array_parallelism": cluster.at_once,
-        "slurm_signal_delay_s": round(min(SIGNAL_SECONDS, minutes(cluster.time_limit) * 60 / 8)),
+        "slurm_array_parallelism": cluster.max_running_jobs,
+        "slurm_signal_delay_s": round(
+            min(SIGNAL_SECONDS, parse_minutes(cluster.time_limit) * 60 / 8)
+        ),
         "slurm_comment": submission,
         "slurm_wckey": "",  # submitit's own is refused where such keys are registered
         "slurm_additional_parameters": {"requeue": True},

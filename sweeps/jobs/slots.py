@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import IO
 
 from sweeps.filesystem.process import Process
-from sweeps.workers.exit_codes import Death, End
+from sweeps.workers.exit_codes import ExitCode, WorkerDeath
 
-RESTARTS = 5
+MAX_RESTARTS = 5
 """How often a worker's place is filled again before it is given up."""
 KILL_SECONDS = 10.0
 """How long the end of a worker that was killed is waited for."""
-LONG_LIFE_SECONDS = 600.0
+STABLE_SECONDS = 600.0
 """A worker that lived so long makes its place forget the deaths before."""
 
 
 @dataclass
-class Place:
+class Slot:
     """A worker's place in the job."""
 
     number: int
@@ -35,44 +35,46 @@ class Place:
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
-    filled: float = 0.0
+    started_at: float = 0.0
     """When the place was last filled, by the monotonic clock."""
-    not_before: float = 0.0
+    restart_after: float = 0.0
     """When the place may be filled, by the monotonic clock: later after each death."""
     done: bool = False
     worker: Process | None = None
     """Who the last one here is, or was: a number alone may come back."""
-    ended: int | None = None
+    exit_code: int | None = None
     """The status that the last worker here ended with."""
-    deaths: list[Death] = field(default_factory=list)
+    deaths: list[WorkerDeath] = field(default_factory=list)
     """Of workers here that a signal ended while the job goes on; whoever reads it empties it."""
 
-    def look(self, *, leaving: bool, held: bool = False) -> None:
+    def update(self, *, leaving: bool, paused: bool = False) -> None:
         """Fill an empty place; take note of a worker that ended, by itself or not.
 
         Args:
             leaving: whether the job comes to its end, so that nobody is replaced.
-            held: whether the place is to stay empty for now; who leaves it then was told to.
+            paused: whether the place is to stay empty for now; who leaves it then was told to.
         """
         if self.done:
             return
         if self.process is None:
             self.done = leaving
-            if not leaving and not held and time.monotonic() >= self.not_before:
-                self._fill()
+            if not leaving and not paused and time.monotonic() >= self.restart_after:
+                self._start_worker()
         elif (code := self.process.poll()) is not None:
-            say(f"worker {self.number} ended with status {code}")
+            print_line(f"worker {self.number} ended with status {code}")
             if code < 0 and self.worker is not None and not leaving:
-                self.deaths.append(Death(self.worker, -code))
-            self.process, self.ended = None, code
-            orderly = code in {End.MEMORY, End.UNUSABLE} or (held and code == End.DONE)
+                self.deaths.append(WorkerDeath(self.worker, -code))
+            self.process, self.exit_code = None, code
+            orderly = code in {ExitCode.OUT_OF_MEMORY, ExitCode.PROCESS_LOST} or (
+                paused and code == ExitCode.DONE
+            )
             if orderly:
                 self.starts -= 1
                 self.done = leaving
             else:
-                self._count_a_death(code, leaving=leaving)
+                self._count_death(code, leaving=leaving)
 
-    def free(self) -> None:
+    def kill_worker(self) -> None:
         """Kill the worker; it was hung, and the next one may come at once.
 
         One that waits for a driver or a file server may not even die; it computes nothing more.
@@ -83,78 +85,83 @@ class Place:
                 self.process.wait(KILL_SECONDS)
             self.process, self.starts = None, self.starts - 1
 
-    def forgive(self) -> None:
+    def discount_restart(self) -> None:
         """Count the last death no more: its trial has been told of it, and is judged by that."""
         self.starts -= 1
         self.done = False
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send the worker a signal, if there is one."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
-    def _count_a_death(self, code: int, *, leaving: bool) -> None:
-        if time.monotonic() - self.filled > LONG_LIFE_SECONDS:
+    def _count_death(self, code: int, *, leaving: bool) -> None:
+        if time.monotonic() - self.started_at > STABLE_SECONDS:
             self.starts = 1
-        self.done = code in {End.DONE, End.FULL} or leaving or self.starts > RESTARTS
-        self.not_before = time.monotonic() + min(2.0**self.starts, 60.0) - 2.0
+        self.done = (
+            code in {ExitCode.DONE, ExitCode.DISK_FULL} or leaving or self.starts > MAX_RESTARTS
+        )
+        self.restart_after = time.monotonic() + min(2.0**self.starts, 60.0) - 2.0
 
-    def _fill(self) -> None:
+    def _start_worker(self) -> None:
         with self.log.open("ab") as log:
-            self.process = start(self.command, log, self.environment)
+            self.process = start_process(self.command, log, self.environment)
         self.worker = Process.of(self.process.pid)
         self.starts += 1
-        self.ended = None
-        self.filled = time.monotonic()
+        self.exit_code = None
+        self.started_at = time.monotonic()
 
 
 @dataclass
-class Places:
+class Slots:
     """All places of a job."""
 
-    usual: list[Place]
-    lonely: Place
+    regular: list[Slot]
+    exclusive: Slot
     """For a worker that has the device to itself; the others wait meanwhile."""
-    solitude: bool = False
+    exclusive_mode: bool = False
     """Whether the lonely place is in use, or to be once the others have left."""
 
-    def __iter__(self) -> Iterator[Place]:
-        return iter([*self.usual, self.lonely])
+    def __iter__(self) -> Iterator[Slot]:
+        return iter([*self.regular, self.exclusive])
 
-    def look(self, *, leaving: bool) -> None:
+    def update(self, *, leaving: bool) -> None:
         """Look at each place once."""
-        for place in self.usual:
-            place.look(leaving=leaving, held=self.solitude)
-            if place.ended == End.MEMORY and len(self.usual) > 1 and not leaving:
-                self._ask_for_solitude(place)
-        if self.solitude and all(place.process is None for place in self.usual):
-            self.lonely.look(leaving=leaving)
-            self.solitude = not self.lonely.done
+        for place in self.regular:
+            place.update(leaving=leaving, paused=self.exclusive_mode)
+            if place.exit_code == ExitCode.OUT_OF_MEMORY and len(self.regular) > 1 and not leaving:
+                self._enter_exclusive_mode(place)
+        if self.exclusive_mode and all(place.process is None for place in self.regular):
+            self.exclusive.update(leaving=leaving)
+            self.exclusive_mode = not self.exclusive.done
 
     def are_done(self) -> bool:
         """Whether every worker has left, and none is to come."""
-        return all(place.done for place in self.usual) and not self.solitude
+        return all(place.done for place in self.regular) and not self.exclusive_mode
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send every worker a signal."""
         for place in self:
-            place.tell(number)
+            place.send_signal(number)
 
-    def _ask_for_solitude(self, place: Place) -> None:
+    def _enter_exclusive_mode(self, place: Slot) -> None:
         """Have the others leave after the epoch they are in, for a trial that needs all memory."""
-        place.ended = None
-        if self.solitude:
+        place.exit_code = None
+        if self.exclusive_mode:
             return
-        if self.lonely.ended not in {None, End.DONE}:  # it was given up: what is left needs a mend
+        if self.exclusive.exit_code not in {
+            None,
+            ExitCode.DONE,
+        }:  # it was given up: what is left needs a mend
             place.done = True
         else:
-            say(f"worker {place.number} was out of memory: one worker alone for a while")
-            self.solitude, self.lonely.done, self.lonely.starts = True, False, 0
-            for other in self.usual:
-                other.tell(signal.SIGTERM)
+            print_line(f"worker {place.number} was out of memory: one worker alone for a while")
+            self.exclusive_mode, self.exclusive.done, self.exclusive.starts = True, False, 0
+            for other in self.regular:
+                other.send_signal(signal.SIGTERM)
 
 
-def start(
+def start_process(
     command: list[str], log: IO[bytes], environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
     """A process that hears nothing and writes into a log."""
@@ -163,7 +170,7 @@ def start(
     )
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Write a line into the job's log."""
     with contextlib.suppress(OSError):  # a job goes on though its log lies on a full disk
         print(line, flush=True)

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.config.cluster import read_cluster
-from sweeps.config.experiment import Resolved, read_experiment
+from sweeps.config.experiment import ResolvedExperiment, read_experiment
 from sweeps.errors import InputError
 from sweeps.jobs.launcher import TooManyJobsError, submit_missing
-from sweeps.jobs.slurm.site_check import check_site, refuse_what_is_wrong
+from sweeps.jobs.slurm.site_check import check_against_site, check_site
 from sweeps.storage.paths import RunsPaths, SweepPaths
-from sweeps.storage.sweep import Given, Sweep, resume, runs_folder, start
+from sweeps.storage.sweep import Given, Sweep, clear_stop, create_or_update, runs_folder
 from sweeps.storage.trial_record import read_curve
-from sweeps.tracking.store import check_writable, is_ours, store_of
+from sweeps.tracking.store import acquire_lease, check_writable, resolve_store
 
 
 @dataclass(frozen=True)
-class Request:
+class SweepRequest:
     """What somebody wants run.
 
     Attributes:
@@ -41,7 +41,7 @@ class Request:
         return tuple(options)
 
 
-def prepare(request: Request) -> Sweep:
+def prepare_sweep(request: SweepRequest) -> Sweep:
     """Check all that was given, and make the sweep's folder or go on with the one that is there.
 
     Raises:
@@ -49,13 +49,13 @@ def prepare(request: Request) -> Sweep:
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
-    given = Given(cluster, fingerprint_of(resolved), request.command())
+    given = Given(cluster, data_fingerprint(resolved), request.command())
     paths = request.runs.sweep(resolved.experiment.name)
-    return begin(paths, resolved, request.experiment, given, request.cluster)
+    return start_or_update(paths, resolved, request.experiment, given, request.cluster)
 
 
-def begin(
-    paths: SweepPaths, resolved: Resolved, source: Path, given: Given, cluster_name: str
+def start_or_update(
+    paths: SweepPaths, resolved: ResolvedExperiment, source: Path, given: Given, cluster_name: str
 ) -> Sweep:
     """Check where a sweep's work and its figures go, then make it or go on with it.
 
@@ -65,27 +65,27 @@ def begin(
     cluster = given.cluster
     if cluster.scheduler == "slurm":
         check_site(cluster_name, cluster, paths.slurm)
-    store = store_of(RunsPaths(paths.runs), cluster.tracking)
+    store = resolve_store(RunsPaths(paths.runs), cluster.tracking)
     check_writable(store)
-    sweep = start(paths, resolved, source, given)
-    is_ours(store)  # the host that launches is the one that publishes, if it is the first
-    resume(sweep.paths)
+    sweep = create_or_update(paths, resolved, source, given)
+    acquire_lease(store)  # the host that launches is the one that publishes, if it is the first
+    clear_stop(sweep.paths)
     return sweep
 
 
-def fingerprint_of(resolved: Resolved) -> str:
+def data_fingerprint(resolved: ResolvedExperiment) -> str:
     """The fingerprint of the data that every configuration of the space works on.
 
     Raises:
         InputError: the data are not there, or a configuration cannot work on them.
     """
     try:
-        return resolved.trainer.prepare(resolved.ends())
+        return resolved.trainer.prepare(resolved.corner_configs())
     except ValueError as error:
         raise InputError(str(error)) from error
 
 
-def _forget_if_new(paths: SweepPaths) -> None:
+def _remove_if_new(paths: SweepPaths) -> None:
     """Remove a sweep to which no job was ever sent: what was given may change before the next."""
     if not paths.trials() and not paths.jobs():
         shutil.rmtree(paths.folder)
@@ -114,9 +114,9 @@ class TopUp:
         try:
             sent = submit_missing(self._sweep)
         except (InputError, TooManyJobsError) as error:
-            _forget_if_new(self._sweep.paths)
+            _remove_if_new(self._sweep.paths)
             if isinstance(error, InputError):  # with the mend, where it is one that is known
-                refuse_what_is_wrong(self._sweep.plan.cluster, self._sweep.paths.slurm)
+                check_against_site(self._sweep.plan.cluster, self._sweep.paths.slurm)
             raise
         if sent:
             self._seen = epochs

@@ -3,73 +3,80 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from sweeps.errors import WorldError
-from sweeps.filesystem import atomic as files
-from sweeps.jobs.slurm.pending_reasons import in_words
-from sweeps.jobs.slurm.queue import Entry, look
-from sweeps.jobs.slurm.rate_limit import ask_if_free
-from sweeps.jobs.status import jobs_alive, record_of
+from sweeps.errors import EnvironmentFailure
+from sweeps.filesystem import atomic
+from sweeps.jobs.slurm.pending_reasons import describe_reason
+from sweeps.jobs.slurm.queue import QueueEntry, read_queue
+from sweeps.jobs.slurm.rate_limit import run_if_allowed
+from sweeps.jobs.status import active_jobs, read_job_record
 from sweeps.monitor.lines import duration
 from sweeps.storage.paths import JobPaths, SweepPaths
 
-_SHOWN = 3
+_MAX_LISTED = 3
 """How many numbers of jobs that wait alike are listed."""
 
 
-def whereabouts(paths: SweepPaths) -> list[str]:
+def describe_jobs(paths: SweepPaths) -> list[str]:
     """A line for each job that SLURM runs, each reason for waiting, and each end that was none.
 
     Raises:
         WorldError: SLURM does not answer.
     """
-    jobs = {record_of(job).get("id", ""): job for job in paths.jobs() if not job.ended.exists()}
-    queue = look(paths)
+    jobs = {
+        read_job_record(job).get("id", ""): job for job in paths.jobs() if not job.ended.exists()
+    }
+    queue = read_queue(paths)
     entries = queue.entries
     ours = [entries[number] for number in jobs if number in entries]
-    running = [_running(entry) for entry in ours if not entry.waits]
-    if not queue.asked:
+    running = [_running(entry) for entry in ours if not entry.is_pending]
+    if not queue.queried_at:
         unknown = f"jobs: {len(jobs)} sent; SLURM is asked within a minute where they are"
         return [unknown] if jobs else []
-    return [*running, *_waiting(e for e in ours if e.waits), *_gone(paths, jobs), *_unfit(paths)]
+    return [
+        *running,
+        *_waiting(e for e in ours if e.is_pending),
+        *_gone(paths, jobs),
+        *_bad_nodes(paths),
+    ]
 
 
-def _running(entry: Entry) -> str:
+def _running(entry: QueueEntry) -> str:
     if entry.state != "RUNNING":
         return f"job {entry.id} is {entry.state.lower().replace('_', ' ')}"
     left = "" if entry.seconds_left is None else f" ({duration(entry.seconds_left)} left)"
     return f"job {entry.id} runs on {entry.node}{left}"
 
 
-def _waiting(entries: Iterable[Entry]) -> Iterator[str]:
+def _waiting(entries: Iterable[QueueEntry]) -> Iterator[str]:
     alike: dict[str, list[str]] = {}
     for entry in entries:
         alike.setdefault(entry.reason, []).append(entry.id)
     for reason, numbers in alike.items():
-        more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
-        shown = ", ".join(numbers[:_SHOWN]) + more
+        more = f" and {len(numbers) - _MAX_LISTED} more" if len(numbers) > _MAX_LISTED else ""
+        shown = ", ".join(numbers[:_MAX_LISTED]) + more
         verb = "job {} waits" if len(numbers) == 1 else "jobs {} wait"
-        yield f"{verb.format(shown)}: {in_words(reason, ' '.join(numbers[:_SHOWN]))}"
+        yield f"{verb.format(shown)}: {describe_reason(reason, ' '.join(numbers[:_MAX_LISTED]))}"
 
 
 def _gone(paths: SweepPaths, jobs: dict[str, JobPaths]) -> Iterator[str]:
     """Jobs that left the queue without having said that they ended."""
-    alive = jobs_alive(paths)
+    alive = active_jobs(paths)
     gone = {number: job for number, job in jobs.items() if job not in alive and number}
-    unknown = [number for number, job in gone.items() if not job.fate.exists()]
-    fates = _fates(paths, unknown) if unknown else {}
+    unknown = [number for number, job in gone.items() if not job.final_state.exists()]
+    fates = _final_states(paths, unknown) if unknown else {}
     for number, state in fates.items():
-        files.write(gone[number].fate, json.dumps({"state": state}))
+        atomic.write(gone[number].final_state, json.dumps({"state": state}))
     for number, job in gone.items():
-        known = files.read_json(job.fate) or {"state": "UNKNOWN"}
-        yield f"job {number} is gone: {_FATES.get(known['state'], 'ended')}"
+        known = atomic.read_json(job.final_state) or {"state": "UNKNOWN"}
+        yield f"job {number} is gone: {_DESCRIPTIONS.get(known['state'], 'ended')}"
 
 
-def _fates(paths: SweepPaths, numbers: list[str]) -> dict[str, str]:
+def _final_states(paths: SweepPaths, numbers: list[str]) -> dict[str, str]:
     """What accounting says became of jobs; nothing where it was not to be asked just now."""
     which = f"--jobs={','.join(numbers)}"
     try:
-        answer = ask_if_free(paths.slurm, "sacct", "-nPX", which, "--format=JobID,State")
-    except WorldError:  # a site that keeps no accounts
+        answer = run_if_allowed(paths.slurm, "sacct", "-nPX", which, "--format=JobID,State")
+    except EnvironmentFailure:  # a site that keeps no accounts
         answer = ""
     if answer is None:
         return {}
@@ -78,14 +85,14 @@ def _fates(paths: SweepPaths, numbers: list[str]) -> dict[str, str]:
     return {number: known.get(number, "UNKNOWN") for number in numbers}
 
 
-def _unfit(paths: SweepPaths) -> Iterator[str]:
+def _bad_nodes(paths: SweepPaths) -> Iterator[str]:
     for job in paths.jobs():
-        if (found := files.read_json(job.unfit)) is not None:
-            number = record_of(job).get("id", "")
+        if (found := atomic.read_json(job.bad_node)) is not None:
+            number = read_job_record(job).get("id", "")
             yield f"job {number} failed on {found['node']}: {found['reason']}; it is left out now"
 
 
-_FATES = {
+_DESCRIPTIONS = {
     "CANCELLED": "it was cancelled",
     "TIMEOUT": "its time was up before it could go back into the queue",
     "OUT_OF_MEMORY": "the node's memory did not suffice: fewer workers may",

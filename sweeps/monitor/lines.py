@@ -10,7 +10,7 @@ from sweeps.text import printable
 def totals_line(status: SweepStatus) -> str:
     """How many trials ended how, and the time they took, in one line."""
     states = [f"{n} {state}" for state, n in sorted(status.totals.states.items()) if n]
-    parts = [f"{status.counted} of {status.asked} trials", *states]
+    parts = [f"{status.ended} of {status.planned} trials", *states]
     parts.append(f"{duration(status.totals.hours * 3600)} in epochs")
     if status.totals.hours_saved:
         parts.append(f"{duration(status.totals.hours_saved * 3600)} saved by pruning")
@@ -26,7 +26,7 @@ def trial_line(trial: TrialStatus, metric: str) -> str:
     return f"{trial.name} {state}, epoch {trial.epoch} of {trial.epochs}{best} ({values})"
 
 
-def trouble_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
+def failure_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
     """What went wrong, a line a trial and one for its traceback; of many only the latest."""
     wrong = [trial for trial in trials if trial.reason]
     lines = [f"{len(wrong) - most} more before these"] if len(wrong) > most else []

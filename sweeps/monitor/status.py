@@ -7,13 +7,20 @@ from pathlib import Path
 
 from sweeps.config.experiment import Objective
 from sweeps.config.space import Scalar, short_names
-from sweeps.search.pruning import best
+from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
-from sweeps.storage.results import Totals, totals_of
+from sweeps.storage.results import Totals, compute_totals
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import PACE, Look, Result, Row, State, look
-from sweeps.workers.claims import owner_of
-from sweeps.workers.retry import in_words
+from sweeps.storage.trial_record import (
+    SPEED_SUFFIX,
+    EpochRow,
+    State,
+    TrialResult,
+    TrialSnapshot,
+    read_snapshot,
+)
+from sweeps.workers.claims import claim_owner
+from sweeps.workers.retry import describe_failures
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class SweepStatus:
 
     name: str
     objective: Objective
-    asked: int
+    planned: int
     trials: list[TrialStatus]
     totals: Totals
     is_over: bool
@@ -61,22 +68,22 @@ class SweepStatus:
     jobs: tuple[str, ...] = ()
 
     @property
-    def counted(self) -> int:
+    def ended(self) -> int:
         """Trials that ended and count."""
         states = self.totals.states.items()
         return sum(n for state, n in states if state.counts and state is not State.RUNNING)
 
 
-def status_of(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
+def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
     """Look at every folder of the sweep once; `jobs` is what is known of its jobs, in words."""
-    looks = [look(paths) for paths in sweep.paths.trials()]
+    looks = [read_snapshot(paths) for paths in sweep.paths.trials()]
     objective = sweep.experiment.objective
-    totals = totals_of(looks, objective)
+    totals = compute_totals(looks, objective)
     short = short_names(sweep.experiment.space)
     return SweepStatus(
         name=sweep.paths.name,
         objective=objective,
-        asked=sweep.experiment.trials,
+        planned=sweep.experiment.trials,
         trials=[_trial_status(seen, objective, totals, short) for seen in looks],
         totals=totals,
         is_over=sweep.is_over(),
@@ -86,7 +93,7 @@ def status_of(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> Sw
 
 
 def _trial_status(
-    seen: Look, objective: Objective, totals: Totals, short: Mapping[str, str]
+    seen: TrialSnapshot, objective: Objective, totals: Totals, short: Mapping[str, str]
 ) -> TrialStatus:
     rows, metric = seen.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
@@ -94,44 +101,46 @@ def _trial_status(
         name=seen.paths.name,
         state=_state(seen.paths, seen.result),
         epoch=rows[-1].epoch if rows else 0,
-        epochs=seen.trial.epochs,
+        epochs=seen.spec.epochs,
         best=_best(seen.result, curve, objective),
-        values={short.get(path, path): value for path, value in seen.trial.values.items()},
+        values={short.get(path, path): value for path, value in seen.spec.values.items()},
         pace=_pace(rows),
-        seconds_left=_seconds_left(rows, seen.trial.epochs) if seen.result is None else None,
-        reason=seen.result.reason if seen.result else in_words(seen.paths),
+        seconds_left=_seconds_left(rows, seen.spec.epochs) if seen.result is None else None,
+        reason=seen.result.reason if seen.result else describe_failures(seen.paths),
         is_best=seen.paths == totals.best,
         traceback=_traceback(seen),
     )
 
 
-def _traceback(seen: Look) -> Path | None:
+def _traceback(seen: TrialSnapshot) -> Path | None:
     if seen.result is not None and seen.result.state is not State.FAILED:
         return None
-    there = [a.failure for a in seen.paths.attempts() if a.failure.exists()]
+    there = [a.traceback for a in seen.paths.attempts() if a.traceback.exists()]
     return there[-1] if there else None
 
 
-def _best(result: Result | None, curve: Mapping[int, float], objective: Objective) -> float | None:
+def _best(
+    result: TrialResult | None, curve: Mapping[int, float], objective: Objective
+) -> float | None:
     if result is not None:
         return result.value if result.state is not State.DIVERGED else None
-    return best(curve, objective)[1] if curve else None
+    return best_epoch(curve, objective)[1] if curve else None
 
 
-def _state(paths: TrialPaths, result: Result | None) -> str:
+def _state(paths: TrialPaths, result: TrialResult | None) -> str:
     if result is not None:
         return result.state.value
     last = paths.attempts()[-1]
-    away = last.released.exists() or owner_of(last).is_gone()
+    away = last.released.exists() or claim_owner(last).is_gone()
     return "waiting" if away else State.RUNNING.value
 
 
-def _pace(rows: list[Row]) -> float | None:
-    figures = [v for k, v in rows[-1].metrics.items() if k.endswith(PACE)] if rows else []
+def _pace(rows: list[EpochRow]) -> float | None:
+    figures = [v for k, v in rows[-1].metrics.items() if k.endswith(SPEED_SUFFIX)] if rows else []
     return figures[0] if figures else None
 
 
-def _seconds_left(rows: list[Row], epochs: int) -> float | None:
+def _seconds_left(rows: list[EpochRow], epochs: int) -> float | None:
     if not rows:
         return None
     pace = sum(row.seconds for row in rows) / len(rows)

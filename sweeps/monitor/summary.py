@@ -3,12 +3,17 @@
 import tempfile
 from collections.abc import Iterator
 
-from sweeps.filesystem import atomic as files
-from sweeps.filesystem.disk_space import RESERVE, check_room, is_full, want_of_room
+from sweeps.filesystem import atomic
+from sweeps.filesystem.disk_space import (
+    RESERVED_BYTES,
+    check_disk_space,
+    disk_full_message,
+    is_disk_full,
+)
 from sweeps.monitor.lines import number, totals_line
 from sweeps.monitor.status import SweepStatus
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import was_published
+from sweeps.storage.trial_record import is_published
 
 
 def summary(
@@ -34,45 +39,45 @@ def summary(
     if status.stopped is not None:
         lines.append(f"stopped: {status.stopped}")
         traces = [
-            a.failure for t in sweep.paths.trials() for a in t.attempts() if a.failure.exists()
+            a.traceback for t in sweep.paths.trials() for a in t.attempts() if a.traceback.exists()
         ]
         lines += [f"traceback: {traces[-1]}"] if traces else []
         lines.append(f"go on with: {come_back}")
     elif not status.is_over:
         logs = sweep.paths.scheduler_logs.parent
         lines.append(f"no job runs any more; the logs are below {logs}")
-        lines += _want_of_room(sweep)
+        lines += _disk_full_line(sweep)
         lines.append(f"go on with: {come_back}")
-    elif status.counted < status.asked:
-        lines.append(_why_it_ended_short(sweep))
-    lines += _what_mlflow_lacks(sweep, sync)
+    elif status.ended < status.planned:
+        lines.append(_exhausted_line(sweep))
+    lines += _unpublished_line(sweep, sync)
     if best is not None:
         lines.append(f"compare the runs with: {compare}")
-        if status.is_over and sweep.plan.within is None:
+        if status.is_over and sweep.plan.confirms is None:
             lines.append(f"put the best model to use with: {promote}")
     elif status.is_over:
         lines.append("no trial is complete: each was pruned, diverged or failed")
     return lines, status.is_over and best is not None
 
 
-def _want_of_room(sweep: Sweep) -> Iterator[str]:
+def _disk_full_line(sweep: Sweep) -> Iterator[str]:
     """What a worker that met a full disk, or a quota, had no room to write down."""
     try:
-        check_room(sweep.paths.folder, 0)
+        check_disk_space(sweep.paths.folder, 0)
         with tempfile.TemporaryFile(dir=sweep.paths.folder) as file:
-            file.write(bytes(RESERVE // 64))
+            file.write(bytes(RESERVED_BYTES // 64))
     except OSError as error:
-        yield want_of_room(error, sweep.paths.folder) if is_full(error) else str(error)
+        yield disk_full_message(error, sweep.paths.folder) if is_disk_full(error) else str(error)
 
 
-def _what_mlflow_lacks(sweep: Sweep, sync: str) -> Iterator[str]:
+def _unpublished_line(sweep: Sweep, sync: str) -> Iterator[str]:
     trials = sweep.paths.trials()
-    if missing := sum(not was_published(trial) for trial in trials):
+    if missing := sum(not is_published(trial) for trial in trials):
         yield f"MLflow lacks {missing} of {len(trials)} trials, or their ends; send them: {sync}"
 
 
-def _why_it_ended_short(sweep: Sweep) -> str:
-    match (files.read_json(sweep.paths.exhausted) or {}).get("tried"):
+def _exhausted_line(sweep: Sweep) -> str:
+    match (atomic.read_json(sweep.paths.exhausted) or {}).get("tried"):
         case "every point":
             return "every configuration of the space has been tried"
         case "all that was enqueued":

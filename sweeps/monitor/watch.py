@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.live import Live
 
-from sweeps.errors import WorldError
-from sweeps.jobs.status import jobs_alive
-from sweeps.jobs.whereabouts import whereabouts
+from sweeps.errors import EnvironmentFailure
+from sweeps.jobs.status import active_jobs
+from sweeps.jobs.whereabouts import describe_jobs
 from sweeps.monitor.lines import totals_line, trial_line
-from sweeps.monitor.status import SweepStatus, status_of
+from sweeps.monitor.status import SweepStatus, sweep_status
 from sweeps.monitor.table import SweepTable
 from sweeps.storage.sweep import Sweep, open_sweep, stop_reason
 from sweeps.text import printable
@@ -27,28 +27,28 @@ def watch(sweep: Sweep, console: Console) -> None:
     """Show the sweep until it ends or no job of it is left."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            for status in _looks(sweep):
+            for status in _statuses(sweep):
                 live.update(SweepTable(status, max(5, console.height - 8)), refresh=True)
     else:
         _print_changes(sweep, console)
 
 
-def status_now(sweep: Sweep, jobs: Sequence[str] = ()) -> SweepStatus:
+def current_status(sweep: Sweep, jobs: Sequence[str] = ()) -> SweepStatus:
     """The sweep as it stands, by the plan as it stands; `jobs` is what is known of its jobs."""
-    return status_of(open_sweep(sweep.paths), stop_reason(sweep.paths), jobs)
+    return sweep_status(open_sweep(sweep.paths), stop_reason(sweep.paths), jobs)
 
 
-def jobs_now(sweep: Sweep) -> list[str]:
+def job_lines(sweep: Sweep) -> list[str]:
     """Where the sweep's jobs are, in words; nothing for those of this machine."""
     if sweep.plan.cluster.scheduler == "local":
         return []
     try:
-        return whereabouts(sweep.paths)
-    except WorldError as error:
+        return describe_jobs(sweep.paths)
+    except EnvironmentFailure as error:
         return [f"SLURM does not answer, and is asked again ({error})"]
 
 
-def _looks(sweep: Sweep) -> Iterator[SweepStatus]:
+def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
     """The sweep again and again, until it is over or its jobs are gone."""
     local = sweep.plan.cluster.scheduler == "local"
     pause, between = (POLL_SECONDS, 0.0) if local else (SLURM_POLL_SECONDS, JOBS_SECONDS)
@@ -56,9 +56,9 @@ def _looks(sweep: Sweep) -> Iterator[SweepStatus]:
     asked, are_left = -math.inf, True
     while True:
         if time.monotonic() - asked >= between:
-            are_left, jobs = _jobs_are_left(sweep), jobs_now(sweep)
+            are_left, jobs = _jobs_are_left(sweep), job_lines(sweep)
             asked = time.monotonic()
-        status = status_now(sweep, jobs)
+        status = current_status(sweep, jobs)
         yield status
         if status.is_over and not local:  # a local job still publishes; others wait in the queue
             return
@@ -70,8 +70,8 @@ def _looks(sweep: Sweep) -> Iterator[SweepStatus]:
 def _jobs_are_left(sweep: Sweep) -> bool:
     """Whether jobs run or wait, as far as can be told: a scheduler that is silent says nothing."""
     try:
-        return bool(jobs_alive(sweep.paths))
-    except WorldError:
+        return bool(active_jobs(sweep.paths))
+    except EnvironmentFailure:
         return True
 
 
@@ -80,22 +80,22 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
     shown: dict[str, str] = {}
     spoke = time.monotonic()
     said: set[str] = set()
-    for status in _looks(sweep):
+    for status in _statuses(sweep):
         for line in status.jobs:
             if (kind := line.partition(" (")[0]) not in said:  # the time left is no news
                 said.add(kind)
-                _say(console, line)
+                _print_line(console, line)
         for trial in status.trials:
             if shown.get(trial.name) != trial.state:
                 shown[trial.name] = trial.state
-                _say(console, trial_line(trial, status.objective.metric))
+                _print_line(console, trial_line(trial, status.objective.metric))
                 spoke = time.monotonic()
         if time.monotonic() - spoke > 60:
             spoke = time.monotonic()
-            _say(console, totals_line(status))
+            _print_line(console, totals_line(status))
 
 
-def _say(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(
         printable(f"{time.strftime('%H:%M:%S')} {line}"),
         soft_wrap=True,

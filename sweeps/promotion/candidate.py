@@ -8,16 +8,16 @@ from functools import cached_property
 from pydantic import BaseModel
 
 from sweeps.config.experiment import Objective
-from sweeps.promotion.confirm import seeds_of, trained_again
+from sweeps.promotion.confirm import confirmation_seeds, confirmation_trials
 from sweeps.promotion.paths import ScoredPaths
-from sweeps.promotion.scores import Scored
-from sweeps.storage.paths import CONFIRMATION, TrialPaths
+from sweeps.promotion.scores import PackageScores
+from sweeps.storage.paths import CONFIRMATION_SUFFIX, TrialPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
 
 
 @dataclass(frozen=True)
-class Contender:
+class CandidateTrial:
     """One of the search's best trials, and what it was worth from other seeds.
 
     Attributes:
@@ -31,7 +31,7 @@ class Contender:
 
     searched: TrialPaths
     value: float
-    again: Sequence[TrialPaths]
+    confirmations: Sequence[TrialPaths]
     values: Sequence[float]
     seeds: Sequence[int]
     objective: Objective
@@ -47,14 +47,14 @@ class Contender:
         return statistics.stdev(self.values)
 
     @property
-    def bias(self) -> float:
+    def selection_bias(self) -> float:
         """By how much the search made it look better than it is."""
         return self.objective.sign * (self.value - self.mean)
 
     @property
-    def best(self) -> TrialPaths:
+    def best_confirmation(self) -> TrialPaths:
         """The training whose model would be registered: the best one by validation."""
-        pairs = zip(self.values, self.again, strict=True)
+        pairs = zip(self.values, self.confirmations, strict=True)
         return max(pairs, key=lambda pair: self.objective.sign * pair[0])[1]
 
 
@@ -70,47 +70,49 @@ class Candidate:
         key: tells it from every other model.
     """
 
-    found: Sequence[Contender]
+    ranked: Sequence[CandidateTrial]
     config: BaseModel
     paths: ScoredPaths
-    scored: Scored
+    scored: PackageScores
     key: str
 
     @property
     def label(self) -> str:
         """What it is called in the count of reads of the test split."""
-        return label(self.contender.searched.folder.parents[1].name, self.contender.best.name)
+        return model_label(
+            self.chosen.searched.folder.parents[1].name, self.chosen.best_confirmation.name
+        )
 
     @property
-    def contender(self) -> Contender:
+    def chosen(self) -> CandidateTrial:
         """The configuration that is best over its seeds."""
-        return self.found[0]
+        return self.ranked[0]
 
 
-def label(sweep: str, trial: str) -> str:
+def model_label(sweep: str, trial: str) -> str:
     """What the model of a confirmation's trial is called, wherever it is registered."""
-    return f"{sweep}{CONFIRMATION}/{trial}"
+    return f"{sweep}{CONFIRMATION_SUFFIX}/{trial}"
 
 
-def contenders(sweep: Sweep, trials: Sequence[TrialPaths]) -> list[Contender]:
+def rank_candidates(sweep: Sweep, trials: Sequence[TrialPaths]) -> list[CandidateTrial]:
     """What the confirmation says of `trials`, the best by mean first.
 
     Raises:
         WorldError: one of them is not confirmed.
     """
     objective = sweep.resolved.experiment.objective
-    found = [_contender(sweep, trial, objective) for trial in trials]
+    found = [_candidate_trial(sweep, trial, objective) for trial in trials]
     return sorted(found, key=lambda contender: -objective.sign * contender.mean)
 
 
-def _contender(sweep: Sweep, trial: TrialPaths, objective: Objective) -> Contender:
-    again = trained_again(sweep, sweep.paths.confirmation, trial)
-    return Contender(
+def _candidate_trial(sweep: Sweep, trial: TrialPaths, objective: Objective) -> CandidateTrial:
+    again = confirmation_trials(sweep, sweep.paths.confirmation, trial)
+    return CandidateTrial(
         searched=trial,
         value=_value(trial),
-        again=again,
+        confirmations=again,
         values=[_value(paths) for paths in again],
-        seeds=seeds_of(sweep, trial),
+        seeds=confirmation_seeds(sweep, trial),
         objective=objective,
     )
 

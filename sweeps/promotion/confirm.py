@@ -11,13 +11,13 @@ from typing import Any
 
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import Experiment, Pruner, Sampler, resolve
-from sweeps.config.toml import dotted, nearest
-from sweeps.errors import InputError, WorldError
-from sweeps.jobs.start import begin, fingerprint_of
+from sweeps.config.toml import did_you_mean, flatten
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.jobs.start import data_fingerprint, start_or_update
 from sweeps.storage.paths import SweepPaths, TrialPaths
-from sweeps.storage.results import ranked
+from sweeps.storage.results import rank_trials
 from sweeps.storage.sweep import Given, Sweep, open_sweep
-from sweeps.storage.trial_record import State, best_checkpoint, look, read_trial, state_of
+from sweeps.storage.trial_record import State, best_checkpoint, read_snapshot, read_spec, state_of
 
 LARGEST_SEED = 2**31 - 1
 
@@ -30,11 +30,13 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
     """
     complete = {
         paths.name: paths
-        for paths, _ in ranked(map(look, sweep.paths.trials()), sweep.experiment.objective)
+        for paths, _ in rank_trials(
+            map(read_snapshot, sweep.paths.trials()), sweep.experiment.objective
+        )
     }
     if only is not None:
         if only not in complete:
-            near = nearest(only, complete)
+            near = did_you_mean(only, complete)
             raise InputError(f"no complete trial {only!r} in sweep {sweep.paths.name}{near}")
         return [complete[only]]
     if not sweep.is_over():
@@ -49,7 +51,7 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
     return list(complete.values())[: sweep.experiment.promotion.candidates]
 
 
-def refuse_what_cannot_be_promoted(sweep: Sweep) -> None:
+def check_promotable(sweep: Sweep) -> None:
     """Say before any training what would stop a promotion after it.
 
     Raises:
@@ -57,19 +59,19 @@ def refuse_what_cannot_be_promoted(sweep: Sweep) -> None:
             measured on the test split.
     """
     trainer, metric = sweep.resolved.trainer, sweep.resolved.experiment.objective.metric
-    if sweep.plan.within is not None:
-        raise InputError(f"{sweep.paths.name} confirms {sweep.plan.within}; promote that one")
+    if sweep.plan.confirms is not None:
+        raise InputError(f"{sweep.paths.name} confirms {sweep.plan.confirms}; promote that one")
     if trainer.seed in sweep.experiment.space:
         raise InputError(
             f"sweep {sweep.paths.name} searches over {trainer.seed}: no seed is new to it; "
             "leave the seed out of [space]"
         )
-    if metric not in trainer.tested:
-        known = ", ".join(trainer.tested)
+    if metric not in trainer.test_metrics:
+        known = ", ".join(trainer.test_metrics)
         raise InputError(f"{metric} is not measured on the test split; these are: {known}")
 
 
-def seeds_of(sweep: Sweep, trial: TrialPaths) -> list[int]:
+def confirmation_seeds(sweep: Sweep, trial: TrialPaths) -> list[int]:
     """The seeds that a trial is trained again from: those that follow its own."""
     own = _own_seed(sweep, trial)
     return [(own + step) % LARGEST_SEED for step in range(1, sweep.experiment.promotion.seeds + 1)]
@@ -92,17 +94,19 @@ def confirm(
     paths = sweep.paths.confirmation
     experiment = _experiment(sweep, paths, trials)
     resolved = resolve(experiment, str(sweep.paths.experiment))
-    fingerprint = fingerprint_of(resolved)
+    fingerprint = data_fingerprint(resolved)
     if fingerprint != sweep.plan.fingerprint:
         raise InputError(
             f"the data are not those of sweep {sweep.paths.name} any more (slices came, went or "
             "changed); bring them back, or search on the new ones under another name"
         )
-    given = Given(cluster, fingerprint, command, within=sweep.paths.name)
-    return begin(paths, resolved, sweep.paths.experiment, given, f"of {sweep.paths.name}")
+    given = Given(cluster, fingerprint, command, confirms=sweep.paths.name)
+    return start_or_update(paths, resolved, sweep.paths.experiment, given, f"of {sweep.paths.name}")
 
 
-def trained_again(sweep: Sweep, confirmation: SweepPaths, trial: TrialPaths) -> list[TrialPaths]:
+def confirmation_trials(
+    sweep: Sweep, confirmation: SweepPaths, trial: TrialPaths
+) -> list[TrialPaths]:
     """The trials of the confirmation that train `trial` again, in the order of their seeds.
 
     Raises:
@@ -114,7 +118,7 @@ def trained_again(sweep: Sweep, confirmation: SweepPaths, trial: TrialPaths) -> 
         again = by_signature.get(sweep.resolved.signature_of(values))
         if again is None or state_of(again) not in {State.COMPLETE, State.DIVERGED}:
             state = "missing" if again is None else state_of(again).value
-            raise WorldError(
+            raise EnvironmentFailure(
                 f"confirmation of {trial.name}, seed {values[sweep.resolved.trainer.seed]}: "
                 f"{state}; run the same command again to have it tried again"
             )
@@ -141,15 +145,17 @@ def _experiment(sweep: Sweep, paths: SweepPaths, trials: Iterable[TrialPaths]) -
 
 
 def _enqueued(sweep: Sweep, trial: TrialPaths) -> list[dict[str, Any]]:
-    values = dict(read_trial(trial).values)
-    return [values | {sweep.resolved.trainer.seed: seed} for seed in seeds_of(sweep, trial)]
+    values = dict(read_spec(trial).values)
+    return [
+        values | {sweep.resolved.trainer.seed: seed} for seed in confirmation_seeds(sweep, trial)
+    ]
 
 
 def _own_seed(sweep: Sweep, trial: TrialPaths) -> int:
-    return int(dotted(read_trial(trial).config)[sweep.resolved.trainer.seed])
+    return int(flatten(read_spec(trial).config)[sweep.resolved.trainer.seed])
 
 
-def checkpoints_of(trial: TrialPaths) -> Path:
+def best_checkpoint_folder(trial: TrialPaths) -> Path:
     """The folder with the checkpoint of a trial's best epoch.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "package.json"
-STALE_SECONDS = 300.0
+LOCK_STALE_SECONDS = 300.0
 """Silence after which a promotion on another machine is believed dead."""
 
 
@@ -24,7 +24,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """What is registered, and all that goes with it.
 
     Attributes:
@@ -57,6 +57,6 @@ def read_manifest(package: Path) -> Any:
     return json.loads((package / MANIFEST).read_text())
 
 
-def digest_of(package: Path) -> str:
+def package_digest(package: Path) -> str:
     """What stands for a package: its manifest has the digests of its programs."""
     return sha256((package / MANIFEST).read_bytes()).hexdigest()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sweeps.errors import InputError
 from sweeps.storage.sweep import runs_folder
-from sweeps.tracking.store import store_of
+from sweeps.tracking.store import resolve_store
 
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(@(?P<alias>[A-Za-z0-9_-]+)|/(?P<number>\d+))")
 
@@ -25,7 +25,7 @@ def fetch(uri: str) -> Path:
     asked = _URI.fullmatch(uri)
     if asked is None:
         raise InputError(f"{uri}: write models:/<name>@champion or models:/<name>/<version>")
-    store = store_of(runs_folder(), None)
+    store = resolve_store(runs_folder(), None)
     if store.is_database_here and not store.runs.database.exists():
         mend = "run this where the runs are, or set SWEEPS_RUNS or MLFLOW_TRACKING_URI"
         raise InputError(f"{uri}: there is no {store.runs.database}; {mend}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 FEW_PATIENTS = 5
 """With fewer, an interval over patients means nothing: each of them has to improve instead."""
-DRAWS = 4000
+BOOTSTRAP_SAMPLES = 4000
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Decision:
     """
 
     checks: Sequence[Check]
-    stands_on: str
+    evidence: str
     forced: str = ""
     by: str = ""
 
@@ -70,10 +70,10 @@ class Decision:
         """The decision as a person reads it."""
         marks = [f"  {'✓' if check.passed else '✗'} {check.text}" for check in self.checks]
         forced = [f"  ! promoted all the same by {self.by}: {self.forced}"] if self.forced else []
-        return [*marks, *forced, f"  this stands on {self.stands_on}"]
+        return [*marks, *forced, f"  this stands on {self.evidence}"]
 
 
-def above_floors(candidate: Figures, floors: Mapping[str, float]) -> list[Check]:
+def check_floors(candidate: Figures, floors: Mapping[str, float]) -> list[Check]:
     """Whether each figure that has a floor reaches it."""
     checks = []
     for name, floor in floors.items():
@@ -85,7 +85,7 @@ def above_floors(candidate: Figures, floors: Mapping[str, float]) -> list[Check]
     return checks
 
 
-def beats(candidate: Figures, champion: Figures, metric: str, sign: int) -> Check:
+def check_beats(candidate: Figures, champion: Figures, metric: str, sign: int) -> Check:
     """Whether the candidate is better than the champion by more than patients and seeds scatter.
 
     Args:
@@ -103,18 +103,20 @@ def beats(candidate: Figures, champion: Figures, metric: str, sign: int) -> Chec
     if len(gains) < FEW_PATIENTS:
         each = ", ".join(f"{name} {gain:+.4f}" for name, gain in zip(names, gains, strict=True))
         return Check(min(gains) > spread, f"{head}; of each patient {asked}: {each}")
-    low, high = interval(gains)
+    low, high = confidence_interval(gains)
     return Check(low > spread, f"{head}, 95 % interval {low:+.4f} to {high:+.4f}; {asked} below it")
 
 
-def interval(gains: Sequence[float]) -> tuple[float, float]:
+def confidence_interval(gains: Sequence[float]) -> tuple[float, float]:
     """Where 95 of 100 mean gains lie if other patients had been drawn (bootstrap, fixed seed)."""
     drawing = random.Random(0)  # noqa: S311 (nothing secret is drawn)
-    means = sorted(statistics.fmean(drawing.choices(gains, k=len(gains))) for _ in range(DRAWS))
-    return means[int(0.025 * DRAWS)], means[int(0.975 * DRAWS) - 1]
+    means = sorted(
+        statistics.fmean(drawing.choices(gains, k=len(gains))) for _ in range(BOOTSTRAP_SAMPLES)
+    )
+    return means[int(0.025 * BOOTSTRAP_SAMPLES)], means[int(0.975 * BOOTSTRAP_SAMPLES) - 1]
 
 
-def stands_on(patients: int, seeds: int, profile: str) -> str:
+def describe_evidence(patients: int, seeds: int, profile: str) -> str:
     """How much data a decision has below it, with a warning where that is little."""
     noun = "patient" if patients == 1 else "patients"
     few = "" if patients >= FEW_PATIENTS else ", which is little: another patient may turn it over"

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.config.space import Scalar
-from sweeps.promotion.candidate import Contender
+from sweeps.promotion.candidate import CandidateTrial
 from sweeps.promotion.gate import Decision
-from sweeps.promotion.scores import Scored, on_test_split
+from sweeps.promotion.scores import PackageScores, metric_on_test_split
 from sweeps.text import one_line
 
 MOST_COLUMNS = 8
@@ -17,8 +17,8 @@ MOST_COLUMNS = 8
 def card(
     name: str,
     manifest: Mapping[str, Any],
-    found: Sequence[Contender],
-    scored: Scored,
+    found: Sequence[CandidateTrial],
+    scored: PackageScores,
     decision: Decision,
     lineage: Mapping[str, str],
     values: Mapping[str, Scalar],
@@ -34,7 +34,7 @@ def card(
         lineage: where it comes from.
         values: its hyperparameters, as far as they were searched for.
     """
-    metric = on_test_split(found[0].objective.metric)
+    metric = metric_on_test_split(found[0].objective.metric)
     sections = [
         f"# {name}",
         str(manifest.get("about", "")),
@@ -48,7 +48,7 @@ def card(
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
 
 
-def _scores(scored: Scored) -> str:
+def _scores(scored: PackageScores) -> str:
     """Every figure, beside it each patient's as far as there is room."""
     shown = sorted(scored.patients) if len(scored.patients) <= MOST_COLUMNS else []
     rows = [
@@ -64,7 +64,7 @@ def _scores(scored: Scored) -> str:
     return f"{head}\n\n" + _table(("figure", "mean", "95 % over patients", *shown), rows)
 
 
-def _patients(scored: Scored, metric: str) -> str:
+def _patients(scored: PackageScores, metric: str) -> str:
     """The figure that is compared, for patients that are too many for columns."""
     if len(scored.patients) <= MOST_COLUMNS:
         return ""
@@ -72,14 +72,14 @@ def _patients(scored: Scored, metric: str) -> str:
     return _table(("patient", metric), rows)
 
 
-def _chosen(found: Sequence[Contender]) -> str:
+def _chosen(found: Sequence[CandidateTrial]) -> str:
     metric = found[0].objective.metric
     rows = [
         (
             contender.searched.name,
             f"{contender.value:.4f}",
             f"{contender.mean:.4f} ± {contender.spread:.4f}",
-            f"{contender.bias:+.4f}",
+            f"{contender.selection_bias:+.4f}",
             ", ".join(map(str, contender.seeds)),
         )
         for contender in found

@@ -11,22 +11,22 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from sweeps.errors import InputError, WorldError
-from sweeps.filesystem import atomic as files
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
-from sweeps.promotion.candidate import Candidate, Contender, contenders, label
-from sweeps.promotion.confirm import checkpoints_of
+from sweeps.promotion.candidate import Candidate, CandidateTrial, model_label, rank_candidates
+from sweeps.promotion.confirm import best_checkpoint_folder
 from sweeps.promotion.decide import decide
-from sweeps.promotion.entities import STALE_SECONDS, Version
+from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
 from sweeps.promotion.gate import Decision
-from sweeps.promotion.lineage import entry_of, write_card
+from sweeps.promotion.lineage import registry_entry, write_card
 from sweeps.promotion.paths import candidate_paths, champion_paths
-from sweeps.promotion.reads import reads_of, said
-from sweeps.promotion.scores import score, score_once
+from sweeps.promotion.reads import describe_reads, reads_of_test_split
+from sweeps.promotion.scores import score_or_read, score_package
 from sweeps.storage.paths import RunsPaths, TrialPaths
 from sweeps.storage.sweep import Sweep, open_sweep
-from sweeps.storage.trial_record import read_trial
-from sweeps.tracking.sync import publish_once, store_for
+from sweeps.storage.trial_record import read_spec
+from sweeps.tracking.sync import publish_once, store_of_sweep
 
 if TYPE_CHECKING:
     from sweeps.promotion.registry import Registry
@@ -36,12 +36,12 @@ PATIENCE_SECONDS = 3600.0
 """How long a second promotion of the same model waits for the first."""
 
 
-def no_step(name: str) -> None:
+def ignore_step(name: str) -> None:
     """Called before each step that leaves something behind; tests kill the process there."""
 
 
 @dataclass(frozen=True)
-class Wish:
+class PromotionRequest:
     """What somebody asks for.
 
     Attributes:
@@ -54,7 +54,7 @@ class Wish:
     trials: list[TrialPaths]
     dry_run: bool
     force: str
-    say: Callable[[str], None]
+    print_line: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,14 @@ class Outcome:
     version: int | None
 
 
-def promote(sweep: Sweep, wish: Wish, step: Callable[[str], None] = no_step) -> Outcome:
+def promote(
+    sweep: Sweep, request: PromotionRequest, step: Callable[[str], None] = ignore_step
+) -> Outcome:
     """Put the best of the confirmed trials up against the champion, and act on what is found.
 
     Args:
         sweep: the search.
-        wish: what is asked for.
+        request: what is asked for.
         step: told the name of each step before it is taken.
 
     Raises:
@@ -84,43 +86,45 @@ def promote(sweep: Sweep, wish: Wish, step: Callable[[str], None] = no_step) -> 
     """
     from sweeps.promotion.registry import CHAMPION, KEY_TAG, Registry  # noqa: PLC0415 (seconds)
 
-    registry = Registry(store_for(sweep), sweep.experiment.model_name)
+    registry = Registry(store_of_sweep(sweep), sweep.experiment.model_name)
     runs = RunsPaths(sweep.paths.runs)
     folder = runs.registry_lock(registry.name)
-    lock = Lock(folder, stale_after=STALE_SECONDS, patience=PATIENCE_SECONDS)
-    with lock.hold() as turn, turn.kept(RENEW_SECONDS):
-        candidate = _candidate(sweep, wish, step)
+    lock = Lock(folder, stale_after=LOCK_STALE_SECONDS, patience=PATIENCE_SECONDS)
+    with lock.hold() as turn, turn.keep_renewed(RENEW_SECONDS):
+        candidate = _candidate(sweep, request, step)
         champion = registry.version(CHAMPION)
         if champion is not None and champion.tags.get(KEY_TAG) == candidate.key:
-            wish.say(f"it is the champion already: {registry.name} version {champion.number}")
+            request.print_line(
+                f"it is the champion already: {registry.name} version {champion.number}"
+            )
             return Outcome(True, champion.number)
-        decision = decide(sweep, registry, candidate, champion, wish.force)
+        decision = decide(sweep, registry, candidate, champion, request.force)
         write_card(sweep, registry.name, candidate, decision)
         for line in ("decision:", *decision.lines()):
-            wish.say(line)
-        wish.say(f"  {said(reads_of(runs, sweep.plan.fingerprint))}")
-        if wish.dry_run or not decision.promote:
+            request.print_line(line)
+        request.print_line(f"  {describe_reads(reads_of_test_split(runs, sweep.plan.fingerprint))}")
+        if request.dry_run or not decision.promote:
             return Outcome(decision.promote, None)
         version = _register(sweep, registry, candidate, decision, step)
-        wish.say(f"registered: {registry.name} version {version.number}")
+        request.print_line(f"registered: {registry.name} version {version.number}")
         step("load back")
         _load_back(sweep, registry, candidate, version)
-        wish.say("fetched back from the registry and scored: the same figures")
+        request.print_line("fetched back from the registry and scored: the same figures")
         turn.check()
-        registry.restate(version, entry_of(sweep, candidate, decision))
-        registry.crown(version, None if champion is None else champion.number, step)
+        registry.update_tags(version, registry_entry(sweep, candidate, decision))
+        registry.set_champion(version, None if champion is None else champion.number, step)
         return Outcome(True, version.number)
 
 
-def _candidate(sweep: Sweep, wish: Wish, step: Callable[[str], None]) -> Candidate:
+def _candidate(sweep: Sweep, request: PromotionRequest, step: Callable[[str], None]) -> Candidate:
     """The best of the confirmed trials, packaged and scored."""
-    found = contenders(sweep, wish.trials)
+    found = rank_candidates(sweep, request.trials)
     for line in _confirmed(found):
-        wish.say(line)
-    trial = found[0].best
+        request.print_line(line)
+    trial = found[0].best_confirmation
     trainer = sweep.resolved.trainer
-    config = trainer.config.model_validate(read_trial(trial).config)
-    checkpoints = checkpoints_of(trial)
+    config = trainer.config.model_validate(read_spec(trial).config)
+    checkpoints = best_checkpoint_folder(trial)
     paths = candidate_paths(sweep.paths, trial.name)
     if not paths.package.exists():
         step("export")
@@ -130,12 +134,14 @@ def _candidate(sweep: Sweep, wish: Wish, step: Callable[[str], None]) -> Candida
         except ValueError as error:
             raise InputError(f"{trial.name}: {error}") from error
     step("score")
-    scored = score_once(sweep, config, label(sweep.paths.name, trial.name), "candidate", paths)
+    scored = score_or_read(
+        sweep, config, model_label(sweep.paths.name, trial.name), "candidate", paths
+    )
     key = sha256((checkpoints / "best.pt").read_bytes()).hexdigest()[:32]
     return Candidate(found, config, paths, scored, key)
 
 
-def _confirmed(found: list[Contender]) -> Iterator[str]:
+def _confirmed(found: list[CandidateTrial]) -> Iterator[str]:
     """What training again has shown, a line a trial."""
     metric = found[0].objective.metric
     yield f"{metric} in the search, and from {len(found[0].seeds)} new seeds:"
@@ -144,7 +150,7 @@ def _confirmed(found: list[Contender]) -> Iterator[str]:
         yield (
             f"  {mark} {contender.searched.name}  {contender.value:.4f}  "
             f"{contender.mean:.4f} ± {contender.spread:.4f}  "
-            f"(selection bias {contender.bias:+.4f})"
+            f"(selection bias {contender.selection_bias:+.4f})"
         )
 
 
@@ -158,9 +164,11 @@ def _register(
     step("publish")
     for each in (sweep, open_sweep(sweep.paths.confirmation)):
         if (problem := publish_once(each)) is not None:
-            raise WorldError(f"nothing is registered before MLflow is up to date: {problem}")
+            raise EnvironmentFailure(
+                f"nothing is registered before MLflow is up to date: {problem}"
+            )
     write_card(sweep, registry.name, candidate, decision)  # the runs are known only now
-    return registry.register(sweep, entry_of(sweep, candidate, decision), step)
+    return registry.register(sweep, registry_entry(sweep, candidate, decision), step)
 
 
 def _load_back(sweep: Sweep, registry: "Registry", candidate: Candidate, version: Version) -> None:
@@ -173,10 +181,10 @@ def _load_back(sweep: Sweep, registry: "Registry", candidate: Candidate, version
     at = champion_paths(sweep.paths, version)
     package = registry.fetch(version)
     why = "fetched back"
-    again = score(sweep, candidate.config, package, candidate.label, why, at.evaluation)
+    again = score_package(sweep, candidate.config, package, candidate.label, why, at.evaluation)
     if different := candidate.scored.differs_from(again):
         candidate.paths.scores.unlink(missing_ok=True)  # the next run scores anew
-        raise WorldError(
+        raise EnvironmentFailure(
             f"{name} is not what was decided on: {'; '.join(different[:3])}; run this again"
         )
-    files.write(at.scores, json.dumps(asdict(again), indent=2))
+    atomic.write(at.scores, json.dumps(asdict(again), indent=2))

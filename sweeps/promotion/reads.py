@@ -5,13 +5,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.storage.paths import RunsPaths
 
 
 @dataclass(frozen=True)
-class Read:
+class SplitRead:
     """One pass of a model over a test split.
 
     Attributes:
@@ -27,21 +27,21 @@ class Read:
     time: float
 
 
-def note_read(runs: RunsPaths, data: str, model: str, why: str) -> None:
+def record_test_read(runs: RunsPaths, data: str, model: str, why: str) -> None:
     """Record that the test split is about to be read."""
     runs.test_reads.parent.mkdir(parents=True, exist_ok=True)
     with Lock(runs.test_reads.with_suffix(".lock")).hold():  # several sweeps share the file
-        line = json.dumps(asdict(Read(data, model, why, time.time())))
-        files.append(runs.test_reads, line)
+        line = json.dumps(asdict(SplitRead(data, model, why, time.time())))
+        atomic.append(runs.test_reads, line)
 
 
-def reads_of(runs: RunsPaths, data: str) -> Sequence[Read]:
+def reads_of_test_split(runs: RunsPaths, data: str) -> Sequence[SplitRead]:
     """Every pass over the test split of these data."""
-    reads = (Read(**content) for content in files.read_lines(runs.test_reads))
+    reads = (SplitRead(**content) for content in atomic.read_lines(runs.test_reads))
     return [read for read in reads if read.data == data]
 
 
-def said(reads: Sequence[Read]) -> str:
+def describe_reads(reads: Sequence[SplitRead]) -> str:
     """How often, in words."""
     models = len({read.model for read in reads})
     times = "once" if len(reads) == 1 else f"{len(reads)} times"

@@ -24,15 +24,21 @@ from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from sweeps.errors import InputError, WorldError
-from sweeps.promotion.entities import MANIFEST, Entry, Version, digest_of, read_manifest
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.promotion.entities import (
+    MANIFEST,
+    RegistryEntry,
+    Version,
+    package_digest,
+    read_manifest,
+)
 from sweeps.storage.sweep import Sweep
-from sweeps.tracking import publisher as tracking
-from sweeps.tracking.store import Store, put_right_after_a_move
+from sweeps.tracking import publisher
+from sweeps.tracking.store import Store, update_moved_locations
 
 CHAMPION, PREVIOUS = "champion", "previous"
 KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"
-ROLLED_BACK_TAG, INTENT_TAG = "sweep.rolled_back", "sweep.aliases"
+ROLLED_BACK_TAG, ALIAS_CHANGE_TAG = "sweep.rolled_back", "sweep.aliases"
 DATA = "data"
 """The package's folder in a version, where MLflow's own loader for torch looks for it."""
 
@@ -43,8 +49,8 @@ class Registry:
     def __init__(self, store: Store, name: str) -> None:
         """Connect; nothing is made yet."""
         with store.lock().hold():
-            tracking.make_database(store)
-            put_right_after_a_move(store)
+            publisher.create_database(store)
+            update_moved_locations(store)
         self.name = name
         self._store = store
         self._client = MlflowClient(tracking_uri=store.uri)
@@ -63,7 +69,7 @@ class Registry:
         """The version of a model that is registered already."""
         return next((v for v in self.versions() if v.tags.get(KEY_TAG) == key), None)
 
-    def register(self, sweep: Sweep, entry: Entry, step: Callable[[str], None]) -> Version:
+    def register(self, sweep: Sweep, entry: RegistryEntry, step: Callable[[str], None]) -> Version:
         """Make the version of a model; made already, it is found. `restate` has it say why.
 
         Args:
@@ -73,10 +79,10 @@ class Registry:
         """
         step("run")
         with self._store.lock().hold():
-            publisher = tracking.Publisher(sweep, self._store)
-            experiment, parent = publisher.run
+            view = publisher.Publisher(sweep, self._store)
+            experiment, parent = view.run
             tags = {"mlflow.parentRunId": parent, "sweep.state": "promotion"}
-            run = publisher.find_or_make(entry.name, tags, entry.time / 1000)
+            run = view.find_or_create_run(entry.name, tags, entry.time / 1000)
         self._fill_run(run, entry)
         step("model")
         model = self._logged_model(experiment, run, entry, step)
@@ -90,14 +96,18 @@ class Registry:
                     source=f"models:/{model.model_id}",
                     run_id=run,
                     model_id=model.model_id,
-                    tags={**entry.tags, PACKAGE_TAG: digest_of(entry.package), KEY_TAG: entry.key},
+                    tags={
+                        **entry.tags,
+                        PACKAGE_TAG: package_digest(entry.package),
+                        KEY_TAG: entry.key,
+                    },
                 )
             found = self.find(entry.key)
         if found is None:
-            raise WorldError(f"{self._store.uri}: the version just made is not there")
+            raise EnvironmentFailure(f"{self._store.uri}: the version just made is not there")
         return found
 
-    def restate(self, version: Version, entry: Entry) -> None:
+    def update_tags(self, version: Version, entry: RegistryEntry) -> None:
         """Have a version say why it is let in: in its tags, its description and its files.
 
         It may have been registered on an earlier decision.
@@ -132,11 +142,13 @@ class Registry:
         package = Path(folder) / DATA
         if not (package / MANIFEST).is_file():
             raise InputError(f"{place} has no {DATA}/{MANIFEST}: it is damaged; sweeps rollback")
-        if digest_of(package) != version.tags[PACKAGE_TAG]:
+        if package_digest(package) != version.tags[PACKAGE_TAG]:
             raise InputError(f"{place}: {DATA}/{MANIFEST} is not the one that was registered")
         return package
 
-    def crown(self, version: Version, expected: int | None, step: Callable[[str], None]) -> None:
+    def set_champion(
+        self, version: Version, expected: int | None, step: Callable[[str], None]
+    ) -> None:
         """Make a version the champion, and remember the one before it. The last act of all.
 
         Args:
@@ -151,13 +163,15 @@ class Registry:
         was = self._aliases()
         if was.get(CHAMPION) != expected:
             now = f"version {was[CHAMPION]}" if CHAMPION in was else "none"
-            raise WorldError(f"{self.name}: the champion is {now} by now; run the same again")
+            raise EnvironmentFailure(
+                f"{self.name}: the champion is {now} by now; run the same again"
+            )
         if expected is not None:
             step("previous")
-            self._intend(was, {CHAMPION: version.number, PREVIOUS: expected})
-            self._point(PREVIOUS, expected)
+            self._record_alias_change(was, {CHAMPION: version.number, PREVIOUS: expected})
+            self._set_alias(PREVIOUS, expected)
         step("champion")
-        self._point(CHAMPION, version.number)
+        self._set_alias(CHAMPION, version.number)
         step("crowned")
 
     def roll_back(self) -> tuple[int, int]:
@@ -177,17 +191,17 @@ class Registry:
             raise InputError(f"{self.name} version {champion.number} is the first champion")
         self.fetch(previous)
         wanted = {CHAMPION: previous.number, PREVIOUS: champion.number}
-        self._intend(self._aliases(), wanted)
-        self._point(CHAMPION, previous.number)
-        self._point(PREVIOUS, champion.number)
+        self._record_alias_change(self._aliases(), wanted)
+        self._set_alias(CHAMPION, previous.number)
+        self._set_alias(PREVIOUS, champion.number)
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         self._tag(champion, {ROLLED_BACK_TAG: when})
         return champion.number, previous.number
 
-    def _intend(self, was: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+    def _record_alias_change(self, was: Mapping[str, int], wanted: Mapping[str, int]) -> None:
         """Write down a change of both aliases before it begins."""
         change = json.dumps({"was": was, "wanted": wanted})
-        self._client.set_registered_model_tag(self.name, INTENT_TAG, change)
+        self._client.set_registered_model_tag(self.name, ALIAS_CHANGE_TAG, change)
 
     def _settle_aliases(self) -> None:
         """Where a change was killed between its two aliases, end it, or undo it.
@@ -199,12 +213,12 @@ class Registry:
         if not now:
             return
         tags = self._client.get_registered_model(self.name).tags
-        change = json.loads(tags.get(INTENT_TAG, "{}"))
+        change = json.loads(tags.get(ALIAS_CHANGE_TAG, "{}"))
         if not change or now in (change["was"], change["wanted"]):
             return
         reached = "wanted" if now.get(CHAMPION) == change["wanted"][CHAMPION] else "was"
         if PREVIOUS in change[reached]:
-            self._point(PREVIOUS, change[reached][PREVIOUS])
+            self._set_alias(PREVIOUS, change[reached][PREVIOUS])
         else:
             self._client.delete_registered_model_alias(self.name, PREVIOUS)
 
@@ -221,7 +235,7 @@ class Registry:
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, str(version.number), key, value)
 
-    def _point(self, alias: str, number: int) -> None:
+    def _set_alias(self, alias: str, number: int) -> None:
         self._client.set_registered_model_alias(self.name, alias, str(number))
 
     def _make_registered_model(self) -> None:
@@ -231,7 +245,7 @@ class Registry:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
 
-    def _fill_run(self, run: str, entry: Entry) -> None:
+    def _fill_run(self, run: str, entry: RegistryEntry) -> None:
         points = [Metric(name, value, entry.time, 0) for name, value in entry.figures.items()]
         self._client.log_batch(run, metrics=points)
         profile = json.dumps(entry.dataset["profile"])
@@ -250,7 +264,7 @@ class Registry:
         self._client.set_terminated(run, "FINISHED", end_time=entry.time)
 
     def _logged_model(
-        self, experiment: str, run: str, entry: Entry, step: Callable[[str], None]
+        self, experiment: str, run: str, entry: RegistryEntry, step: Callable[[str], None]
     ) -> LoggedModel:
         """The model as MLflow keeps it; one that was cut short is filled again."""
         known = self._client.search_logged_models(
@@ -284,7 +298,7 @@ def default_store(uri: str) -> Iterator[None]:
             os.environ[variable] = before
 
 
-def write_model(folder: Path, entry: Entry, run: str, model_id: str) -> None:
+def write_model(folder: Path, entry: RegistryEntry, run: str, model_id: str) -> None:
     """Lay a package out as MLflow's flavor for torch has it, so that MLflow alone serves it."""
     shutil.copytree(entry.package, folder / DATA)
     manifest = read_manifest(entry.package)

@@ -10,19 +10,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from sweeps.errors import InputError
-from sweeps.filesystem import atomic as files
-from sweeps.promotion.entities import digest_of
+from sweeps.filesystem import atomic
+from sweeps.promotion.entities import package_digest
 from sweeps.promotion.paths import ScoredPaths
-from sweeps.promotion.reads import note_read
+from sweeps.promotion.reads import record_test_read
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 
-CLOSE = 1e-6
+TOLERANCE = 1e-6
 """How near a figure has to be to count as the same: the last bits may differ between machines."""
 
 
 @dataclass(frozen=True)
-class Scored:
+class PackageScores:
     """What a packaged model was found to be worth; `sweeps.trainer.Scores` as kept in a file.
 
     Attributes:
@@ -41,37 +41,39 @@ class Scored:
     package: str
     time: int
 
-    def differs_from(self, other: "Scored") -> list[str]:
+    def differs_from(self, other: "PackageScores") -> list[str]:
         """The figures that two scorings do not agree on."""
         return [
             f"{name} {value} and {other.scores.get(name)}"
             for name, value in self.scores.items()
-            if abs(value - other.scores.get(name, float("inf"))) > CLOSE
+            if abs(value - other.scores.get(name, float("inf"))) > TOLERANCE
         ]
 
 
-def on_test_split(metric: str) -> str:
+def metric_on_test_split(metric: str) -> str:
     """What a validation figure is called on the test split."""
     return "test/" + metric.partition("/")[2]
 
 
-def score_once(sweep: Sweep, config: BaseModel, model: str, why: str, at: ScoredPaths) -> Scored:
+def score_or_read(
+    sweep: Sweep, config: BaseModel, model: str, why: str, at: ScoredPaths
+) -> PackageScores:
     """Score the package in `at`, or tell what it was found to be worth before.
 
     Raises:
         InputError: the package is damaged, or the data cannot be read.
     """
-    content = files.read_json(at.scores)
-    if content is None or content.get("package") != digest_of(at.package):
-        scored = score(sweep, config, at.package, model, why, at.evaluation)
-        files.write(at.scores, json.dumps(asdict(scored), indent=2))
+    content = atomic.read_json(at.scores)
+    if content is None or content.get("package") != package_digest(at.package):
+        scored = score_package(sweep, config, at.package, model, why, at.evaluation)
+        atomic.write(at.scores, json.dumps(asdict(scored), indent=2))
         return scored
-    return Scored(**content)
+    return PackageScores(**content)
 
 
-def score(
+def score_package(
     sweep: Sweep, config: BaseModel, package: Path, model: str, why: str, out: Path
-) -> Scored:
+) -> PackageScores:
     """Score a package now. The read of the test split is counted first.
 
     Args:
@@ -85,17 +87,17 @@ def score(
     Raises:
         InputError: the package is damaged, or the data cannot be read.
     """
-    note_read(RunsPaths(sweep.paths.runs), sweep.plan.fingerprint, model, why)
+    record_test_read(RunsPaths(sweep.paths.runs), sweep.plan.fingerprint, model, why)
     out.mkdir(parents=True, exist_ok=True)
     try:
         found = sweep.resolved.trainer.evaluate(config, package, out)
     except ValueError as error:
         raise InputError(f"{model}: {error}") from error
-    return Scored(
+    return PackageScores(
         scores=dict(found.scores),
         patients={name: dict(scores) for name, scores in found.patients.items()},
         intervals={name: (low, high) for name, (low, high) in found.intervals.items()},
         data=dict(found.data),
-        package=digest_of(package),
+        package=package_digest(package),
         time=time.time_ns() // 1_000_000,
     )

@@ -12,7 +12,7 @@ from sweeps.promotion.entities import Version
 from sweeps.text import printable
 
 
-def history(name: str, versions: Sequence[Version]) -> RenderableType:
+def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
     """Every version of a model, the latest first, and below them why each was let in."""
     grid = Table(box=box.SIMPLE_HEAD, title=Text(f"model {name}"), title_justify="left")
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 
 
@@ -45,10 +45,10 @@ class Journal:
             # not over them (on NFS the server does not promise that).
             handle = os.open(self._path, os.O_RDWR | os.O_APPEND)
             try:
-                end = files.cut_torn_tail(handle)
+                end = atomic.truncate_partial_line(handle)
                 for log in logs:
                     line = (json.dumps(log, separators=(",", ":")) + "\n").encode()
                     turn.check()
-                    end = files.write_whole(handle, line, end)
+                    end = atomic.write_all(handle, line, end)
             finally:
                 os.close(handle)

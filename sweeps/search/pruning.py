@@ -26,7 +26,7 @@ def is_rung(pruner: Pruner, epoch: int) -> bool:
     return rung == epoch
 
 
-def best(curve: Curve, objective: Objective, until: int | None = None) -> tuple[int, float]:
+def best_epoch(curve: Curve, objective: Objective, until: int | None = None) -> tuple[int, float]:
     """The epoch with the best value, the first of equals, and that value.
 
     Args:
@@ -39,7 +39,7 @@ def best(curve: Curve, objective: Objective, until: int | None = None) -> tuple[
     return winner, curve[winner]
 
 
-def falls_behind(
+def should_prune(
     curve: Curve, rivals: Sequence[Curve], epoch: int, pruner: Pruner, objective: Objective
 ) -> bool:
     """Whether a trial is to be given up after `epoch`, a rung.
@@ -55,7 +55,7 @@ def falls_behind(
     if len(arrived) < pruner.rivals:
         return False
     sign = objective.sign
-    own = sign * best(curve, objective, epoch)[1]
-    better = sum(sign * best(rival, objective, epoch)[1] > own for rival in arrived)
+    own = sign * best_epoch(curve, objective, epoch)[1]
+    better = sum(sign * best_epoch(rival, objective, epoch)[1] > own for rival in arrived)
     places = max(1, (len(arrived) + 1) // pruner.reduction)
     return better >= places

@@ -24,15 +24,15 @@ from sweeps.filesystem.lock import Lock
 from sweeps.search import pruning
 from sweeps.search.journal import Journal
 from sweeps.storage.paths import SweepPaths
-from sweeps.storage.trial_record import Result, State
+from sweeps.storage.trial_record import State, TrialResult
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 _DUPLICATE = "duplicate of"
-_VERDICT = "pruned after epoch "
+_PRUNE_KEY = "pruned after epoch "
 
 
-class Told(StrEnum):
+class ReportedState(StrEnum):
     """What the study was told of a trial."""
 
     NOTHING = "nothing"
@@ -42,7 +42,7 @@ class Told(StrEnum):
 
 
 @dataclass(frozen=True)
-class Member:
+class StudyTrial:
     """A trial as the study knows it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Member:
     """
 
     number: int
-    told: Told
+    reported: ReportedState
     values: Mapping[str, Scalar]
     curve: pruning.Curve
     value: float | None
@@ -83,32 +83,32 @@ class Study:
             load_if_exists=True,
         )
 
-    def members(self) -> list[Member]:
+    def trials(self) -> list[StudyTrial]:
         """Every trial, in the order of their numbers."""
         trials = self._study.get_trials(deepcopy=False)
-        return [_member(trial) for trial in trials if trial.state != TrialState.WAITING]
+        return [_study_trial(trial) for trial in trials if trial.state != TrialState.WAITING]
 
-    def member(self, number: int) -> Member:
+    def trial(self, number: int) -> StudyTrial:
         """One trial."""
-        return _member(self._trial(number))
+        return _study_trial(self._trial(number))
 
-    def ask(self, space: Space, wanted: Values | None) -> tuple[int, Values]:
+    def ask(self, space: Space, fixed: Values | None) -> tuple[int, Values]:
         """Propose a trial: its number and its values. Only under the sweep's asking lock.
 
         Args:
             space: the questions to answer.
-            wanted: the answers, where they are settled already.
+            fixed: the answers, where they are settled already.
         """
         trials = self._study.get_trials(deepcopy=False)
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
-        if wanted is not None and not waiting:  # one that waits was enqueued by an ask cut short
-            self._study.enqueue_trial(space.named(wanted))
+        if fixed is not None and not waiting:  # one that waits was enqueued by an ask cut short
+            self._study.enqueue_trial(space.by_parameter_name(fixed))
         sampler = _sampler(self.experiment.sampler, len(trials))
         asking = optuna.load_study(
             study_name=self.experiment.name, storage=self._storage, sampler=sampler
         )
         trial = asking.ask()
-        return trial.number, space.answer(lambda parameter: _suggest(trial, parameter))
+        return trial.number, space.suggest(lambda parameter: _suggest(trial, parameter))
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Record the objective after an epoch; reported already, nothing changes."""
@@ -116,27 +116,27 @@ class Study:
         if epoch not in trial.intermediate_values and not trial.state.is_finished():
             self._handle(number).report(value, epoch)
 
-    def verdict(self, number: int, epoch: int) -> bool:
+    def should_prune(self, number: int, epoch: int) -> bool:
         """Whether the trial is to be given up after `epoch`; asked again, the same answer."""
         pruner, objective = self.experiment.pruner, self.experiment.objective
         if not pruning.is_rung(pruner, epoch):
             return False
         own = self._trial(number)
-        key = f"{_VERDICT}{epoch}"
+        key = f"{_PRUNE_KEY}{epoch}"
         if key not in own.user_attrs and not own.state.is_finished():
             rivals = [
                 trial.intermediate_values
                 for trial in self._study.get_trials(deepcopy=False)
                 if trial.number != number and _DUPLICATE not in trial.user_attrs
             ]
-            verdict = pruning.falls_behind(
+            verdict = pruning.should_prune(
                 own.intermediate_values, rivals, epoch, pruner, objective
             )
             self._handle(number).set_user_attr(key, verdict)
             return verdict
         return bool(own.user_attrs.get(key, False))
 
-    def tell(self, number: int, result: Result) -> None:
+    def tell(self, number: int, result: TrialResult) -> None:
         """Tell how a trial ended; told already, nothing changes."""
         match result.state:
             case State.PRUNED:
@@ -146,23 +146,23 @@ class Study:
             case _:
                 self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def tell_duplicate(self, number: int, twin: Member) -> None:
+    def tell_duplicate(self, number: int, twin: StudyTrial) -> None:
         """Tell a proposal what the trial it repeats is worth, or that it is void while unknown."""
         self._handle(number).set_user_attr(_DUPLICATE, twin.number)
-        if twin.told is Told.VALUE:
+        if twin.reported is ReportedState.VALUE:
             self._study.tell(number, twin.value, skip_if_finished=True)
-        elif twin.told is Told.PRUNED:
+        elif twin.reported is ReportedState.PRUNED:
             for epoch, value in twin.curve.items():
                 self._handle(number).report(value, epoch)
             self._study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
         else:
-            self.void(number)
+            self.discard(number)
 
-    def void(self, number: int) -> None:
+    def discard(self, number: int) -> None:
         """Take back a proposal that came to nothing."""
         self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def draw(self, folder: Path) -> list[Path]:
+    def render_plots(self, folder: Path) -> list[Path]:
         """Draw Optuna's plots of the study as PNG files; return those that there is data for."""
         from optuna.visualization import matplotlib as plots  # noqa: PLC0415 (a second to import)
 
@@ -190,18 +190,18 @@ class Study:
         return optuna.Trial(self._study, self._trial(number)._trial_id)
 
 
-def _member(trial: FrozenTrial) -> Member:
+def _study_trial(trial: FrozenTrial) -> StudyTrial:
     told = {
-        TrialState.COMPLETE: Told.VALUE,
-        TrialState.PRUNED: Told.PRUNED,
-        TrialState.FAIL: Told.FAILED,
-    }.get(trial.state, Told.NOTHING)
-    return Member(
+        TrialState.COMPLETE: ReportedState.VALUE,
+        TrialState.PRUNED: ReportedState.PRUNED,
+        TrialState.FAIL: ReportedState.FAILED,
+    }.get(trial.state, ReportedState.NOTHING)
+    return StudyTrial(
         number=trial.number,
-        told=told,
+        reported=told,
         values={name.partition(" | ")[0]: value for name, value in trial.params.items()},
         curve=trial.intermediate_values,
-        value=trial.value if told is Told.VALUE else None,
+        value=trial.value if told is ReportedState.VALUE else None,
         duplicate_of=trial.user_attrs.get(_DUPLICATE),
     )
 
@@ -215,7 +215,7 @@ def _sampler(settings: Sampler, number: int) -> BaseSampler:
             with warnings.catch_warnings():  # `group` may change: the exact version is pinned
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return TPESampler(
-                    n_startup_trials=settings.startup,
+                    n_startup_trials=settings.startup_trials,
                     multivariate=True,
                     group=True,  # each optimizer's learning rate is a question of its own
                     constant_liar=True,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from sweeps.storage.results import ranked
-from sweeps.storage.retention import unneeded
+from sweeps.storage.results import rank_trials
+from sweeps.storage.retention import unneeded_checkpoints
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import best_checkpoint, look, was_published
+from sweeps.storage.trial_record import best_checkpoint, is_published, read_snapshot
 
 DRAFT_SECONDS = 3600.0
 """A file that no writer has finished for so long has none any more: writing takes seconds."""
@@ -32,18 +32,18 @@ class Leftover:
         size: how many bytes their removal frees.
     """
 
-    what: str
+    kind: str
     paths: list[Path]
     size: int
 
-    def line(self) -> str:
+    def describe(self) -> str:
         """What it is, how many and how much, for a person."""
-        return f"{self.what}: {len(self.paths)}, {self.size / 1e6:.1f} MB"
+        return f"{self.kind}: {len(self.paths)}, {self.size / 1e6:.1f} MB"
 
 
-def leftovers(sweep: Sweep) -> list[Leftover]:
+def find_leftovers(sweep: Sweep) -> list[Leftover]:
     """What nobody needs, whatever the sweep is at."""
-    ended = [file for trial in sweep.paths.trials() for file in unneeded(trial)]
+    ended = [file for trial in sweep.paths.trials() for file in unneeded_checkpoints(trial)]
     oldest = time.time() - DRAFT_SECONDS
     drafts = [path for path in sweep.paths.drafts() if _changed(path) < oldest]
     found = [
@@ -53,18 +53,18 @@ def leftovers(sweep: Sweep) -> list[Leftover]:
     return [leftover for leftover in found if leftover.paths]
 
 
-def best_epochs(sweep: Sweep, keep: int) -> Leftover | None:
+def spare_checkpoints(sweep: Sweep, keep: int) -> Leftover | None:
     """The checkpoints of complete trials that MLflow has too, but for those of the `keep` best."""
-    if sweep.plan.within is not None:
+    if sweep.plan.confirms is not None:
         return None
-    order = ranked(map(look, sweep.paths.trials()), sweep.experiment.objective)
-    later = [best_checkpoint(trial) for trial, _ in order[keep:] if was_published(trial)]
+    order = rank_trials(map(read_snapshot, sweep.paths.trials()), sweep.experiment.objective)
+    later = [best_checkpoint(trial) for trial, _ in order[keep:] if is_published(trial)]
     paths = [file for file in later if file is not None]
     but = f", but for the best {keep if keep > 1 else 'one'}" if keep else ""
     return _leftover(f"checkpoints of complete trials{but}", paths) if paths else None
 
 
-def remove(found: Iterable[Leftover]) -> None:
+def remove_leftovers(found: Iterable[Leftover]) -> None:
     """Remove what was found; what is gone already is no matter."""
     for path in (path for leftover in found for path in leftover.paths):
         if path.is_dir():

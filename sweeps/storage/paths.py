@@ -3,19 +3,19 @@
 runs/
   mlflow.db  artifacts/  store/          what MLflow is shown
   store/slurm-<user>/                    what SLURM said, and when it was asked
-    queue.json  partitions.txt  user.txt  asked.json  clock  lock/
+    queue.json  partitions.txt  user.txt  queries.json  clock  lock/
   <sweep>/
     sweep.json  experiment.toml          what the sweep is; the experiment as last given
     plan.json  mlflow.json               what workers go by; what MLflow was given
     study.jsonl  locks/                  the study and the locks on it
-    stop.json  exhausted.json  retry.json
+    stop.json  exhausted.json  retried.json
     jobs/<token>/                        one folder a job
     promotion/                           see sweeps/promotion/paths.py
     trials/0007-1a2b3c4d/                one folder a trial
       config.json  result.json  settled  mlflow.json
       attempts/<n>/                      one folder a claim on it
         claim.json  continued.json  released  heartbeat  metrics.jsonl
-        checkpoints/  picture.png  failure.txt  trouble.json
+        checkpoints/  figure.png  traceback.txt  failure.json
 """
 
 import os
@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-CONFIRMATION = "-confirm"
+CONFIRMATION_SUFFIX = "-confirm"
 """What the name of a sweep ends in that trains another's best trials again."""
 _DRAFT = re.compile(r"\..+\.([0-9a-f]{12}|(draft-)?\d+)|\.draft-\d+")
 """Names under which files and folders are filled before they take their own."""
@@ -81,19 +81,19 @@ class AttemptPaths:
         return self.checkpoints / "best.pt"
 
     @property
-    def failure(self) -> Path:
+    def traceback(self) -> Path:
         """The traceback, where the attempt ended by a bug."""
-        return self.folder / "failure.txt"
+        return self.folder / "traceback.txt"
 
     @property
-    def trouble(self) -> Path:
+    def failure(self) -> Path:
         """What the attempt met that did not end the trial."""
-        return self.folder / "trouble.json"
+        return self.folder / "failure.json"
 
     @property
-    def picture(self) -> Path:
+    def figure(self) -> Path:
         """What the best model does, to look at."""
-        return self.folder / "picture.png"
+        return self.folder / "figure.png"
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,14 @@ class JobPaths:
         return self.folder / "ended"
 
     @property
-    def fate(self) -> Path:
+    def final_state(self) -> Path:
         """What accounting said became of it, where it vanished from the queue."""
-        return self.folder / "fate.json"
+        return self.folder / "final_state.json"
 
     @property
-    def unfit(self) -> Path:
+    def bad_node(self) -> Path:
         """There where the job found its node without what it needs; names node and reason."""
-        return self.folder / "unfit.json"
+        return self.folder / "bad_node.json"
 
     def worker_log(self, number: int) -> Path:
         """What worker `number` of the job printed."""
@@ -214,7 +214,7 @@ class SweepPaths:
     @property
     def confirmation(self) -> "SweepPaths":
         """The sweep that trains this one's best trials again, there or not."""
-        return SweepPaths(self.folder.with_name(self.name + CONFIRMATION))
+        return SweepPaths(self.folder.with_name(self.name + CONFIRMATION_SUFFIX))
 
     @property
     def promotion(self) -> Path:
@@ -252,9 +252,9 @@ class SweepPaths:
         return self.folder / "exhausted.json"
 
     @property
-    def retry(self) -> Path:
+    def retried(self) -> Path:
         """Up to which number failed trials are forgiven and tried again."""
-        return self.folder / "retry.json"
+        return self.folder / "retried.json"
 
     @property
     def mlflow(self) -> Path:
@@ -290,7 +290,7 @@ class SweepPaths:
         found |= {file.parent for file in self.folder.glob("jobs/*/started.json")}
         return [JobPaths(folder) for folder in sorted(found)]
 
-    def jobs_not_known(self) -> list[JobPaths]:
+    def unrecorded_jobs(self) -> list[JobPaths]:
         """Every job that was about to be sent and has not been heard of since."""
         known = {job.folder for job in self.jobs()} | {self.scheduler_logs}
         found = (folder for folder in self.folder.glob("jobs/*/") if folder not in known)
@@ -379,9 +379,9 @@ class SlurmPaths:
         return self.folder / "user.txt"
 
     @property
-    def asked(self) -> Path:
+    def queries(self) -> Path:
         """When it was asked in the last minute."""
-        return self.folder / "asked.json"
+        return self.folder / "queries.json"
 
     @property
     def clock(self) -> Path:
@@ -421,9 +421,9 @@ class RunsPaths:
         return self.folder / "store" / "lease.json"
 
     @property
-    def place(self) -> Path:
+    def store_location(self) -> Path:
         """Where the store lay when it was last written to."""
-        return self.folder / "store" / "place.json"
+        return self.folder / "store" / "store_location.json"
 
     @property
     def lock(self) -> Path:

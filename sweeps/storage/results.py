@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sweeps.config.experiment import Objective
 from sweeps.storage.paths import TrialPaths
-from sweeps.storage.trial_record import Look, State
+from sweeps.storage.trial_record import State, TrialSnapshot
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Totals:
         return states | value | {"hours": self.hours, "hours_saved_by_pruning": self.hours_saved}
 
 
-def totals_of(looks: Sequence[Look], objective: Objective) -> Totals:
+def compute_totals(looks: Sequence[TrialSnapshot], objective: Objective) -> Totals:
     """Count what a sweep's folders say."""
     states: Counter[State] = Counter()
     seconds = saved = 0.0
@@ -42,12 +42,14 @@ def totals_of(looks: Sequence[Look], objective: Objective) -> Totals:
         result = look.result
         states[State.RUNNING if result is None else result.state] += 1
         seconds += sum(row.seconds for row in look.rows)
-        saved += _saved(look)
-    best, value = next(iter(ranked(looks, objective)), (None, None))
+        saved += _seconds_saved(look)
+    best, value = next(iter(rank_trials(looks, objective)), (None, None))
     return Totals(dict(states), best, value, seconds / 3600, saved / 3600)
 
 
-def ranked(looks: Iterable[Look], objective: Objective) -> list[tuple[TrialPaths, float]]:
+def rank_trials(
+    looks: Iterable[TrialSnapshot], objective: Objective
+) -> list[tuple[TrialPaths, float]]:
     """Complete trials and their values, the best first; of equal ones the earlier."""
     complete = [
         (look.paths, look.result.value)
@@ -59,9 +61,9 @@ def ranked(looks: Iterable[Look], objective: Objective) -> list[tuple[TrialPaths
     return sorted(complete, key=lambda pair: (-objective.sign * pair[1], pair[0].number))
 
 
-def _saved(look: Look) -> float:
+def _seconds_saved(look: TrialSnapshot) -> float:
     """Seconds that a pruned trial was spared, at its own pace."""
     if look.result is None or look.result.state is not State.PRUNED or not look.rows:
         return 0.0
     pace = sum(row.seconds for row in look.rows) / len(look.rows)
-    return pace * (look.trial.epochs - len(look.rows))
+    return pace * (look.spec.epochs - len(look.rows))

@@ -13,7 +13,7 @@ from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.storage.trial_record import State, best_checkpoint, state_of
 
 
-def drop_earlier(trial: TrialPaths, attempt: AttemptPaths) -> None:
+def remove_earlier_checkpoints(trial: TrialPaths, attempt: AttemptPaths) -> None:
     """Remove the checkpoints of all attempts before one that has finished an epoch of its own.
 
     Until then its only checkpoint is the one it carried on from, and were that damaged the
@@ -23,7 +23,7 @@ def drop_earlier(trial: TrialPaths, attempt: AttemptPaths) -> None:
         shutil.rmtree(trial.attempt(number).checkpoints, ignore_errors=True)
 
 
-def unneeded(trial: TrialPaths) -> list[Path]:
+def unneeded_checkpoints(trial: TrialPaths) -> list[Path]:
     """The files among the checkpoints of a settled trial that nobody needs; none of an open one."""
     if not trial.settled.exists():
         return []
@@ -32,13 +32,13 @@ def unneeded(trial: TrialPaths) -> list[Path]:
     return [file for file in there if file != kept and not file.is_dir()]
 
 
-def trim(trial: TrialPaths) -> None:
+def trim_checkpoints(trial: TrialPaths) -> None:
     """Remove what nobody needs of a settled trial's checkpoints."""
-    for file in unneeded(trial):
+    for file in unneeded_checkpoints(trial):
         with contextlib.suppress(OSError):  # what stays costs room; `sweeps clean` shows it
             file.unlink(missing_ok=True)
 
 
-def was_left_whole(trial: TrialPaths) -> bool:
+def needs_trimming(trial: TrialPaths) -> bool:
     """Whether somebody was killed between settling the trial and trimming it."""
     return trial.settled.exists() and trial.attempts()[-1].last_checkpoint.exists()

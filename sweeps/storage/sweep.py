@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.cluster import Cluster
-from sweeps.config.experiment import Experiment, Resolved, resolve
-from sweeps.config.toml import check, dotted
+from sweeps.config.experiment import Experiment, ResolvedExperiment, resolve
+from sweeps.config.toml import flatten, validate
 from sweeps.errors import InputError
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.trial_record import State, state_of
@@ -38,7 +38,7 @@ class Plan:
     fingerprint: str
     commit: str
     command: tuple[str, ...]
-    within: str | None = None
+    confirms: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Given:
     cluster: Cluster
     fingerprint: str
     command: tuple[str, ...] = ()
-    within: str | None = None
+    confirms: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Sweep:
     plan: Plan
 
     @cached_property
-    def resolved(self) -> Resolved:
+    def resolved(self) -> ResolvedExperiment:
         """The experiment with its trainer and its space."""
         return resolve(self.plan.experiment, str(self.paths.experiment))
 
@@ -80,9 +80,9 @@ class Sweep:
         """Silence after which a worker is believed dead."""
         return self.plan.cluster.claim_seconds
 
-    def asking_lock(self) -> Lock:
+    def proposal_lock(self) -> Lock:
         """The lock under which trials are asked for."""
-        return Lock(self.paths.lock("ask"), stale_after=self.claim_seconds)
+        return Lock(self.paths.lock("propose"), stale_after=self.claim_seconds)
 
     def is_stopped(self) -> bool:
         """Whether somebody, or too many failures, stopped it."""
@@ -108,7 +108,7 @@ def open_sweep(paths: SweepPaths) -> Sweep:
     Raises:
         InputError: there is none.
     """
-    content = files.read_json(paths.plan)
+    content = atomic.read_json(paths.plan)
     if content is None:
         known = ", ".join(sweep.name for sweep in RunsPaths(paths.runs).sweeps()) or "none yet"
         raise InputError(
@@ -117,17 +117,19 @@ def open_sweep(paths: SweepPaths) -> Sweep:
     return Sweep(
         paths,
         Plan(
-            check(content["experiment"], Experiment, str(paths.plan)),
-            check(content["cluster"], Cluster, str(paths.plan)),
+            validate(content["experiment"], Experiment, str(paths.plan)),
+            validate(content["cluster"], Cluster, str(paths.plan)),
             content["fingerprint"],
             content["commit"],
             tuple(content.get("command", ())),  # of before version 0.2
-            content.get("within"),
+            content.get("confirms"),
         ),
     )
 
 
-def start(paths: SweepPaths, resolved: Resolved, source: Path, given: Given) -> Sweep:
+def create_or_update(
+    paths: SweepPaths, resolved: ResolvedExperiment, source: Path, given: Given
+) -> Sweep:
     """Make the sweep of an experiment, or go on with the one that is there.
 
     Args:
@@ -142,49 +144,49 @@ def start(paths: SweepPaths, resolved: Resolved, source: Path, given: Given) -> 
     identity = _identity(resolved, given.fingerprint)
     try:
         paths.trials_folder.mkdir(parents=True, exist_ok=True)
-        files.create(paths.identity, json.dumps(identity, indent=2))
-        _refuse_another(paths, files.read_json(paths.identity), identity)
-        files.write(paths.experiment, source.read_bytes())
+        atomic.create(paths.identity, json.dumps(identity, indent=2))
+        _refuse_other_sweep(paths, atomic.read_json(paths.identity), identity)
+        atomic.write(paths.experiment, source.read_bytes())
         plan = {
             "experiment": resolved.experiment.model_dump(mode="json"),
             "cluster": given.cluster.model_dump(mode="json"),
             "fingerprint": given.fingerprint,
             "commit": _commit(),
             "command": given.command,
-            "within": given.within,
+            "confirms": given.confirms,
         }
-        files.write(paths.plan, json.dumps(plan, indent=2))
+        atomic.write(paths.plan, json.dumps(plan, indent=2))
     except OSError as error:
         why = f"cannot be written ({error.strerror}); name another place with --runs"
         raise InputError(f"{paths.folder}: {why}") from error
     return open_sweep(paths)
 
 
-def stop(paths: SweepPaths, reason: str) -> None:
+def stop_sweep(paths: SweepPaths, reason: str) -> None:
     """Have every worker give its trial back after the epoch it is in, and leave."""
-    files.write(paths.stop, json.dumps({"reason": reason, "time": time.time()}))
+    atomic.write(paths.stop, json.dumps({"reason": reason, "time": time.time()}))
 
 
-def resume(paths: SweepPaths) -> None:
+def clear_stop(paths: SweepPaths) -> None:
     """Clear a stop, and have the trials that failed so far tried again."""
     failed = [trial.number for trial in paths.trials() if state_of(trial) is State.FAILED]
-    if failed and max(failed) > forgiven(paths):
-        files.write(paths.retry, json.dumps({"until": max(failed)}))
+    if failed and max(failed) > retried_up_to(paths):
+        atomic.write(paths.retried, json.dumps({"until": max(failed)}))
         paths.exhausted.unlink(missing_ok=True)
-    if (files.read_json(paths.exhausted) or {}).get("tried") != "every point":
+    if (atomic.read_json(paths.exhausted) or {}).get("tried") != "every point":
         paths.exhausted.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
 
 
 def stop_reason(paths: SweepPaths) -> str | None:
     """Why the sweep stands still; None where it does not."""
-    content = files.read_json(paths.stop)
+    content = atomic.read_json(paths.stop)
     return None if content is None else str(content["reason"])
 
 
-def forgiven(paths: SweepPaths) -> int:
+def retried_up_to(paths: SweepPaths) -> int:
     """The number up to which failed trials are tried again; -1 where none are."""
-    content = files.read_json(paths.retry)
+    content = atomic.read_json(paths.retried)
     return -1 if content is None else int(content["until"])
 
 
@@ -198,7 +200,7 @@ def _commit() -> str:
     return answer.stdout.strip()
 
 
-def _identity(resolved: Resolved, fingerprint: str) -> dict[str, Any]:
+def _identity(resolved: ResolvedExperiment, fingerprint: str) -> dict[str, Any]:
     experiment = resolved.experiment
     return {
         "trainer": experiment.trainer,
@@ -209,8 +211,10 @@ def _identity(resolved: Resolved, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def _refuse_another(paths: SweepPaths, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    old, new = dotted(json.loads(json.dumps(there))), dotted(json.loads(json.dumps(here)))
+def _refuse_other_sweep(
+    paths: SweepPaths, there: Mapping[str, Any], here: Mapping[str, Any]
+) -> None:
+    old, new = flatten(json.loads(json.dumps(there))), flatten(json.loads(json.dumps(here)))
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if not changed:
         return

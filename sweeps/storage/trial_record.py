@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.space import Scalar
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.trainer import Epoch
 
-PACE = "_per_second"
+SPEED_SUFFIX = "_per_second"
 """What a trainer's figure of its own speed ends in."""
 
 
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class EpochRow:
     """One epoch of a trial, as `sweeps.trainer.Epoch` has it."""
 
     epoch: int
@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrialResult:
     """How a trial ended.
 
     Attributes:
@@ -66,11 +66,11 @@ class Result:
     best_epoch: int | None
     epochs: int
     reason: str = ""
-    alike: str = ""
+    failure_key: str = ""
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialSpec:
     """What was resolved when the trial was made.
 
     Attributes:
@@ -90,26 +90,26 @@ class Trial:
     commit: str = ""
 
 
-def write_trial(paths: TrialPaths, trial: Trial) -> None:
+def write_spec(paths: TrialPaths, trial: TrialSpec) -> None:
     """Record what a new trial is."""
-    files.write(paths.config, json.dumps(asdict(trial), indent=2))
+    atomic.write(paths.config, json.dumps(asdict(trial), indent=2))
 
 
-def read_trial(paths: TrialPaths) -> Trial:
+def read_spec(paths: TrialPaths) -> TrialSpec:
     """What the trial is.
 
     Raises:
         FileNotFoundError: somebody has just removed it.
     """
-    return Trial(**json.loads(paths.config.read_text()))
+    return TrialSpec(**json.loads(paths.config.read_text()))
 
 
-def write_result(paths: TrialPaths, result: Result) -> None:
+def write_result(paths: TrialPaths, result: TrialResult) -> None:
     """Record how the trial ended; recorded already, nothing changes."""
-    files.create(paths.result, json.dumps(asdict(result), indent=2))
+    atomic.create(paths.result, json.dumps(asdict(result), indent=2))
 
 
-def read_result(paths: TrialPaths) -> Result | None:
+def read_result(paths: TrialPaths) -> TrialResult | None:
     """How the trial ended; None while it has not."""
     try:
         return _result(paths.result)
@@ -118,13 +118,13 @@ def read_result(paths: TrialPaths) -> Result | None:
 
 
 @cache
-def _result(path: Path) -> Result:
+def _result(path: Path) -> TrialResult:
     """Read once in a process: the file is linked into place whole, and never changes.
 
     Who counts the trials of a long sweep would else open a file a trial every time.
     """
     content = json.loads(path.read_text())
-    return Result(**content | {"state": State(content["state"])})
+    return TrialResult(**content | {"state": State(content["state"])})
 
 
 def state_of(paths: TrialPaths) -> State:
@@ -133,70 +133,72 @@ def state_of(paths: TrialPaths) -> State:
     return State.RUNNING if result is None else result.state
 
 
-def as_recorded(paths: TrialPaths, epoch: Epoch) -> Epoch:
+def as_first_recorded(paths: TrialPaths, epoch: Epoch) -> Epoch:
     """The epoch as an earlier attempt recorded it, where that came to the same figures.
 
     After damage to a checkpoint its epoch is computed again. What was recorded the first time,
     timestamp and all, is what MLflow has: recorded again, it stays one point of the curve.
     """
     for attempt in paths.attempts():
-        for content in files.read_lines(attempt.metrics):
-            if content["epoch"] == epoch.epoch and _figures(Row(**content)) == _figures(epoch):
-                return Row(**content)
+        for content in atomic.read_lines(attempt.metrics):
+            if content["epoch"] == epoch.epoch and _comparable_metrics(
+                EpochRow(**content)
+            ) == _comparable_metrics(epoch):
+                return EpochRow(**content)
     return epoch
 
 
-def _figures(epoch: Epoch) -> tuple[dict[str, float], str | None]:
+def _comparable_metrics(epoch: Epoch) -> tuple[dict[str, float], str | None]:
     """What must be equal in two computations of an epoch: all but how fast they were."""
-    lasting = {k: v for k, v in epoch.metrics.items() if not k.endswith(PACE)}
+    lasting = {k: v for k, v in epoch.metrics.items() if not k.endswith(SPEED_SUFFIX)}
     return lasting, epoch.diverged
 
 
-def was_published(paths: TrialPaths) -> bool:
+def is_published(paths: TrialPaths) -> bool:
     """Whether MLflow was told all of a trial, its end included."""
-    return paths.settled.exists() and bool((files.read_json(paths.mlflow) or {}).get("done"))
+    return paths.settled.exists() and bool((atomic.read_json(paths.mlflow) or {}).get("done"))
 
 
 def append_row(attempt: AttemptPaths, epoch: Epoch) -> None:
     """Record an epoch in the attempt's own file."""
-    row = Row(epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged)
-    files.append(attempt.metrics, json.dumps(asdict(row), separators=(",", ":")))
+    row = EpochRow(epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged)
+    atomic.append(attempt.metrics, json.dumps(asdict(row), separators=(",", ":")))
 
 
 def has_epoch(attempt: AttemptPaths) -> bool:
     """Whether the attempt recorded an epoch."""
-    return any(True for _ in files.read_lines(attempt.metrics))
+    return any(True for _ in atomic.read_lines(attempt.metrics))
 
 
 def continued_epoch(attempt: AttemptPaths) -> int | None:
     """The epoch that an attempt carried on from, 0 for none; None where it got to no epoch."""
-    content = files.read_json(attempt.continued)
+    content = atomic.read_json(attempt.continued)
     return None if content is None else int(content["epoch"])
 
 
 def write_continued(attempt: AttemptPaths, epoch: int) -> None:
     """Record the epoch that the attempt carries on from."""
-    files.write(attempt.continued, json.dumps({"epoch": epoch}))
+    atomic.write(attempt.continued, json.dumps({"epoch": epoch}))
 
 
-def read_curve(paths: TrialPaths) -> list[Row]:
+def read_curve(paths: TrialPaths) -> list[EpochRow]:
     """The trial's epochs in order, each once.
 
     What an attempt wrote past the epoch that a later one carried on from does not count: its
     owner had been given up, and nobody took over what it did then.
     """
-    rows: dict[int, Row] = {}
+    rows: dict[int, EpochRow] = {}
     for attempt in paths.attempts():
         until = continued_epoch(attempt)
         if until is None:
             continue
         rows = {epoch: row for epoch, row in rows.items() if epoch <= until}
-        for content in files.read_lines(attempt.metrics):
-            rows[content["epoch"]] = Row(**content)
+        for content in atomic.read_lines(attempt.metrics):
+            rows[content["epoch"]] = EpochRow(**content)
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def trained(paths: TrialPaths) -> list[AttemptPaths]:
+def trained_attempts(paths: TrialPaths) -> list[AttemptPaths]:
     """The attempts that trained, the latest first: its checkpoints stand for the trial.
 
     An attempt that never got as far as to say what it carried on from counts for nothing.
@@ -206,21 +208,21 @@ def trained(paths: TrialPaths) -> list[AttemptPaths]:
 
 def best_checkpoint(paths: TrialPaths) -> Path | None:
     """The file of the best epoch's model; None where there is none, or none any more."""
-    file = next((attempt.best_checkpoint for attempt in trained(paths)), None)
+    file = next((attempt.best_checkpoint for attempt in trained_attempts(paths)), None)
     return file if file is not None and file.exists() else None
 
 
 @dataclass(frozen=True)
-class Look:
+class TrialSnapshot:
     """All that a trial's folder said at one moment."""
 
     paths: TrialPaths
-    trial: Trial
-    result: Result | None
-    rows: list[Row]
+    spec: TrialSpec
+    result: TrialResult | None
+    rows: list[EpochRow]
 
 
-def look(paths: TrialPaths) -> Look:
+def read_snapshot(paths: TrialPaths) -> TrialSnapshot:
     """Read a trial's folder. The result first: whatever it stands for is in the curve by then."""
     result = read_result(paths)
-    return Look(paths, read_trial(paths), result, read_curve(paths))
+    return TrialSnapshot(paths, read_spec(paths), result, read_curve(paths))

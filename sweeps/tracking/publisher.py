@@ -28,24 +28,24 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from sweeps.config.space import short_names
-from sweeps.config.toml import dotted
-from sweeps.filesystem import atomic as files
+from sweeps.config.toml import flatten
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Turn
 from sweeps.search.study import Study
 from sweeps.storage.paths import RunsPaths, TrialPaths
-from sweeps.storage.results import Totals, totals_of
+from sweeps.storage.results import Totals, compute_totals
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import (
     State,
-    Trial,
-    look,
+    TrialSpec,
     read_curve,
     read_result,
-    read_trial,
-    trained,
+    read_snapshot,
+    read_spec,
+    trained_attempts,
 )
-from sweeps.tracking.store import Store, put_right_after_a_move
-from sweeps.workers.retry import in_words, way_of
+from sweeps.tracking.store import Store, update_moved_locations
+from sweeps.workers.retry import describe_failures, retry_plan_of
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it raises what it logs
 
@@ -80,10 +80,10 @@ class Publisher:
         """Connect to the store; it is made where it is a database that is not there yet."""
         self._sweep = sweep
         self._store = store
-        make_database(store)
+        create_database(store)
         self._client = MlflowClient(tracking_uri=store.uri)
-        put_right_after_a_move(store)
-        within = sweep.plan.within
+        update_moved_locations(store)
+        within = sweep.plan.confirms
         self._above = None if within is None else _search(sweep, store)
         self._experiment = self._experiment_id(within or sweep.paths.name)
         self._parent = self._parent_run()
@@ -105,7 +105,7 @@ class Publisher:
             try:
                 send()
             except (MlflowException, OSError, ValueError) as error:  # one run stops no other
-                problems.append(said(error))
+                problems.append(error_line(error))
         return problems
 
     def _sender(self, paths: TrialPaths) -> Callable[[], None]:
@@ -128,24 +128,24 @@ class Publisher:
         tags["mlflow.source.git.commit"] = self._sweep.plan.commit
         if self._above is not None:
             tags["mlflow.parentRunId"] = self._above
-        run = self.find_or_make(paths.name, tags, paths.identity.stat().st_mtime)
+        run = self.find_or_create_run(paths.name, tags, paths.identity.stat().st_mtime)
         # Only what cannot change under a sweep: MLflow takes a param once.
         fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
-        self._client.log_batch(run, params=_params(dotted(fixed)))
+        self._client.log_batch(run, params=_params(flatten(fixed)))
         self._client.log_artifact(run, str(paths.experiment))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
-    def find_or_make(self, name: str, tags: Mapping[str, str], started: float) -> str:
+    def find_or_create_run(self, name: str, tags: Mapping[str, str], started: float) -> str:
         """The id of the run that shows `name`, made only if it is not there."""
-        if (found := self._only_run(name)) is not None:
+        if (found := self._single_run(name)) is not None:
             return found
         all_tags = {**tags, TRIAL_TAG: name, "mlflow.user": os.environ.get("USER", "sweeps")}
         run = self._client.create_run(
             self._experiment, start_time=int(started * 1000), tags=all_tags, run_name=name
         )
-        return self._only_run(name) or str(run.info.run_id)
+        return self._single_run(name) or str(run.info.run_id)
 
-    def _only_run(self, name: str, keep: str = "") -> str | None:
+    def _single_run(self, name: str, keep: str = "") -> str | None:
         """The id of the run that shows `name`; None where there is none.
 
         A run cannot be given its id, so a request whose answer was lost on the way, sent again by
@@ -167,7 +167,7 @@ class Publisher:
         if known is not None and known.done:
             return
         settled = paths.settled.exists()  # asked first: every row is in the folder by then
-        trial = read_trial(paths)
+        trial = read_spec(paths)
         if known is None:
             known = self._start_trial(paths, trial)
         rows = [row for row in read_curve(paths) if row.epoch > known.epochs]
@@ -184,16 +184,16 @@ class Publisher:
         if points or settled:
             _write(paths.mlflow, Published(known.store, known.run, epochs, settled))
 
-    def _start_trial(self, paths: TrialPaths, trial: Trial) -> Published:
+    def _start_trial(self, paths: TrialPaths, trial: TrialSpec) -> Published:
         tags = {
             "mlflow.parentRunId": self._parent.run,
             "mlflow.source.git.commit": trial.commit or self._sweep.plan.commit,
             "sweep.state": State.RUNNING.value,
             "sweep.data": self._sweep.plan.fingerprint,
         }
-        run = self.find_or_make(paths.name, tags, paths.config.stat().st_mtime)
+        run = self.find_or_create_run(paths.name, tags, paths.config.stat().st_mtime)
         short = short_names(self._sweep.resolved.space.paths)
-        settings = {short.get(path, path): value for path, value in dotted(trial.config).items()}
+        settings = {short.get(path, path): value for path, value in flatten(trial.config).items()}
         self._client.log_batch(run, params=_params(settings))
         self._client.log_artifact(run, str(paths.config))
         return _write(paths.mlflow, Published(self._store.identity, run))
@@ -204,12 +204,15 @@ class Publisher:
         if result is None:
             raise ValueError(f"{paths.folder} is settled and has no result")
         # The attempt that trained, not one that came only to settle.
-        attempt = next(iter(trained(paths)), paths.attempts()[-1])
-        owner = files.read_json(attempt.claim)
+        attempt = next(iter(trained_attempts(paths)), paths.attempts()[-1])
+        owner = atomic.read_json(attempt.claim)
         tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
         tags |= {f"sweep.{name}": owner[name] for name in ("host", "job", "slurm_job")}
-        if troubled := in_words(paths):
-            tags |= {"sweep.troubles": troubled, "sweep.parts": str(way_of(paths).parts)}
+        if troubled := describe_failures(paths):
+            tags |= {
+                "sweep.failures": troubled,
+                "sweep.accumulation_steps": str(retry_plan_of(paths).accumulation_steps),
+            }
         rows = read_curve(paths)
         ended = rows[-1].timestamp if rows else int(time.time() * 1000)
         figures = {"objective": result.value, "best_epoch": result.best_epoch}
@@ -220,12 +223,12 @@ class Publisher:
         )
         if result.state is State.COMPLETE:
             self._attach(run, attempt.best_checkpoint, "checkpoints")
-        self._attach(run, attempt.picture)
+        self._attach(run, attempt.figure)
         for tried in paths.attempts():
-            self._attach(run, tried.failure)
+            self._attach(run, tried.traceback)
         status = "FAILED" if result.state is State.FAILED else "FINISHED"
         self._client.set_terminated(run, status, end_time=ended)
-        self._only_run(paths.name, keep=run)  # a slow server may have made another since
+        self._single_run(paths.name, keep=run)  # a slow server may have made another since
 
     def _attach(self, run: str, file: Path, folder: str | None = None) -> None:
         if file.exists():
@@ -233,8 +236,8 @@ class Publisher:
 
     def _publish_totals(self) -> None:
         over = self._sweep.is_over()
-        looks = [look(paths) for paths in self._sweep.paths.trials()]
-        totals = totals_of(looks, self._sweep.experiment.objective)
+        looks = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
+        totals = compute_totals(looks, self._sweep.experiment.objective)
         figures = {f"sweep/{name}": float(value) for name, value in totals.figures().items()}
         if self._parent.totals == figures and self._parent.done == over:
             return
@@ -258,7 +261,7 @@ class Publisher:
             self._sweep.paths, self._sweep.experiment, stale_after=self._sweep.claim_seconds
         )
         with tempfile.TemporaryDirectory() as folder:
-            for plot in study.draw(Path(folder)):
+            for plot in study.render_plots(Path(folder)):
                 self._client.log_artifact(run, str(plot), "study")
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:
@@ -266,7 +269,7 @@ class Publisher:
         self._client.set_terminated(run, "FINISHED")
 
 
-def make_database(store: Store) -> None:
+def create_database(store: Store) -> None:
     """Make the database here unless it is there: to one side, and into place once it is whole.
 
     MLflow makes its tables by a chain of migrations. One that is killed on its way leaves a
@@ -285,7 +288,7 @@ def make_database(store: Store) -> None:
     shutil.rmtree(drafts, ignore_errors=True)
 
 
-def trials_page(sweep: Sweep, store: Store) -> str:
+def trials_page_path(sweep: Sweep, store: Store) -> str:
     """Where MLflow's pages lay a published sweep's trials side by side, the best first.
 
     Returns:
@@ -306,7 +309,7 @@ def trials_page(sweep: Sweep, store: Store) -> str:
     return f"/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
 
 
-def said(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """What MLflow said, in one line, without what its database was given to do."""
     line = " ".join(str(error).split()).partition(" [SQL: ")[0]
     return line.rpartition("(sqlite3.OperationalError) ")[2]
@@ -314,7 +317,7 @@ def said(error: Exception) -> str:
 
 def _search(confirmation: Sweep, store: Store) -> str:
     """The run of the sweep whose best trials another one trains again."""
-    paths = RunsPaths(confirmation.paths.runs).sweep(str(confirmation.plan.within))
+    paths = RunsPaths(confirmation.paths.runs).sweep(str(confirmation.plan.confirms))
     return Publisher(open_sweep(paths), store).run[1]
 
 
@@ -323,12 +326,12 @@ def _params(settings: Mapping[str, Any]) -> list[Param]:
 
 
 def _read(path: Path, store: Store) -> Published | None:
-    content = files.read_json(path)
+    content = atomic.read_json(path)
     if content is None or content["store"] != store.identity:
         return None
     return Published(**content)
 
 
 def _write(path: Path, published: Published) -> Published:
-    files.write(path, json.dumps(asdict(published)))
+    atomic.write(path, json.dumps(asdict(published)))
     return published

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.errors import InputError
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import hostname
 from sweeps.storage.paths import RunsPaths
@@ -52,7 +52,7 @@ class Store:
         return Lock(self.runs.lock, stale_after=120)
 
 
-def store_of(runs: RunsPaths, tracking: str | None) -> Store:
+def resolve_store(runs: RunsPaths, tracking: str | None) -> Store:
     """The store a cluster's file names, or `$MLFLOW_TRACKING_URI`, or the database here.
 
     Raises:
@@ -76,25 +76,25 @@ def refuse_credentials(uri: str | None) -> None:
         raise ValueError(f"a URI with a user name or a password in it; set {mend} instead")
 
 
-def is_ours(store: Store) -> bool:
+def acquire_lease(store: Store) -> bool:
     """Whether this host may write to the store; the first to ask for a free one gets it."""
     if not store.is_database_here:
         return True
     store.runs.lease.parent.mkdir(parents=True, exist_ok=True)
-    files.create(store.runs.lease, json.dumps({"host": hostname()}))
-    return holder(store) == hostname()
+    atomic.create(store.runs.lease, json.dumps({"host": hostname()}))
+    return lease_holder(store) == hostname()
 
 
-def holder(store: Store) -> str | None:
+def lease_holder(store: Store) -> str | None:
     """The host that may write to the database here; None while none has asked."""
-    content = files.read_json(store.runs.lease)
+    content = atomic.read_json(store.runs.lease)
     return None if content is None else str(content["host"])
 
 
 def take_over(store: Store) -> None:
     """Move the lease to this host. Only when nothing publishes on the other one any more."""
     store.runs.lease.parent.mkdir(parents=True, exist_ok=True)
-    files.write(store.runs.lease, json.dumps({"host": hostname()}))
+    atomic.write(store.runs.lease, json.dumps({"host": hostname()}))
 
 
 def check_writable(store: Store) -> None:
@@ -127,7 +127,7 @@ def check_writable(store: Store) -> None:
         ) from error
 
 
-def put_right_after_a_move(store: Store) -> None:
+def update_moved_locations(store: Store) -> None:
     """Where the runs were moved, have the database say where its artifacts lie now.
 
     MLflow keeps absolute places. This rewrites those below the old folder, once, under the
@@ -136,11 +136,11 @@ def put_right_after_a_move(store: Store) -> None:
     if not store.is_database_here:
         return
     here = str(store.runs.artifacts)
-    content = files.read_json(store.runs.place)
+    content = atomic.read_json(store.runs.store_location)
     if content is not None and content["artifacts"] != here and store.runs.database.exists():
         _rewrite(store.runs.database, content["artifacts"], here)
     if content is None or content["artifacts"] != here:
-        files.write(store.runs.place, json.dumps({"artifacts": here}))
+        atomic.write(store.runs.store_location, json.dumps({"artifacts": here}))
 
 
 def _rewrite(database: Path, old: str, new: str) -> None:

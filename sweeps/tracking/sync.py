@@ -13,14 +13,14 @@ from sweeps.filesystem.lock import LockBusyError, LockLostError
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.text import one_line
-from sweeps.tracking.store import Store, holder, is_ours, store_of
+from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
 
-EVERY_SECONDS = 5.0
+INTERVAL_SECONDS = 5.0
 
 
-def store_for(sweep: Sweep) -> Store:
+def store_of_sweep(sweep: Sweep) -> Store:
     """The store that a sweep is published to."""
-    return store_of(RunsPaths(sweep.paths.runs), sweep.plan.cluster.tracking)
+    return resolve_store(RunsPaths(sweep.paths.runs), sweep.plan.cluster.tracking)
 
 
 def publish_once(sweep: Sweep) -> str | None:
@@ -29,11 +29,11 @@ def publish_once(sweep: Sweep) -> str | None:
     Whatever is wrong with a store, its driver or the way to it: what is not sent stays in the
     folders, and the next time sends it.
     """
-    from sweeps.tracking.publisher import Publisher, said  # noqa: PLC0415 (seconds to import)
+    from sweeps.tracking.publisher import Publisher, error_line  # noqa: PLC0415 (seconds to import)
 
-    store = store_for(sweep)
-    if not is_ours(store):
-        where = f"{store.runs.database} is written to from {holder(store)}"
+    store = store_of_sweep(sweep)
+    if not acquire_lease(store):
+        where = f"{store.runs.database} is written to from {lease_holder(store)}"
         return f"{where}; to do it from here: sweeps sync --take-over"
     try:
         with store.lock().hold() as turn:
@@ -41,12 +41,12 @@ def publish_once(sweep: Sweep) -> str | None:
     except (LockBusyError, LockLostError) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (MLflow lets its drivers' many kinds of error through)
-        return f"{type(error).__name__}: {said(error)}"
+        return f"{type(error).__name__}: {error_line(error)}"
     where = f"{store.runs.database}: " if store.is_database_here else ""
     return where + "; ".join(dict.fromkeys(problems)) if problems else None
 
 
-def publish_until_told(folder: Path) -> None:
+def publish_until_terminated(folder: Path) -> None:
     """Publish a sweep every few seconds; at SIGTERM, or once the parent is gone, end.
 
     At SIGTERM everything is published once more first.
@@ -64,7 +64,7 @@ def publish_until_told(folder: Path) -> None:
         said = problem
         if last:
             return
-        ended.wait(EVERY_SECONDS)
+        ended.wait(INTERVAL_SECONDS)
 
 
 @contextmanager
@@ -86,9 +86,9 @@ def publishing(sweep: Sweep) -> Iterator[None]:
             process.wait()
 
 
-def forget_published(sweep: Sweep) -> None:
+def forget_publication(sweep: Sweep) -> None:
     """Have the next publication send everything again (into an empty store, say)."""
-    with store_for(sweep).lock().hold():
+    with store_of_sweep(sweep).lock().hold():
         for trial in sweep.paths.trials():
             trial.mlflow.unlink(missing_ok=True)
         sweep.paths.mlflow.unlink(missing_ok=True)

@@ -10,10 +10,10 @@ import socket
 import sys
 
 from sweeps.errors import InputError
-from sweeps.tracking.store import Store, holder, is_ours
+from sweeps.tracking.store import Store, acquire_lease, lease_holder
 
 
-def serve(store: Store, port: int, page: str = "") -> None:
+def serve_ui(store: Store, port: int, page: str = "") -> None:
     """Turn this process into MLflow's server on 127.0.0.1; a server elsewhere is only named.
 
     Args:
@@ -28,14 +28,14 @@ def serve(store: Store, port: int, page: str = "") -> None:
         _say(store.uri, page)
         return
     store.runs.folder.mkdir(parents=True, exist_ok=True)
-    if not is_ours(store):
-        where = f"{store.runs.database} is written to from {holder(store)}"
+    if not acquire_lease(store):
+        where = f"{store.runs.database} is written to from {lease_holder(store)}"
         raise InputError(f"{where}; serve it there, or first: sweeps sync --take-over")
     if not store.runs.database.exists():
-        from sweeps.tracking.publisher import make_database  # noqa: PLC0415 (seconds to import)
+        from sweeps.tracking.publisher import create_database  # noqa: PLC0415 (seconds to import)
 
         with store.lock().hold():
-            make_database(store)
+            create_database(store)
     free = _free_port(port)
     if free != port:
         print(f"port {port} is taken; {free} is free")

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sweeps.filesystem import atomic as files
-from sweeps.filesystem.periodic import regularly
+from sweeps.filesystem import atomic
+from sweeps.filesystem.periodic import run_periodically
 from sweeps.filesystem.process import Process, hostname, this_process
 from sweeps.storage.paths import AttemptPaths, TrialPaths
 
-BEATS = 6
+HEARTBEATS_PER_CLAIM = 6
 """How often a heart beats in the time that a claim outlives its owner's silence."""
-BEATS_MISSED = 3
+MAX_MISSED_HEARTBEATS = 3
 """After so many beats that were missed an owner no longer passes for alive."""
 
 
@@ -62,22 +62,22 @@ def claim_text(job: str) -> str:
     return json.dumps(this_process().to_json() | place, indent=2)
 
 
-def take(trial: TrialPaths, after: int, job: str) -> Claim | None:
+def claim_after(trial: TrialPaths, after: int, job: str) -> Claim | None:
     """Claim a trial whose last attempt is number `after`; None where somebody was quicker."""
     attempt = trial.attempt(after + 1)
     attempt.folder.mkdir(parents=True, exist_ok=True)
-    if not files.create(attempt.claim, claim_text(job)):
+    if not atomic.create(attempt.claim, claim_text(job)):
         return None
     return Claim(trial, attempt)
 
 
-def owner_of(attempt: AttemptPaths) -> Process:
+def claim_owner(attempt: AttemptPaths) -> Process:
     """The process that made a claim."""
-    return Process.from_json(files.read_json(attempt.claim))
+    return Process.from_json(atomic.read_json(attempt.claim))
 
 
 @contextmanager
-def heartbeat(claim: Claim, every: float) -> Iterator[None]:
+def heartbeat(claim: Claim, interval_seconds: float) -> Iterator[None]:
     """Show from a thread that the owner lives, every so many seconds, while the block runs."""
     counting = itertools.count(1)
 
@@ -86,11 +86,11 @@ def heartbeat(claim: Claim, every: float) -> Iterator[None]:
         with contextlib.suppress(OSError):
             claim.attempt.heartbeat.write_text(f"{os.getpid()} {next(counting)}")
 
-    with regularly(beat, every):
+    with run_periodically(beat, interval_seconds):
         yield
 
 
-class Lookout:
+class ClaimMonitor:
     """What one process has seen of the other workers' heartbeats, by its own clock."""
 
     def __init__(self, claim_seconds: float) -> None:
@@ -101,7 +101,7 @@ class Lookout:
 
     def is_orphan(self, attempt: AttemptPaths) -> bool:
         """Whether the attempt's owner gave the trial back, is gone, or fell silent."""
-        if attempt.released.exists() or owner_of(attempt).is_gone():
+        if attempt.released.exists() or claim_owner(attempt).is_gone():
             return True
         return self._silence(attempt) > self._claim_seconds
 
@@ -109,8 +109,11 @@ class Lookout:
         """Whether the owner was seen to live; False may also mean: not watched for long enough."""
         self._silence(attempt)
         changed = self._changed.get(str(attempt.folder), float("-inf"))
-        recent = time.monotonic() - changed < BEATS_MISSED * self._claim_seconds / BEATS
-        owner = owner_of(attempt)
+        recent = (
+            time.monotonic() - changed
+            < MAX_MISSED_HEARTBEATS * self._claim_seconds / HEARTBEATS_PER_CLAIM
+        )
+        owner = claim_owner(attempt)
         return recent or (owner.is_here() and not owner.is_stopped())
 
     def _silence(self, attempt: AttemptPaths) -> float:

@@ -9,21 +9,21 @@ from enum import IntEnum
 from sweeps.filesystem.process import Process
 
 
-class End(IntEnum):
+class ExitCode(IntEnum):
     """Exit statuses of a worker; 1 and 2 are those of any command that failed."""
 
     DONE = 0
     """Nothing is left to do, the time is up, or the sweep is stopped."""
-    FULL = 10
+    DISK_FULL = 10
     """The disk is full: another worker would find the same."""
-    MEMORY = 11
+    OUT_OF_MEMORY = 11
     """A trial did not fit into memory beside others, or into what this process left of it."""
-    UNUSABLE = 12
+    PROCESS_LOST = 12
     """This process can compute nothing any more (a failed assertion on the device, say)."""
 
 
 @dataclass(frozen=True)
-class Death:
+class WorkerDeath:
     """The end of a worker by a signal, its own (an abort, a bad access) or another's."""
 
     process: Process

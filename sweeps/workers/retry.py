@@ -11,36 +11,36 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.paths import AttemptPaths, TrialPaths
-from sweeps.storage.trial_record import Result, State, has_epoch, read_curve
+from sweeps.storage.trial_record import State, TrialResult, has_epoch, read_curve
 
-PATIENCE = 3
+MAX_PROCESS_FAILURES = 3
 """So many workers may hang, or be made unusable, by one trial before it is its own fault."""
-WORLD_TRIES = 6
+MAX_ENVIRONMENT_FAILURES = 6
 """So many times in a row a trial finds a file or its data out of reach before the sweep is stopped.
 """
-DEATHS = 5
+MAX_WORKER_DEATHS = 5
 """So many may die at it in a row with no epoch between: more, since a machine kills, too."""
 
 
-class Kind(StrEnum):
+class FailureKind(StrEnum):
     """What a trouble was."""
 
-    MEMORY = "memory"
+    OUT_OF_MEMORY = "out_of_memory"
     """The trial did not fit into memory."""
-    UNUSABLE = "unusable"
+    PROCESS_LOST = "process_lost"
     """The worker's process can compute nothing any more."""
     HUNG = "hung"
     """No epoch came for so long that the worker was killed."""
-    WORLD = "world"
+    ENVIRONMENT_UNAVAILABLE = "environment_unavailable"
     """A file, or the data, could not be had; nothing is wrong with the trial."""
-    DIED = "died"
+    WORKER_DIED = "worker_died"
     """A signal ended the worker before it had finished an epoch."""
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Failure:
     """One of a trial's troubles.
 
     Attributes:
@@ -51,15 +51,15 @@ class Trouble:
         alone: whether no other worker of the job used the device.
     """
 
-    kind: Kind
+    kind: FailureKind
     message: str
-    alike: str = ""
-    parts: int = 1
-    alone: bool = True
+    key: str = ""
+    accumulation_steps: int = 1
+    exclusive: bool = True
 
 
 @dataclass(frozen=True)
-class Way:
+class RetryPlan:
     """How a trial is to be run after what happened to it.
 
     Attributes:
@@ -67,38 +67,46 @@ class Way:
         parts: in how many parts each batch is to be computed.
     """
 
-    alone: bool
-    parts: int
+    exclusive: bool
+    accumulation_steps: int
 
 
-def note(attempt: AttemptPaths, trouble: Trouble) -> None:
+def record_failure(attempt: AttemptPaths, trouble: Failure) -> None:
     """Write down what an attempt met."""
-    files.write(attempt.trouble, json.dumps(asdict(trouble)))
+    atomic.write(attempt.failure, json.dumps(asdict(trouble)))
 
 
-def troubles_of(trial: TrialPaths) -> list[Trouble]:
+def failures_of(trial: TrialPaths) -> list[Failure]:
     """Every trouble of a trial so far, in order."""
-    return _troubles(trial.attempts())
+    return _failures(trial.attempts())
 
 
-def _troubles(attempts: Iterable[AttemptPaths]) -> list[Trouble]:
-    found = (files.read_json(attempt.trouble) for attempt in attempts)
-    return [Trouble(**content | {"kind": Kind(content["kind"])}) for content in found if content]
+def _failures(attempts: Iterable[AttemptPaths]) -> list[Failure]:
+    found = (atomic.read_json(attempt.failure) for attempt in attempts)
+    return [
+        Failure(**content | {"kind": FailureKind(content["kind"])}) for content in found if content
+    ]
 
 
-def in_a_row(trial: TrialPaths, kind: Kind) -> list[Trouble]:
+def consecutive_failures(trial: TrialPaths, kind: FailureKind) -> list[Failure]:
     """The trial's troubles of one kind since it last finished an epoch."""
     return [trouble for trouble in _since_the_last_epoch(trial) if trouble.kind is kind]
 
 
-def way_of(trial: TrialPaths) -> Way:
+def retry_plan_of(trial: TrialPaths) -> RetryPlan:
     """How the trial is to be run: after want of memory first alone, then in ever smaller parts."""
-    short = [trouble for trouble in troubles_of(trial) if trouble.kind is Kind.MEMORY]
-    parts = [1, *(2 * trouble.parts if trouble.alone else trouble.parts for trouble in short)]
-    return Way(alone=bool(short), parts=max(parts))
+    short = [trouble for trouble in failures_of(trial) if trouble.kind is FailureKind.OUT_OF_MEMORY]
+    parts = [
+        1,
+        *(
+            2 * trouble.accumulation_steps if trouble.exclusive else trouble.accumulation_steps
+            for trouble in short
+        ),
+    ]
+    return RetryPlan(exclusive=bool(short), accumulation_steps=max(parts))
 
 
-def end_of(trial: TrialPaths, most_parts: int, worst: float) -> Result | None:
+def result_after_failures(trial: TrialPaths, most_parts: int, worst: float) -> TrialResult | None:
     """How the trial has ended by its troubles; None while there is something left to try.
 
     Args:
@@ -107,43 +115,49 @@ def end_of(trial: TrialPaths, most_parts: int, worst: float) -> Result | None:
         worst: the metric's worst value.
     """
     epochs = len(read_curve(trial))
-    if way_of(trial).parts > most_parts:
+    if retry_plan_of(trial).accumulation_steps > most_parts:
         # A failure would tell the sampler nothing, and it would propose the same again.
-        said = [t.message for t in troubles_of(trial) if t.kind is Kind.MEMORY][-1]
+        said = [t.message for t in failures_of(trial) if t.kind is FailureKind.OUT_OF_MEMORY][-1]
         reason = f"out of memory alone on the device, an image at a time: {said}"
-        return Result(State.DIVERGED, worst, None, epochs, reason)
-    for kind, patience in ((Kind.UNUSABLE, PATIENCE), (Kind.HUNG, PATIENCE), (Kind.DIED, DEATHS)):
-        ever = [trouble for trouble in troubles_of(trial) if trouble.kind is kind]
-        alike = in_a_row(trial, kind) if kind is Kind.DIED else ever
+        return TrialResult(State.DIVERGED, worst, None, epochs, reason)
+    for kind, patience in (
+        (FailureKind.PROCESS_LOST, MAX_PROCESS_FAILURES),
+        (FailureKind.HUNG, MAX_PROCESS_FAILURES),
+        (FailureKind.WORKER_DIED, MAX_WORKER_DEATHS),
+    ):
+        ever = [trouble for trouble in failures_of(trial) if trouble.kind is kind]
+        alike = consecutive_failures(trial, kind) if kind is FailureKind.WORKER_DIED else ever
         if len(alike) >= patience:
-            reason = f"{len(alike)} workers {_WORDS[kind]}: {alike[-1].message}"
-            return Result(State.FAILED, None, None, epochs, reason, alike[-1].alike)
+            reason = f"{len(alike)} workers {_DESCRIPTIONS[kind]}: {alike[-1].message}"
+            return TrialResult(State.FAILED, None, None, epochs, reason, alike[-1].key)
     return None
 
 
-def _since_the_last_epoch(trial: TrialPaths) -> list[Trouble]:
+def _since_the_last_epoch(trial: TrialPaths) -> list[Failure]:
     """The troubles of the attempts after the last one that finished an epoch."""
     fruitless = itertools.takewhile(lambda a: not has_epoch(a), reversed(trial.attempts()))
-    return _troubles(reversed(list(fruitless)))
+    return _failures(reversed(list(fruitless)))
 
 
-def in_words(trial: TrialPaths) -> str:
+def describe_failures(trial: TrialPaths) -> str:
     """What went wrong so far, in one line; empty where nothing did."""
-    counts = dict.fromkeys(Kind, 0)
-    for trouble in troubles_of(trial):
+    counts = dict.fromkeys(FailureKind, 0)
+    for trouble in failures_of(trial):
         counts[trouble.kind] += 1
-    way = way_of(trial)
-    said = [f"{_WORDS[kind]} {number} times" for kind, number in counts.items() if number > 1]
-    said += [f"{_WORDS[kind]} once" for kind, number in counts.items() if number == 1]
-    if way.parts > 1:
-        said.append(f"each batch in {way.parts} parts")
+    way = retry_plan_of(trial)
+    said = [
+        f"{_DESCRIPTIONS[kind]} {number} times" for kind, number in counts.items() if number > 1
+    ]
+    said += [f"{_DESCRIPTIONS[kind]} once" for kind, number in counts.items() if number == 1]
+    if way.accumulation_steps > 1:
+        said.append(f"each batch in {way.accumulation_steps} parts")
     return ", ".join(said)
 
 
-_WORDS = {
-    Kind.MEMORY: "out of memory",
-    Kind.UNUSABLE: "made unusable",
-    Kind.HUNG: "hung",
-    Kind.WORLD: "kept from a file or its data",
-    Kind.DIED: "died",
+_DESCRIPTIONS = {
+    FailureKind.OUT_OF_MEMORY: "out of memory",
+    FailureKind.PROCESS_LOST: "made unusable",
+    FailureKind.HUNG: "hung",
+    FailureKind.ENVIRONMENT_UNAVAILABLE: "kept from a file or its data",
+    FailureKind.WORKER_DIED: "died",
 }

@@ -14,50 +14,50 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.config.experiment import Resolved
-from sweeps.filesystem import atomic as files
-from sweeps.filesystem.disk_space import check_room, is_full
-from sweeps.search.pruning import best
-from sweeps.search.study import Study, Told
+from sweeps.config.experiment import ResolvedExperiment
+from sweeps.filesystem import atomic
+from sweeps.filesystem.disk_space import check_disk_space, is_disk_full
+from sweeps.search.pruning import best_epoch
+from sweeps.search.study import ReportedState, Study
 from sweeps.storage.paths import AttemptPaths, TrialPaths
-from sweeps.storage.retention import drop_earlier, trim
-from sweeps.storage.sweep import Sweep, forgiven, stop
+from sweeps.storage.retention import remove_earlier_checkpoints, trim_checkpoints
+from sweeps.storage.sweep import Sweep, retried_up_to, stop_sweep
 from sweeps.storage.trial_record import (
-    Result,
     State,
-    Trial,
+    TrialResult,
+    TrialSpec,
     append_row,
-    as_recorded,
+    as_first_recorded,
     continued_epoch,
     read_curve,
     read_result,
-    read_trial,
-    trained,
+    read_spec,
+    trained_attempts,
     write_continued,
     write_result,
 )
 from sweeps.trainer import Epoch
 from sweeps.workers.claims import Claim, ClaimLostError
 from sweeps.workers.retry import (
-    WORLD_TRIES,
-    Kind,
-    Trouble,
-    end_of,
-    in_a_row,
-    note,
-    troubles_of,
-    way_of,
+    MAX_ENVIRONMENT_FAILURES,
+    Failure,
+    FailureKind,
+    consecutive_failures,
+    failures_of,
+    record_failure,
+    result_after_failures,
+    retry_plan_of,
 )
 
-ALIKE_FAILURES = 3
+MAX_SAME_FAILURES = 3
 """So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
-FAILURES = 10
+MAX_FAILURES = 10
 """So many failures of any cause do."""
 
-WAIT_SECONDS = 10.0
+RETRY_WAIT_SECONDS = 10.0
 """How long a worker waits that found a file or its data out of reach; twice as long each time."""
 
-HASTE = 1.1
+EPOCH_TIME_MARGIN = 1.1
 """An epoch may take so much longer than the trial's longest before it and still be in time."""
 
 
@@ -87,15 +87,15 @@ class TrialRun:
     study: Study
     claim: Claim
     must_leave: Callable[[float], bool]
-    alone: bool = True
-    left: bool = False
-    met: Kind | None = None
+    exclusive: bool = True
+    stopped: bool = False
+    process_failure: FailureKind | None = None
 
     def should_stop(self) -> bool:
         """What the trainer asks before each epoch."""
-        late = self.must_leave(HASTE * longest_epoch(self.claim.trial))
-        self.left = self.left or late or not self.claim.is_held()
-        return self.left
+        late = self.must_leave(EPOCH_TIME_MARGIN * longest_epoch(self.claim.trial))
+        self.stopped = self.stopped or late or not self.claim.is_held()
+        return self.stopped
 
 
 def longest_epoch(trial: TrialPaths) -> float:
@@ -117,40 +117,42 @@ def run_trial(run: TrialRun) -> None:
         else:
             _settle(run, result)
     except ClaimLostError as lost:
-        _let_go(run, lost)
+        _release_lost_claim(run, lost)
     except OSError as error:
-        if is_full(error):
+        if is_disk_full(error):
             with contextlib.suppress(OSError):  # without that, the end of this process tells
                 run.claim.release()
         elif not run.claim.is_held():  # the file that is missing went with the trial
-            _let_go(run, error)
+            _release_lost_claim(run, error)
             return
         raise
 
 
-def _let_go(run: TrialRun, reason: Exception) -> None:
+def _release_lost_claim(run: TrialRun, reason: Exception) -> None:
     """Leave a trial that is this worker's no more; its supervisor sees that it does not hang."""
     print(reason, flush=True)
     with contextlib.suppress(FileNotFoundError):
         run.claim.release()
 
 
-def _train(run: TrialRun) -> Result | None:
+def _train(run: TrialRun) -> TrialResult | None:
     """Train to the trial's end; None where it is to be given back before."""
-    if run.study.member(run.claim.trial.number).told is not Told.NOTHING:
+    if run.study.trial(run.claim.trial.number).reported is not ReportedState.NOTHING:
         # Its asker stood still so long that the study gave the proposal up.
-        return Result(State.FAILED, None, None, 0, "the study had given the trial up")
-    trial, trainer = read_trial(run.claim.trial), run.sweep.resolved.trainer
-    most_parts = trainer.most_parts(trainer.config.model_validate(trial.config))
-    if (end := end_of(run.claim.trial, most_parts, run.sweep.resolved.worst)) is not None:
+        return TrialResult(State.FAILED, None, None, 0, "the study had given the trial up")
+    trial, trainer = read_spec(run.claim.trial), run.sweep.resolved.trainer
+    most_parts = trainer.max_accumulation_steps(trainer.config.model_validate(trial.config))
+    if (
+        end := result_after_failures(run.claim.trial, most_parts, run.sweep.resolved.worst_value)
+    ) is not None:
         return end
     try:
         return _run_epochs(run, trial)
     except TrainerError as error:
-        return _sort(run, error.cause)
+        return _handle_trainer_error(run, error.cause)
 
 
-def _sort(run: TrialRun, cause: Exception) -> Result | None:
+def _handle_trainer_error(run: TrialRun, cause: Exception) -> TrialResult | None:
     """What became of a trial whose trainer raised; None where it is to be tried again.
 
     What the operating system refuses, or data that are away, are not the trial's fault. A process
@@ -159,34 +161,40 @@ def _sort(run: TrialRun, cause: Exception) -> Result | None:
     """
     run.claim.check()  # another's trial, or one that was removed, gets no note from here
     trainer = run.sweep.resolved.trainer
-    kind = "world" if isinstance(cause, OSError) else trainer.kind_of(cause)
-    if kind != "memory":
+    kind = (
+        "environment_unavailable" if isinstance(cause, OSError) else trainer.classify_error(cause)
+    )
+    if kind != "out_of_memory":
         trace = traceback.format_exception(cause)
-        files.write(run.claim.attempt.failure, "".join(trace))
+        atomic.write(run.claim.attempt.traceback, "".join(trace))
     if kind == "bug":
         epochs = len(read_curve(run.claim.trial))
-        return Result(State.FAILED, None, None, epochs, _message(cause), _place(cause))
-    parts = way_of(run.claim.trial).parts
-    trouble = Trouble(Kind(kind), _message(cause), _place(cause), parts, run.alone)
-    note(run.claim.attempt, trouble)
+        return TrialResult(
+            State.FAILED, None, None, epochs, _error_message(cause), _error_location(cause)
+        )
+    parts = retry_plan_of(run.claim.trial).accumulation_steps
+    trouble = Failure(
+        FailureKind(kind), _error_message(cause), _error_location(cause), parts, run.exclusive
+    )
+    record_failure(run.claim.attempt, trouble)
     print(f"trial {run.claim.trial.name}: {trouble.kind}: {trouble.message}", flush=True)
-    if trouble.kind is Kind.WORLD:
-        _bide(run, trouble)
+    if trouble.kind is FailureKind.ENVIRONMENT_UNAVAILABLE:
+        _wait_before_retry(run, trouble)
     else:
-        run.met = trouble.kind
+        run.process_failure = trouble.kind
     return None
 
 
-def _bide(run: TrialRun, trouble: Trouble) -> None:
+def _wait_before_retry(run: TrialRun, trouble: Failure) -> None:
     """Wait, longer each time, before the trial is tried again; stop the sweep if that is no use.
 
     The trial is kept meanwhile: whoever else took it would find the same.
     """
-    tries = len(in_a_row(run.claim.trial, Kind.WORLD))
-    if tries >= WORLD_TRIES:
+    tries = len(consecutive_failures(run.claim.trial, FailureKind.ENVIRONMENT_UNAVAILABLE))
+    if tries >= MAX_ENVIRONMENT_FAILURES:
         name = run.claim.trial.name
-        stop(run.sweep.paths, f"trial {name}, {tries} times in a row: {trouble.message}")
-    until = time.monotonic() + WAIT_SECONDS * 2 ** (tries - 1)
+        stop_sweep(run.sweep.paths, f"trial {name}, {tries} times in a row: {trouble.message}")
+    until = time.monotonic() + RETRY_WAIT_SECONDS * 2 ** (tries - 1)
     while time.monotonic() < until and not run.must_leave(0.0):
         time.sleep(0.2)
 
@@ -200,12 +208,12 @@ def _trainers_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if is_full(error):
+        if is_disk_full(error):
             raise
         raise TrainerError(error) from error
 
 
-def _epochs(run: TrialRun, trial: Trial, earlier: Sequence[AttemptPaths]) -> Iterator[Epoch]:
+def _epochs(run: TrialRun, trial: TrialSpec, earlier: Sequence[AttemptPaths]) -> Iterator[Epoch]:
     trainer = run.sweep.resolved.trainer
     with _trainers_errors():
         yield from trainer.fit(
@@ -216,46 +224,46 @@ def _epochs(run: TrialRun, trial: Trial, earlier: Sequence[AttemptPaths]) -> Ite
             should_stop=run.should_stop,
             metric=run.sweep.experiment.objective.metric,
             maximize=run.sweep.experiment.objective.sign > 0,
-            parts=way_of(run.claim.trial).parts,
+            accumulation_steps=retry_plan_of(run.claim.trial).accumulation_steps,
         )
 
 
-def _run_epochs(run: TrialRun, trial: Trial) -> Result | None:
-    earlier = [a for a in trained(run.claim.trial) if a.last_checkpoint.exists()]
+def _run_epochs(run: TrialRun, trial: TrialSpec) -> TrialResult | None:
+    earlier = [a for a in trained_attempts(run.claim.trial) if a.last_checkpoint.exists()]
     if not earlier:
         if (ended := read_result(run.claim.trial)) is not None:
             return ended  # by an owner that was given up: what there was to go on from is trimmed
         write_continued(run.claim.attempt, 0)
     run.claim.attempt.checkpoints.mkdir(exist_ok=True)
-    _check_room(run, earlier)
+    _check_disk_space(run, earlier)
     for epoch in _epochs(run, trial, earlier):
         if (ended := read_result(run.claim.trial)) is not None:
             return ended
         if continued_epoch(run.claim.attempt) is None:
-            _carry_on(run, epoch)
+            _restore_record(run, epoch)
         else:
-            append_row(run.claim.attempt, as_recorded(run.claim.trial, epoch))
-        state = _judge(run, epoch, is_last=epoch.epoch == trial.epochs)
+            append_row(run.claim.attempt, as_first_recorded(run.claim.trial, epoch))
+        state = _report_epoch(run, epoch, is_last=epoch.epoch == trial.epochs)
         if state is not None:
             return _result(run, state, epoch)
         if epoch.epoch > (continued_epoch(run.claim.attempt) or 0):
-            drop_earlier(run.claim.trial, run.claim.attempt)
-        _check_room(run, [run.claim.attempt])
+            remove_earlier_checkpoints(run.claim.trial, run.claim.attempt)
+        _check_disk_space(run, [run.claim.attempt])
     run.claim.check()
-    if run.left:
+    if run.stopped:
         return None
     done = len(read_curve(run.claim.trial))
     reason = f"the trainer ended after {done} of {trial.epochs} epochs"
-    return Result(State.FAILED, None, None, done, reason, reason)
+    return TrialResult(State.FAILED, None, None, done, reason, reason)
 
 
-def _check_room(run: TrialRun, checkpointed: Sequence[AttemptPaths]) -> None:
+def _check_disk_space(run: TrialRun, checkpointed: Sequence[AttemptPaths]) -> None:
     """Before each epoch: one that could not be kept is not worth computing."""
     sizes = (attempt.last_checkpoint.stat().st_size for attempt in checkpointed)
-    check_room(run.claim.attempt.checkpoints, next(sizes, 0))
+    check_disk_space(run.claim.attempt.checkpoints, next(sizes, 0))
 
 
-def _carry_on(run: TrialRun, restored: Epoch) -> None:
+def _restore_record(run: TrialRun, restored: Epoch) -> None:
     """Repair, from the row of the checkpoint, what the attempt before did not get to write.
 
     Where every checkpoint was damaged the row is that of a first epoch, computed again.
@@ -263,99 +271,101 @@ def _carry_on(run: TrialRun, restored: Epoch) -> None:
     write_continued(run.claim.attempt, restored.epoch)
     rows = read_curve(run.claim.trial)
     if all(row.epoch != restored.epoch for row in rows):
-        append_row(run.claim.attempt, as_recorded(run.claim.trial, restored))
+        append_row(run.claim.attempt, as_first_recorded(run.claim.trial, restored))
     run.claim.check()
     for row in rows:
-        run.study.report(run.claim.trial.number, row.epoch, objective(run.sweep.resolved, row))
+        run.study.report(
+            run.claim.trial.number, row.epoch, objective_value(run.sweep.resolved, row)
+        )
 
 
-def _judge(run: TrialRun, epoch: Epoch, *, is_last: bool) -> State | None:
+def _report_epoch(run: TrialRun, epoch: Epoch, *, is_last: bool) -> State | None:
     """Tell the study of an epoch; the trial's end if this is it."""
     run.claim.check()
     resolved = run.sweep.resolved
-    run.study.report(run.claim.trial.number, epoch.epoch, objective(resolved, epoch))
+    run.study.report(run.claim.trial.number, epoch.epoch, objective_value(resolved, epoch))
     if epoch.diverged is not None or not math.isfinite(_metric(resolved, epoch)):
         return State.DIVERGED
     if is_last:
         return State.COMPLETE
-    if run.study.verdict(run.claim.trial.number, epoch.epoch):
+    if run.study.should_prune(run.claim.trial.number, epoch.epoch):
         return State.PRUNED
     return None
 
 
-def objective(resolved: Resolved, epoch: Epoch) -> float:
+def objective_value(resolved: ResolvedExperiment, epoch: Epoch) -> float:
     """What an epoch is worth: the metric, or the worst value where the training went wrong."""
     value = _metric(resolved, epoch)
-    return value if epoch.diverged is None and math.isfinite(value) else resolved.worst
+    return value if epoch.diverged is None and math.isfinite(value) else resolved.worst_value
 
 
-def _metric(resolved: Resolved, epoch: Epoch) -> float:
+def _metric(resolved: ResolvedExperiment, epoch: Epoch) -> float:
     return epoch.metrics.get(resolved.experiment.objective.metric, math.nan)
 
 
-def _result(run: TrialRun, state: State, epoch: Epoch) -> Result:
+def _result(run: TrialRun, state: State, epoch: Epoch) -> TrialResult:
     resolved = run.sweep.resolved
-    curve = {row.epoch: objective(resolved, row) for row in read_curve(run.claim.trial)}
-    best_epoch, value = best(curve, resolved.experiment.objective)
+    curve = {row.epoch: objective_value(resolved, row) for row in read_curve(run.claim.trial)}
+    kept, value = best_epoch(curve, resolved.experiment.objective)
     if state is State.DIVERGED:
         reason = epoch.diverged or f"{resolved.experiment.objective.metric} is not a finite number"
-        return Result(state, resolved.worst, best_epoch, len(curve), reason)
-    _illustrate(run)
-    return Result(state, value, best_epoch, len(curve))
+        return TrialResult(state, resolved.worst_value, kept, len(curve), reason)
+    _write_figure(run)
+    return TrialResult(state, value, kept, len(curve))
 
 
-def _illustrate(run: TrialRun) -> None:
+def _write_figure(run: TrialRun) -> None:
     """Draw what the best model does; no trial that was trained fails for a picture.
 
     Not where a worker has died at the trial: it may have died of drawing.
     """
-    if any(trouble.kind is Kind.DIED for trouble in troubles_of(run.claim.trial)):
+    if any(trouble.kind is FailureKind.WORKER_DIED for trouble in failures_of(run.claim.trial)):
         return
     trainer = run.sweep.resolved.trainer
     attempt = run.claim.attempt
     try:
         with _trainers_errors():
-            config = trainer.config.model_validate(read_trial(run.claim.trial).config)
-            trainer.illustrate(config, attempt.checkpoints, attempt.picture)
+            config = trainer.config.model_validate(read_spec(run.claim.trial).config)
+            trainer.write_figure(config, attempt.checkpoints, attempt.figure)
     except (TrainerError, OSError) as error:
         print(f"trial {run.claim.trial.name}: no picture: {error}", flush=True)
 
 
-def _settle(run: TrialRun, result: Result) -> None:
+def _settle(run: TrialRun, result: TrialResult) -> None:
     """Record how the trial ended: in its folder, then in the study; only then drop files."""
     write_result(run.claim.trial, result)
     result = read_result(run.claim.trial) or result  # the first one written stands
     run.study.tell(run.claim.trial.number, result)
     run.claim.trial.settled.touch()
-    trim(run.claim.trial)
-    print(_line(run, result), flush=True)
+    trim_checkpoints(run.claim.trial)
+    print(_result_line(run, result), flush=True)
     if result.state is State.FAILED:
-        _stop_if_alike(run, result)
+        _stop_after_repeated_failures(run, result)
 
 
-def _stop_if_alike(run: TrialRun, result: Result) -> None:
-    since = forgiven(run.sweep.paths)
+def _stop_after_repeated_failures(run: TrialRun, result: TrialResult) -> None:
+    since = retried_up_to(run.sweep.paths)
     results = [read_result(t) for t in run.sweep.paths.trials() if t.number > since]
     failed = [r for r in results if r is not None and r.state is State.FAILED]
-    alike = [r for r in failed if r.alike and r.alike == result.alike]
-    if len(alike) >= ALIKE_FAILURES:
-        stop(run.sweep.paths, f"{len(alike)} trials failed alike: {result.reason}")
-    elif len(failed) >= FAILURES:
-        stop(run.sweep.paths, f"{len(failed)} trials failed, the last one: {result.reason}")
+    alike = [r for r in failed if r.failure_key and r.failure_key == result.failure_key]
+    if len(alike) >= MAX_SAME_FAILURES:
+        stop_sweep(run.sweep.paths, f"{len(alike)} trials failed alike: {result.reason}")
+    elif len(failed) >= MAX_FAILURES:
+        stop_sweep(run.sweep.paths, f"{len(failed)} trials failed, the last one: {result.reason}")
 
 
-def _message(error: Exception) -> str:
-    place = _place(error).partition(" in ")[2]
+def _error_message(error: Exception) -> str:
+    place = _error_location(error).partition(" in ")[2]
     return f"{type(error).__name__}: {' '.join(str(error).split())} (in {place})"
 
 
-def _place(error: Exception) -> str:
+def _error_location(error: Exception) -> str:
     """Kind and place of an error: what failures of one cause share, whatever they say."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {frame.name}, {Path(frame.filename).name}:{frame.lineno}"
 
 
-def _line(run: TrialRun, result: Result) -> str:
+def _result_line(run: TrialRun, result: TrialResult) -> str:
     value = "" if result.value is None else f" {result.value:.4f}"
     line = f"trial {run.claim.trial.name}: {result.state}{value} after {result.epochs} epochs"
     return f"{line}: {result.reason}" if result.reason else line

@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sweeps.filesystem.disk_space import is_full, want_of_room
+from sweeps.filesystem.disk_space import disk_full_message, is_disk_full
 from sweeps.search.study import Study
 from sweeps.storage.paths import AttemptPaths, TrialPaths
-from sweeps.storage.retention import trim, was_left_whole
-from sweeps.storage.sweep import Sweep, open_sweep, stop
-from sweeps.workers.claims import BEATS, Claim, Lookout, heartbeat, take
-from sweeps.workers.exit_codes import End
-from sweeps.workers.propose import Asker
-from sweeps.workers.retry import Kind, way_of
+from sweeps.storage.retention import needs_trimming, trim_checkpoints
+from sweeps.storage.sweep import Sweep, open_sweep, stop_sweep
+from sweeps.workers.claims import HEARTBEATS_PER_CLAIM, Claim, ClaimMonitor, claim_after, heartbeat
+from sweeps.workers.exit_codes import ExitCode
+from sweeps.workers.propose import Proposer
+from sweeps.workers.retry import FailureKind, retry_plan_of
 from sweeps.workers.trial import TrialRun, longest_epoch, run_trial
 
 
@@ -35,54 +35,58 @@ class Worker:
     """When the last epoch is to have ended, by this process's monotonic clock."""
     trials: int = 0
     """After how many trials to leave; 0 for never."""
-    alone: bool = True
+    exclusive: bool = True
     """Whether no other worker of the job uses the device."""
-    only_lonely: bool = False
+    exclusive_only: bool = False
     """Whether to run only trials that need that, and to leave once there is none."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set once the worker was asked to leave (a signal)."""
-    usual_seconds: float = 0.0
+    last_epoch_seconds: float = 0.0
     """How long an epoch of the trial before took: the next one's may take as long."""
-    lookout: Lookout = field(init=False)
+    claim_monitor: ClaimMonitor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lookout = Lookout(self.sweep.claim_seconds)
+        self.claim_monitor = ClaimMonitor(self.sweep.claim_seconds)
 
-    def work(self) -> End:
+    def run(self) -> ExitCode:
         """Run trials until the time is up, the sweep is stopped, or nothing is left to do.
 
         A full disk stops the sweep, and says so: each worker to come would find the same.
         """
         try:
-            for trial in filter(was_left_whole, self.sweep.paths.trials()):
-                trim(trial)
+            for trial in filter(needs_trimming, self.sweep.paths.trials()):
+                trim_checkpoints(trial)
             return self._run_trials()
         except OSError as error:
-            if not is_full(error):
+            if not is_disk_full(error):
                 raise
-            reason = want_of_room(error, self.sweep.paths.folder)
+            reason = disk_full_message(error, self.sweep.paths.folder)
             with contextlib.suppress(OSError):  # not even that has room: the status tells the job
-                stop(self.sweep.paths, reason)
+                stop_sweep(self.sweep.paths, reason)
             with contextlib.suppress(OSError):
                 print(reason, flush=True)
-            return End.FULL
+            return ExitCode.DISK_FULL
 
-    def _run_trials(self) -> End:
+    def _run_trials(self) -> ExitCode:
         done = 0
         while (claim := self._next_claim()) is not None:
-            run = TrialRun(self.sweep, self.study, claim, self.must_leave, self.alone)
-            with heartbeat(claim, every=self.sweep.claim_seconds / BEATS):
+            run = TrialRun(self.sweep, self.study, claim, self.must_leave, self.exclusive)
+            with heartbeat(claim, interval_seconds=self.sweep.claim_seconds / HEARTBEATS_PER_CLAIM):
                 run_trial(run)
-            if run.met is not None:
-                return End.MEMORY if run.met is Kind.MEMORY else End.UNUSABLE
-            if run.left and claim.is_held():  # given back for want of time, not lost to another
-                return End.DONE
-            self.usual_seconds = longest_epoch(claim.trial)
+            if run.process_failure is not None:
+                return (
+                    ExitCode.OUT_OF_MEMORY
+                    if run.process_failure is FailureKind.OUT_OF_MEMORY
+                    else ExitCode.PROCESS_LOST
+                )
+            if run.stopped and claim.is_held():  # given back for want of time, not lost to another
+                return ExitCode.DONE
+            self.last_epoch_seconds = longest_epoch(claim.trial)
             done += 1
             if done == self.trials:
-                return End.DONE
-        is_wanted_alone = not self.must_leave() and self._leaves_some_to_a_lonely_worker()
-        return End.MEMORY if is_wanted_alone else End.DONE
+                return ExitCode.DONE
+        is_wanted_alone = not self.must_leave() and self._exclusive_trials_are_left()
+        return ExitCode.OUT_OF_MEMORY if is_wanted_alone else ExitCode.DONE
 
     def must_leave(self, epoch_seconds: float = 0.0) -> bool:
         """Whether no further epoch, of so many seconds, may begin here."""
@@ -91,43 +95,45 @@ class Worker:
 
     def _next_claim(self) -> Claim | None:
         """A trial to run: an orphan, else a new one; None once everything is in good hands."""
-        while not self.must_leave(self.usual_seconds):
-            self._look_at_the_plan()
-            claim = self._adopt() or self._ask()
-            if claim is not None or self._all_in_good_hands():
+        while not self.must_leave(self.last_epoch_seconds):
+            self._reload_plan()
+            claim = self._claim_orphan() or self._propose()
+            if claim is not None or self._every_open_trial_is_claimed():
                 return claim
-            if self.only_lonely or self._leaves_some_to_a_lonely_worker():
+            if self.exclusive_only or self._exclusive_trials_are_left():
                 return None
             time.sleep(min(1.0, self.sweep.claim_seconds / 10))
         return None
 
-    def _look_at_the_plan(self) -> None:
+    def _reload_plan(self) -> None:
         """Go by what the sweep was last given: more trials, another pruner."""
         now = open_sweep(self.sweep.paths)
         if now.plan != self.sweep.plan:
             self.sweep = now
             self.study.experiment = now.experiment
 
-    def _ask(self) -> Claim | None:
-        if self.only_lonely:
+    def _propose(self) -> Claim | None:
+        if self.exclusive_only:
             return None
-        return Asker(self.sweep, self.study, self.job, self.threads).ask()
+        return Proposer(self.sweep, self.study, self.job, self.threads).propose()
 
-    def _adopt(self) -> Claim | None:
+    def _claim_orphan(self) -> Claim | None:
         for trial, orphan in self._orphans():
-            if self._may_run(trial):
-                claim = take(trial, orphan.number, self.job)
+            if self._can_run(trial):
+                claim = claim_after(trial, orphan.number, self.job)
                 if claim is not None:
                     return claim
         return None
 
-    def _may_run(self, trial: TrialPaths) -> bool:
-        is_lonely = way_of(trial).alone
-        return (self.alone or not is_lonely) and (is_lonely or not self.only_lonely)
+    def _can_run(self, trial: TrialPaths) -> bool:
+        is_lonely = retry_plan_of(trial).exclusive
+        return (self.exclusive or not is_lonely) and (is_lonely or not self.exclusive_only)
 
-    def _leaves_some_to_a_lonely_worker(self) -> bool:
+    def _exclusive_trials_are_left(self) -> bool:
         """Whether there are trials that only a worker alone on its device may take up."""
-        return not self.alone and any(way_of(trial).alone for trial, _ in self._orphans())
+        return not self.exclusive and any(
+            retry_plan_of(trial).exclusive for trial, _ in self._orphans()
+        )
 
     def _orphans(self) -> Iterator[tuple[TrialPaths, AttemptPaths]]:
         """Open trials whose worker is gone, each with the attempt that was found so.
@@ -135,10 +141,12 @@ class Worker:
         Who takes one up goes on from that attempt: another may have claimed the trial since.
         """
         latest = ((trial, trial.attempts()[-1]) for trial in self._open_trials())
-        return ((trial, last) for trial, last in latest if self.lookout.is_orphan(last))
+        return ((trial, last) for trial, last in latest if self.claim_monitor.is_orphan(last))
 
-    def _all_in_good_hands(self) -> bool:
-        return all(self.lookout.is_alive(trial.attempts()[-1]) for trial in self._open_trials())
+    def _every_open_trial_is_claimed(self) -> bool:
+        return all(
+            self.claim_monitor.is_alive(trial.attempts()[-1]) for trial in self._open_trials()
+        )
 
     def _open_trials(self) -> list[TrialPaths]:
         """Trials that the study has not been told the end of."""

@@ -11,10 +11,10 @@ import optuna
 from mlflow.tracking import MlflowClient
 from optuna.storages.journal import JournalFileBackend
 
-from sweeps.search.study import Member, Study
+from sweeps.search.study import Study, StudyTrial
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import Result, State, read_curve, read_result, read_trial
+from sweeps.storage.trial_record import State, TrialResult, read_curve, read_result, read_spec
 from tests.faults.sites import Site
 
 TIMES = {"train/images_per_second", "train/steps_per_second"}
@@ -63,10 +63,10 @@ def _total(sweep: Sweep, trials: list[TrialPaths]) -> Iterator[str]:
 
 def _study(sweep: Sweep, trials: list[TrialPaths], deleted: set[int]) -> Iterator[str]:
     study = Study(sweep.paths, sweep.experiment, stale_after=5)
-    members = {m.number: m for m in study.members() if m.duplicate_of is None}
+    members = {m.number: m for m in study.trials() if m.duplicate_of is None}
     numbers = {trial.number for trial in trials}
     for number in members.keys() - numbers - deleted:
-        if members[number].told != "failed":
+        if members[number].reported != "failed":
             yield f"the study has trial {number}, and there is no folder"
     for trial in trials:
         yield from _member(trial, members.get(trial.number))
@@ -80,7 +80,7 @@ def _study(sweep: Sweep, trials: list[TrialPaths], deleted: set[int]) -> Iterato
         yield "the study's best trial is not that of the folders"
 
 
-def _member(trial: TrialPaths, member: Member | None) -> Iterator[str]:
+def _member(trial: TrialPaths, member: StudyTrial | None) -> Iterator[str]:
     result = read_result(trial)
     if member is None or result is None:
         yield f"{trial.name}: the study does not know it, or it has not ended"
@@ -88,8 +88,8 @@ def _member(trial: TrialPaths, member: Member | None) -> Iterator[str]:
     epochs = [row.epoch for row in read_curve(trial)]
     if sorted(member.curve) != epochs:
         yield f"{trial.name}: epochs {epochs} in the folder, {sorted(member.curve)} in the study"
-    if member.told != ("pruned" if result.state is State.PRUNED else "value"):
-        yield f"{trial.name}: {result.state} in the folder, {member.told} in the study"
+    if member.reported != ("pruned" if result.state is State.PRUNED else "value"):
+        yield f"{trial.name}: {result.state} in the folder, {member.reported} in the study"
 
 
 def _curve(trial: TrialPaths) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _best(sweep: Sweep, trials: list[TrialPaths]) -> str | None:
     """Computed here anew, from nothing but the folders' results."""
     found: list[tuple[float, str]] = []
     for trial in trials:
-        result: Result | None = read_result(trial)
+        result: TrialResult | None = read_result(trial)
         if result is not None and result.state is State.COMPLETE and result.value is not None:
             found.append((-sweep.experiment.objective.sign * result.value, trial.name))
     return min(found)[1] if found else None
@@ -161,7 +161,7 @@ def _repeated(sweep: Sweep, trials: list[TrialPaths]) -> Iterator[str]:
 
 
 def _uncut(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float]]:
-    trainer, found = sweep.resolved.trainer, read_trial(trial)
+    trainer, found = sweep.resolved.trainer, read_spec(trial)
     done = 0
 
     def should_stop() -> bool:
@@ -179,7 +179,7 @@ def _uncut(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float
             should_stop=should_stop,
             metric=sweep.experiment.objective.metric,
             maximize=sweep.experiment.objective.sign > 0,
-            parts=1,
+            accumulation_steps=1,
         ):
             rows.append(_figures(epoch.metrics))
             done += 1

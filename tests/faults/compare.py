@@ -18,14 +18,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults import outside
-from tests.faults.acts import ACTS, DISK, FILLER, may_mount, mounted, processes
-from tests.faults.orders import FOLDER, Order, Orders
-from tests.faults.plain_armed import STEPS
+from tests.faults import external
+from tests.faults.inside import DISK, FAULTS_INSIDE, FILLER, may_mount, mounted, processes
+from tests.faults.plain_injector import STEPS
+from tests.faults.scenarios import (
+    DISK_FAULTS,
+    FULL_SECONDS,
+    MOUNTING,
+    Fault,
+    Scenario,
+    run_scenario,
+)
+from tests.faults.schedule import FOLDER, Schedule, ScheduledFault
 from tests.faults.server import Line, mlflow_server
 from tests.faults.sites import ROOT, NoEndError
 from tests.faults.steps import PHASES
-from tests.faults.storms import DISK_FAULTS, FULL_SECONDS, MOUNTING, Fault, Storm, weather
 
 TRIALS = 6
 PROCESSES = 2
@@ -54,13 +61,13 @@ class PlainSite:
     def __post_init__(self) -> None:
         self.has_disk = self.small_disk and mounted(self.folder, 48)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.orders = Orders(self.folder.with_name(self.folder.name + "-orders"))
+        self.schedule = Schedule(self.folder.with_name(self.folder.name + "-orders"))
 
     def start(self, count: int = PROCESSES) -> None:
         """Start processes of the sweep."""
         command = [sys.executable, "-m", "tests.faults.plain", str(self.folder), str(TRIALS)]
         environment = os.environ | {
-            FOLDER: str(self.orders.folder),
+            FOLDER: str(self.schedule.folder),
             DISK: str(self.folder),
             "FAULTS_SWEEP": str(self.folder),
             "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
@@ -149,12 +156,12 @@ def _let_happen(site: PlainSite, fault: Fault, line: Line | None, database: Path
     if fault == NO_FAULT:
         return
     if fault.step:
-        order = Order("0", fault.name, fault.step, fault.phase)
-        site.orders.give(order)
-        site.wait_for(lambda: site.orders.fired(order))
+        scheduled = ScheduledFault("0", fault.name, fault.step, fault.phase)
+        site.schedule.give(scheduled)
+        site.wait_for(lambda: site.schedule.fired(scheduled))
         if "frozen" in fault.name:
             time.sleep(4.0)
-            found = site.orders.fired(order) or {}
+            found = site.schedule.fired(scheduled) or {}
             os.kill(found["pid"], signal.SIGCONT)
         if fault.name in DISK_FAULTS:
             time.sleep(FULL_SECONDS)
@@ -175,7 +182,7 @@ def _lock(site: PlainSite, line: Line | None, database: Path) -> None:
 
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
-    time.sleep(outside.SOME_SECONDS)
+    time.sleep(external.SOME_SECONDS)
     connection.rollback()
     connection.close()
 
@@ -183,7 +190,7 @@ def _lock(site: PlainSite, line: Line | None, database: Path) -> None:
 def _become(mode: str, *, for_ever: bool = False) -> Callable[..., None]:
     def act(site: PlainSite, line: Line, database: Path) -> None:
         line.become(mode)
-        time.sleep(outside.SOME_SECONDS)
+        time.sleep(external.SOME_SECONDS)
         if not for_ever:
             line.become("open")
 
@@ -241,16 +248,16 @@ def ours(fault: Fault, folder: Path, server: int, number: int) -> list[str]:
     """Meet one fault with a sweep of this project; what was lost or doubled."""
     where = fault.where or "database"
     faults = [] if fault == NO_FAULT else [fault]
-    storm = Storm(number, faults, "tiny", where, number)
-    weather(storm, folder, server)
-    return storm.problems
+    scenario = Scenario(number, faults, "tiny", where, number)
+    run_scenario(scenario, folder, server)
+    return scenario.problems
 
 
 def chosen(seed: int, bound: int, loose: int) -> list[Fault]:
     """So many places for each fault that is bound to a step, so many sweeps for each other."""
     chance = random.Random(seed)
     places = [(step, phase) for step in STEPS for phase in PHASES if (step, phase) != BETWEEN_NAMES]
-    found = [Fault(name, *at) for name in ACTS for at in chance.sample(places, bound)]
+    found = [Fault(name, *at) for name in FAULTS_INSIDE for at in chance.sample(places, bound)]
     found += loose * [Fault(name) for name in _OUTSIDE] + [NO_FAULT]
     chance.shuffle(found)
     return found

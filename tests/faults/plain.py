@@ -77,9 +77,9 @@ def main() -> None:
     """One process of the sweep."""
     folder, trials, uri = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     if os.environ.get("FAULTS_FOLDER"):
-        from tests.faults.plain_armed import arm_plain
+        from tests.faults.plain_injector import inject_plain
 
-        arm_plain(sys.modules[__name__])
+        inject_plain(sys.modules[__name__])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(folder.name)

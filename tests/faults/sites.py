@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.errors import WorldError
-from sweeps.jobs.status import jobs_alive
+from sweeps.errors import EnvironmentFailure
+from sweeps.jobs.status import active_jobs
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
-from tests.faults.acts import DISK, FILLER, mounted, processes
-from tests.faults.orders import FOLDER, Orders
+from tests.faults.inside import DISK, FILLER, mounted, processes
+from tests.faults.schedule import FOLDER, Schedule
 
 ROOT = Path(__file__).parents[2]
 CLAIM_SECONDS = 2.0
@@ -40,7 +40,7 @@ workers = 2
 threads = 1
 time_limit = "30"
 jobs = 4
-at_once = 1
+max_running_jobs = 1
 claim_seconds = {claim}
 setup = ["export SWEEPS_HOST=$SLURMD_NODENAME"]
 {tracking}
@@ -49,11 +49,11 @@ setup = ["export SWEEPS_HOST=$SLURMD_NODENAME"]
 TINY = """
 name = "{name}"
 trials = {trials}
-trainer = "tests.faults.armed:tiny"
+trainer = "tests.faults.injector:tiny"
 [objective]
 metric = "val/score"
 [sampler]
-startup = 4
+startup_trials = 4
 [trial.training]
 epochs = 6
 seconds = 0.1
@@ -66,11 +66,11 @@ seconds = 0.1
 VQVAE = """
 name = "{name}"
 trials = {trials}
-trainer = "tests.faults.armed:vqvae"
+trainer = "tests.faults.injector:vqvae"
 [objective]
 metric = "val/ssim"
 [sampler]
-startup = 4
+startup_trials = 4
 [trial.data]
 root = "{data}"
 [trial.data.phantom]
@@ -125,7 +125,7 @@ class Site:
     """Trials whose folder somebody removed."""
 
     def __post_init__(self) -> None:
-        self.orders = Orders(self.folder / "orders")
+        self.schedule = Schedule(self.folder / "orders")
         self.disk = self.folder / "disk"
         self.has_disk = self.small_disk and mounted(self.disk, 48)
         self.disk.mkdir(exist_ok=True)
@@ -145,7 +145,7 @@ class Site:
         return os.environ | {
             "PYTHONPATH": str(ROOT),
             "SWEEPS_RUNS": str(self.paths.runs),
-            FOLDER: str(self.orders.folder),
+            FOLDER: str(self.schedule.folder),
             "FAULTS_SWEEP": str(self.paths.folder),
             DISK: str(self.disk),
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -239,8 +239,8 @@ class Site:
         if not self.paths.plan.exists():
             return True
         try:
-            return not jobs_alive(self.paths)
-        except WorldError:
+            return not active_jobs(self.paths)
+        except EnvironmentFailure:
             return False
 
     def make_room(self) -> None:

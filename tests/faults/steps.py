@@ -1,8 +1,8 @@
 """The steps of the record at which faults are injected, found in the real commands from outside.
 
-A sweep under test names one of the trainers in `tests/faults/armed.py`. Whatever imports it (each
-worker, each publisher, each `sweeps run`) is armed by that: the functions that make a step are
-replaced by ones that look for an order before, in the middle of and after it.
+A sweep under test names one of the trainers in `tests/faults/injector.py`. Whatever imports it
+(each worker, each publisher, each `sweeps run`) is prepared by that: the functions that make a
+step are replaced by ones that look for a scheduled fault before, in the middle of and after it.
 """
 
 import os
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.faults.acts import ACTS, DEADLY
-from tests.faults.orders import orders_here
+from tests.faults.inside import DEADLY, FAULTS_INSIDE
+from tests.faults.schedule import schedule_here
 
 STEPS = ("metrics append", "checkpoint", "rename", "ask", "report", "tell", "claim", "publication")
 """Every step by name. In the middle of one is: of an append, half a line is written (by a process
@@ -25,12 +25,12 @@ CLOCK = "FAULTS_CLOCK"
 """The environment variable that says by how many seconds a process's clock is wrong."""
 
 
-class Armed:
+class Injector:
     """The steps of one process."""
 
     def __init__(self) -> None:
         """Under the orders of the environment."""
-        self._orders = orders_here()
+        self._schedule = schedule_here()
         self._within: list[str] = []
 
     def reach(self, step: str, phase: str, at_death: Callable[[], object] = lambda: None) -> None:
@@ -42,10 +42,13 @@ class Armed:
             at_death: what else is done first where the process does not live on: a system's call
                 is done or not done for a process that stands still, never half.
         """
-        if self._orders is not None and (order := self._orders.take(step, phase)) is not None:
-            if order.fault in DEADLY:
+        if (
+            self._schedule is not None
+            and (scheduled := self._schedule.take(step, phase)) is not None
+        ):
+            if scheduled.fault in DEADLY:
                 at_death()
-            ACTS[order.fault](order)
+            FAULTS_INSIDE[scheduled.fault](scheduled)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -72,11 +75,11 @@ class Armed:
 
         setattr(owner, function, call)
 
-    def halve(self, files: Any) -> None:
-        """Have an append stand still when half of it is written, where an order says so."""
-        original = files.write_whole
+    def halve(self, atomic: Any) -> None:
+        """Have an append stand still when half of it is written, where the schedule says so."""
+        original = atomic.write_all
 
-        def write_whole(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
+        def write_all(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
             name = Path(f"/proc/self/fd/{handle}").readlink().name
             step = self.within("metrics append", "report", "tell")
             if step is not None and name in {"metrics.jsonl", "study.jsonl"}:
@@ -84,7 +87,7 @@ class Armed:
                 self.reach(step, "middle", lambda: os.pwrite(handle, half, offset))
             return original(handle, content, offset, sync=sync)
 
-        files.write_whole = write_whole
+        atomic.write_all = write_all
 
     def halve_checkpoints(self) -> None:
         """The same for a checkpoint's content, and for its names: `last.pt` and `best.pt`."""
@@ -119,39 +122,38 @@ class Armed:
         owner.save = save
 
     def _halve(self, draft: Path) -> None:
-        if self._orders is None:
+        if self._schedule is None:
             return
         content = draft.read_bytes()
         self.reach("checkpoint", "middle", lambda: os.truncate(draft, len(content) // 2))
         draft.write_bytes(content)  # where the disk is full by now, this is what finds out
 
 
-def arm() -> Armed:
+def inject() -> Injector:
     """Replace the functions of this process that make the steps of a sweep."""
-    from sweeps.filesystem import atomic as files
+    from sweeps.filesystem import atomic
     from sweeps.search import study
-    from sweeps.workers import claims, trial, worker
-    from sweeps.workers import propose as asking
+    from sweeps.workers import claims, propose, trial, worker
 
-    armed = Armed()
-    armed.halve(files)
-    armed.halve_checkpoints()
-    armed.wrap(trial, "append_row", "metrics append")
-    armed.wrap(study.Study, "report", "report")
-    armed.wrap(study.Study, "tell", "tell")
-    armed.wrap(asking.Asker, "ask", "ask")
-    _in_the_middle(asking.Asker, "_make_folder", lambda *_: armed.reach("ask", "middle"))
-    armed.wrap(worker, "take", "claim")
-    _in_the_middle(claims.files, "create", lambda path, *_: _claiming(armed, path))
-    return armed
+    injector = Injector()
+    injector.halve(atomic)
+    injector.halve_checkpoints()
+    injector.wrap(trial, "append_row", "metrics append")
+    injector.wrap(study.Study, "report", "report")
+    injector.wrap(study.Study, "tell", "tell")
+    injector.wrap(propose.Proposer, "propose", "ask")
+    _in_the_middle(propose.Proposer, "_make_folder", lambda *_: injector.reach("ask", "middle"))
+    injector.wrap(worker, "claim_after", "claim")
+    _in_the_middle(claims.atomic, "create", lambda path, *_: _claiming(injector, path))
+    return injector
 
 
-def arm_publisher(armed: Armed) -> None:
+def inject_into_publisher(injector: Injector) -> None:
     """The same for the steps of a publication, in a process that has MLflow already."""
-    from sweeps.tracking import publisher as tracking
+    from sweeps.tracking import publisher
 
-    armed.wrap(tracking.Publisher, "publish", "publication")
-    _in_the_middle(tracking, "_write", lambda *_: armed.reach("publication", "middle"))
+    injector.wrap(publisher.Publisher, "publish", "publication")
+    _in_the_middle(publisher, "_write", lambda *_: injector.reach("publication", "middle"))
 
 
 def shift_clock() -> None:
@@ -165,9 +167,9 @@ def shift_clock() -> None:
         time.time_ns = lambda: now_ns() + int(off * 1e9)
 
 
-def _claiming(armed: Armed, path: Path) -> None:
-    if path.name == "claim.json" and armed.within("claim"):
-        armed.reach("claim", "middle")
+def _claiming(injector: Injector, path: Path) -> None:
+    if path.name == "claim.json" and injector.within("claim"):
+        injector.reach("claim", "middle")
 
 
 def _in_the_middle(owner: Any, function: str, act: Callable[..., object]) -> None:

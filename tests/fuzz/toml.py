@@ -107,7 +107,7 @@ def tiny_tables(draw: st.DrawFn) -> dict[str, Any]:
 def with_options(draw: st.DrawFn, tables: dict[str, Any]) -> dict[str, Any]:
     if draw(st.booleans()):
         kind = draw(st.sampled_from(["tpe", "random"]))
-        sampler = {"kind": kind, "startup": draw(st.integers(1, 20))}
+        sampler = {"kind": kind, "startup_trials": draw(st.integers(1, 20))}
         tables["sampler"] = sampler | {"seed": draw(st.integers(0, 2**32 - 1))}
     if draw(st.booleans()):
         tables["pruner"] = {
@@ -146,7 +146,7 @@ def cluster_tables(draw: st.DrawFn) -> dict[str, Any]:
         "workers": st.integers(0, 64),
         "threads": st.integers(0, 64),
         "jobs": st.integers(1, 100),
-        "at_once": st.integers(1, 100),
+        "max_running_jobs": st.integers(1, 100),
         "time_limit": st.sampled_from(["30", "12:00:00", "1-00", "2-12:30", "30:00"]),
         "claim_seconds": st.floats(1, 1e6),
         "tracking": st.sampled_from(["https://mlflow.example.org", "http://127.0.0.1:5000"]),

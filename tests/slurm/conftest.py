@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.paths import RunsPaths, TrialPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_curve
@@ -129,7 +129,7 @@ cpus = 2
 threads = 1
 time_limit = "{time_limit}"
 jobs = {jobs}
-at_once = {at_once}
+max_running_jobs = {max_running_jobs}
 workers = {workers}
 trials_per_job = {trials_per_job}
 claim_seconds = 6
@@ -169,7 +169,7 @@ class Site:
     def let_a_minute_pass(self) -> None:
         """Have the next who wants to know ask SLURM, as if nobody had lately."""
         slurm = RunsPaths(self.folder / "runs").slurm
-        for path in (slurm.queue, slurm.asked):
+        for path in (slurm.queue, slurm.queries):
             path.unlink(missing_ok=True)
 
     def log(self) -> str:
@@ -207,7 +207,7 @@ def epochs(sweep: Sweep) -> int:
 
 def hosts_of(trial: TrialPaths) -> list[str]:
     """Where each attempt at the trial was made."""
-    return [files.read_json(attempt.claim)["host"] for attempt in trial.attempts()]
+    return [atomic.read_json(attempt.claim)["host"] for attempt in trial.attempts()]
 
 
 MakeSite = Callable[..., Site]
@@ -226,7 +226,7 @@ def make_site(
         partition: str = "comp3710",
         time_limit: str = "30",
         jobs: int = 2,
-        at_once: int = 1,
+        max_running_jobs: int = 1,
         workers: int = 1,
         trials_per_job: int = 0,
         setup: str = "",
@@ -240,7 +240,7 @@ def make_site(
                 partition=partition,
                 time_limit=time_limit,
                 jobs=jobs,
-                at_once=at_once,
+                max_running_jobs=max_running_jobs,
                 workers=workers,
                 trials_per_job=trials_per_job,
                 setup=setup,

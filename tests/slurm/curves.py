@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 from sweeps.search.study import Study
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import read_curve, read_trial
+from sweeps.storage.trial_record import read_curve, read_spec
 from tests.sweeps.tiny import Config, trainer
 
 Curve = list[tuple[int, dict[str, float]]]
@@ -26,12 +26,12 @@ def check_curves(sweep: Sweep, scratch: Path) -> None:
         uncut = train_undisturbed(trial, scratch / trial.name)
         assert curve == uncut[: len(curve)]  # a pruned trial has the beginning of it
         values = {epoch: metrics[metric] for epoch, metrics in curve}
-        assert study.member(trial.number).curve == values
+        assert study.trial(trial.number).curve == values
         assert published[trial.name] == values
 
 
 def train_undisturbed(trial: TrialPaths, folder: Path) -> Curve:
-    config = Config.model_validate(read_trial(trial).config)
+    config = Config.model_validate(read_spec(trial).config)
     quick = config.training.model_copy(update={"seconds": 0.0, "gate_at": 0})
     checkpoints = folder / "trials" / "0" / "attempts" / "1" / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def train_undisturbed(trial: TrialPaths, folder: Path) -> Curve:
         should_stop=lambda: False,
         metric="val/score",
         maximize=True,
-        parts=1,
+        accumulation_steps=1,
     )
     return [(row.epoch, dict(row.metrics)) for row in rows]
 

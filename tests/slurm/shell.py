@@ -51,7 +51,13 @@ def site(folder: Path) -> Path:
     """A folder with an experiment and a cluster file, as a clone of this repository has them."""
     clusters = folder / "site" / "experiments" / "clusters"
     clusters.mkdir(parents=True)
-    given = {"partition": "comp3710", "time_limit": "5", "jobs": 3, "at_once": 1, "workers": 2}
+    given = {
+        "partition": "comp3710",
+        "time_limit": "5",
+        "jobs": 3,
+        "max_running_jobs": 1,
+        "workers": 2,
+    }
     (clusters / "testbed.toml").write_text(CLUSTER.format(**given, trials_per_job=0, setup=""))
     asked = {"trials": 30, "epochs": 20, "pruner": "successive_halving", "seconds": 1.0}
     experiment = EXPERIMENT.format(**asked, bug="false", gate_at=0)

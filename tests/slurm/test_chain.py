@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.sweep import Sweep
 from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
 from tests.sweeps.workers.test_crashes import check_computed
@@ -79,12 +79,12 @@ def test_one_task_cancelled(make_site: MakeSite) -> None:
     cancelled = site.testbed.running()[0]
     site.testbed.call("scancel", cancelled)
     finish(site, sweep, lost=1)
-    jobs = {files.read_json(a.claim)["job"] for t in sweep.paths.trials() for a in t.attempts()}
+    jobs = {atomic.read_json(a.claim)["job"] for t in sweep.paths.trials() for a in t.attempts()}
     assert len(jobs) == 2  # the one that waited went on; the cancelled one stayed away
 
 
 def test_a_node_that_is_lost(make_site: MakeSite) -> None:
-    site, sweep = start_of_a_long_one(make_site, at_once=2)
+    site, sweep = start_of_a_long_one(make_site, max_running_jobs=2)
     node = hosts_of(sweep.paths.trials()[0])[0]
     site.testbed.order("lose", node)
     try:

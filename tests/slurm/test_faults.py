@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.faults import sites
-from tests.faults.storms import Fault, Storm, weather
+from tests.faults.scenarios import Fault, Scenario, run_scenario
 from tests.slurm.conftest import Testbed
 
 FIRST = [
     Fault("kill -9 of a worker", "report", "middle"),
     Fault("kill -9 of all workers", "rename", "before"),
-    Fault("a worker frozen, robbed, woken", "metrics append", "after"),
+    Fault("a worker frozen, replaced, resumed", "metrics append", "after"),
     Fault("over quota", "tell", "before"),
     Fault("kill -9 of the publisher"),
 ]
@@ -32,11 +32,11 @@ def test_nothing_is_lost_on_slurm(
     empty_store: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    storm = Storm(1, faults, "tiny", "database", seed=1)
-    runs = tmp_path / "storm-1" / "disk" / "runs"
+    scenario = Scenario(1, faults, "tiny", "database", seed=1)
+    runs = tmp_path / "scenario-1" / "disk" / "runs"
     runs.mkdir(parents=True)
     (runs / "mlflow.db").write_bytes(empty_store.read_bytes())
-    weather(storm, tmp_path, cluster=sites.ON_SLURM)
+    run_scenario(scenario, tmp_path, cluster=sites.ON_SLURM)
     with capsys.disabled():
-        print(f"\n{len(storm.fired)} faults in {storm.seconds:.0f} s: {storm.verdict}")
-    assert storm.problems == [], storm.said
+        print(f"\n{len(scenario.fired)} faults in {scenario.seconds:.0f} s: {scenario.verdict}")
+    assert scenario.problems == [], scenario.said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from tests.slurm.conftest import MakeSite, Site, Testbed, epochs, wait_for
 from tests.slurm.counting import calls_in, most_in_a_minute, put_wrappers
 
@@ -142,10 +142,10 @@ def test_a_gpu_that_is_not_there(make_site: MakeSite) -> None:
     sweep = site.start()
     site.let_a_minute_pass()
     site.finish(sweep)
-    unfit = [files.read_json(job.unfit) for job in sweep.paths.jobs() if job.unfit.exists()]
+    unfit = [atomic.read_json(job.bad_node) for job in sweep.paths.jobs() if job.bad_node.exists()]
     assert [found["node"] for found in unfit] == ["n1"]
     assert "n1: the cluster file promises a GPU, and nvidia-smi sees none" in site.log()
-    claims = [files.read_json(a.claim) for t in sweep.paths.trials() for a in t.attempts()]
+    claims = [atomic.read_json(a.claim) for t in sweep.paths.trials() for a in t.attempts()]
     assert {claim["host"] for claim in claims} == {"n2"}
 
 

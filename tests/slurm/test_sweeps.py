@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.trial_record import read_curve, read_result
 from tests.slurm.conftest import ROOT, MakeSite, hosts_of, wait_for
 from tests.sweeps.workers.test_crashes import check_computed
@@ -13,19 +13,19 @@ def test_one_job_a_user_is_enough_with_two_workers_on_its_gpu(make_site: MakeSit
     sweep = site.start()
     site.finish(sweep)
     check_computed(sweep, lost=0)
-    claims = [files.read_json(trial.attempts()[0].claim) for trial in sweep.paths.trials()]
+    claims = [atomic.read_json(trial.attempts()[0].claim) for trial in sweep.paths.trials()]
     assert len({claim["job"] for claim in claims}) == 1
     assert len({claim["pid"] for claim in claims}) == 2
     assert all(job.ended.exists() for job in sweep.paths.jobs())
 
 
 def test_one_job_a_trial_on_four_slots(make_site: MakeSite) -> None:
-    site = make_site(partition="slots", at_once=4, trials_per_job=1, trials=8, seconds=0.2)
+    site = make_site(partition="slots", max_running_jobs=4, trials_per_job=1, trials=8, seconds=0.2)
     sweep = site.start()
     site.finish(sweep)
     check_computed(sweep, lost=0)
     jobs = Counter(
-        files.read_json(trial.attempts()[0].claim)["job"] for trial in sweep.paths.trials()
+        atomic.read_json(trial.attempts()[0].claim)["job"] for trial in sweep.paths.trials()
     )
     assert set(jobs.values()) == {1}
     assert len(jobs) == 8
@@ -35,10 +35,10 @@ def test_one_job_a_trial_on_four_slots(make_site: MakeSite) -> None:
 
 def test_a_site_that_lets_a_user_have_three_jobs(make_site: MakeSite) -> None:
     """Fewer jobs are sent than there are trials, and they come back until all are done."""
-    site = make_site(partition="few", at_once=4, trials_per_job=1, trials=5, pruner="none")
+    site = make_site(partition="few", max_running_jobs=4, trials_per_job=1, trials=5, pruner="none")
     sweep = site.start()
     assert len(sweep.paths.jobs()) == 2  # five were too many
-    assert sweep.paths.jobs_not_known() == []
+    assert sweep.paths.unrecorded_jobs() == []
 
     def is_over() -> bool:
         site.testbed.let_start()
@@ -89,6 +89,6 @@ def test_the_quickstart_of_the_vq_vae(make_site: MakeSite) -> None:
         rows = read_curve(trial)
         assert [row.epoch for row in rows] == list(range(1, read_result(trial).epochs + 1))
         assert len(trial.attempts()) == 1
-    assert len({files.read_json(t.attempts()[0].claim)["job"] for t in sweep.paths.trials()}) == 1
+    assert len({atomic.read_json(t.attempts()[0].claim)["job"] for t in sweep.paths.trials()}) == 1
     published = site.sweeps("sync", "quickstart").stdout
     assert "publishing quickstart" in published

@@ -10,7 +10,7 @@ from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import read_experiment
 from sweeps.search.study import Study
 from sweeps.storage.paths import RunsPaths
-from sweeps.storage.sweep import Given, Sweep, start
+from sweeps.storage.sweep import Given, Sweep, create_or_update
 from sweeps.workers.worker import Worker
 
 EXPERIMENT = """
@@ -20,7 +20,7 @@ trainer = "tests.sweeps.tiny:trainer"
 [objective]
 metric = "val/score"
 [sampler]
-startup = 4
+startup_trials = 4
 [pruner]
 kind = "{pruner}"
 [trial.training]
@@ -73,7 +73,7 @@ def make_sweep(tmp_path: Path, write_experiment: Callable[..., Path]) -> MakeSwe
         path = write_experiment(**settings)
         folder = RunsPaths(tmp_path / runs)
         given = Given(cluster or Cluster(claim_seconds=claim_seconds), "tiny")
-        return start(folder.sweep(name), read_experiment(path), path, given)
+        return create_or_update(folder.sweep(name), read_experiment(path), path, given)
 
     return make
 

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.search import journal, study
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import open_sweep
-from sweeps.workers import propose as asking
-from sweeps.workers import trial, worker
+from sweeps.workers import propose, trial, worker
 from tests.sweeps import tiny
 from tests.sweeps.conftest import worker_of
 
@@ -102,24 +101,24 @@ STEPS: dict[str, Callable[[Fuse], None]] = {
     "in an ask, the trial just made": lambda f: after(
         journal.Journal, "append_logs", f, makes_trial
     ),
-    "in an ask, before the folder": lambda f: before(asking.Asker, "_make_folder", f),
-    "in an ask, the folder half made": lambda f: before(asking, "claim_text", f),
-    "in an ask, the folder just made": lambda f: after(asking.Asker, "_make_folder", f),
+    "in an ask, before the folder": lambda f: before(propose.Proposer, "_make_folder", f),
+    "in an ask, the folder half made": lambda f: before(propose, "claim_text", f),
+    "in an ask, the folder just made": lambda f: after(propose.Proposer, "_make_folder", f),
     "half a line of the journal": lambda f: half(
-        files, "write_whole", f, lambda name: name == "study.jsonl"
+        atomic, "write_all", f, lambda name: name == "study.jsonl"
     ),
     "in the middle of a checkpoint": half_checkpoint,
     "between checkpoint and row": lambda f: before(trial, "append_row", f),
-    "half a row": lambda f: half(files, "write_whole", f, lambda name: name == "metrics.jsonl"),
+    "half a row": lambda f: half(atomic, "write_all", f, lambda name: name == "metrics.jsonl"),
     "between row and study": lambda f: before(study.Study, "report", f),
-    "between study and verdict": lambda f: before(study.Study, "verdict", f),
+    "between study and verdict": lambda f: before(study.Study, "should_prune", f),
     "after a verdict to prune": lambda f: after(
-        study.Study, "verdict", f, lambda answer, _: bool(answer)
+        study.Study, "should_prune", f, lambda answer, _: bool(answer)
     ),
     "before the result": lambda f: before(trial, "write_result", f),
     "before tell": lambda f: before(study.Study, "tell", f),
     "after tell": lambda f: after(study.Study, "tell", f),
-    "after the claim of an orphan": lambda f: after(worker, "take", f),
+    "after the claim of an orphan": lambda f: after(worker, "claim_after", f),
 }
 
 
@@ -128,7 +127,7 @@ def main() -> None:
     sweep = open_sweep(SweepPaths(folder))
     crashing = worker_of(sweep)
     STEPS[step](Fuse(times))
-    crashing.work()
+    crashing.run()
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Training(BaseModel):
     """How many workers the third epoch keeps for ever."""
     deadly: int = 0
     """How many workers the first trial's third epoch kills."""
-    deadly_picture: bool = False
+    deadly_figure: bool = False
     """Whether drawing kills the worker."""
 
 
@@ -87,7 +87,7 @@ class Scored:
 
 class Tiny:
     config = Config
-    tested = ("val/score",)
+    test_metrics = ("val/score",)
     seed = "training.seed"
     floors: Mapping[str, float] = {"test/score": 0.2}
     bounds: Mapping[str, tuple[float, float]] = {"val/score": (-1.0, 1.0), "val/loss": (1e9, 0.0)}
@@ -111,7 +111,7 @@ class Tiny:
         should_stop: Callable[[], bool],
         metric: str,
         maximize: bool,
-        parts: int,
+        accumulation_steps: int,
     ) -> Iterator[Row]:
         training, sweep = config.training, folder.parents[4]
         state, row = 1.0, None
@@ -129,7 +129,7 @@ class Tiny:
                 (sweep / "waiting" / folder.parents[2].name).touch()
                 while not (sweep / "open").exists():
                     time.sleep(0.01)
-            with on_device(sweep, training, parts):
+            with on_device(sweep, training, accumulation_steps):
                 time.sleep(training.seconds)
             pace = training.learning_rate * (0.5 if training.optimizer == "sgd" else 1.0)
             pace *= 1 + 0.01 * math.sin(training.seed)
@@ -146,17 +146,17 @@ class Tiny:
             if diverged:
                 return
 
-    def most_parts(self, config: Config) -> int:
+    def max_accumulation_steps(self, config: Config) -> int:
         return 1 << (config.training.batch_size - 1).bit_length()
 
-    def kind_of(self, error: Exception) -> str:
-        kinds = {DeviceFullError: "memory", DeviceLostError: "unusable"}
+    def classify_error(self, error: Exception) -> str:
+        kinds = {DeviceFullError: "out_of_memory", DeviceLostError: "process_lost"}
         return kinds.get(type(error), "bug")
 
-    def illustrate(self, config: Config, folder: Path, picture: Path) -> None:
-        if config.training.deadly_picture:
+    def write_figure(self, config: Config, folder: Path, figure: Path) -> None:
+        if config.training.deadly_figure:
             os.kill(os.getpid(), signal.SIGKILL)
-        picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+        figure.write_bytes(b"\x89PNG\r\n\x1a\n")
 
     def export(self, config: Config, folder: Path, destination: Path) -> None:
         draft = destination.with_name(f".{destination.name}.{os.getpid()}")
@@ -222,12 +222,12 @@ def once_more(folder: Path, what: str, times: int) -> bool:
 
 
 @contextmanager
-def on_device(sweep: Path, training: Training, parts: int) -> Iterator[None]:
+def on_device(sweep: Path, training: Training, accumulation_steps: int) -> Iterator[None]:
     """Have a part of a batch on the device, beside what other processes have there."""
     if not training.memory:
         yield
         return
-    size = -(-training.batch_size // parts) * training.image
+    size = -(-training.batch_size // accumulation_steps) * training.image
     mine = sweep / f"device-{os.getpid()}-{size}"
     mine.touch()
     try:

@@ -61,7 +61,7 @@ def config(data: DataConfig) -> Config:
 def tiny(data: DataConfig, **changes: Any) -> Config:
     """A configuration that trains in a blink; `changes` are keys of either section."""
     model = {"width": 8, "residual_blocks": 1, "residual_width": 4, "codebook_size": 16}
-    model |= {"code_dimension": 4, "revive_after": 2}
+    model |= {"code_dimension": 4, "dead_code_threshold_steps": 2}
     training = {"epochs": 3, "batch_size": 3, "device": "cpu"}
     for key, value in changes.items():
         (training if key in TRAINING else model)[key] = value

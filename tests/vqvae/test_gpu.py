@@ -16,16 +16,16 @@ from vqvae.config import Config, ModelConfig, TrainingConfig
 from vqvae.data.batches import open_images
 from vqvae.data.config import DataConfig
 from vqvae.data.splits import open_split
-from vqvae.device import autocast, exact, kind_of, repeatable
+from vqvae.device import autocast, classify_error, full_precision, reproducible
 from vqvae.evaluation.evaluate import evaluate
 from vqvae.evaluation.metrics import ssim
 from vqvae.export.package import open_package
-from vqvae.model.quantizer import nearest
+from vqvae.model.quantizer import nearest_codes
 from vqvae.model.vqvae import VQVAE
 from vqvae.sweep import trainer
 from vqvae.training.checkpoint import LAST, load
-from vqvae.training.loop import Tally, fit, train_epoch, train_step
-from vqvae.training.state import begin, restore
+from vqvae.training.loop import EpochSums, fit, train_epoch, train_step
+from vqvae.training.state import initial_state, restore_state
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,7 +46,7 @@ def model() -> VQVAE:
 def test_losses_agree_with_those_of_the_cpu(model: VQVAE) -> None:
     images = torch.rand(4, 1, 64, 48)
 
-    with exact():
+    with full_precision():
         here, there = model.losses(images), model.to(CUDA).losses(images.to(CUDA))
 
     for name in ("total", "reconstruction", "codebook", "commitment"):
@@ -83,7 +83,7 @@ def test_ssim_is_not_rounded_on_its_way() -> None:
     images = torch.rand(4, 1, 64, 48)
     made = (images + 0.05 * torch.randn_like(images)).clamp(0, 1)
 
-    with exact():
+    with full_precision():
         found = ssim(images.to(CUDA), made.to(CUDA))
 
     # With TF32 the variances, differences of nearly equal numbers, are off by about 1e-3.
@@ -97,10 +97,12 @@ def test_no_step_waits_for_the_device(data: DataConfig, resident: bool, parts: i
     images = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
     images = images if resident else replace(images, resident=None)
     config = tiny(data, device="cuda")
-    with repeatable(1):
-        run = begin(config, CUDA, images)
-        tally = Tally(run)
-        train_epoch(run, images, epoch=1, parts=parts)  # kernels are compiled and chosen here
+    with reproducible(1):
+        run = initial_state(config, CUDA, images)
+        tally = EpochSums(run)
+        train_epoch(
+            run, images, epoch=1, accumulation_steps=parts
+        )  # kernels are compiled and chosen here
 
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -125,7 +127,7 @@ def test_no_step_waits_for_the_device(data: DataConfig, resident: bool, parts: i
 def test_a_resumed_run_ends_close_to_an_uninterrupted_one(
     data: DataConfig, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    config = tiny(data, device="cuda", revive_after=0, **changes)
+    config = tiny(data, device="cuda", dead_code_threshold_steps=0, **changes)
     whole = list(fit(config, tmp_path / "whole", threads=1))
     first = list(islice(fit(config, tmp_path / "cut", threads=1), 1))
 
@@ -145,7 +147,7 @@ def test_what_is_restored_is_what_was_saved(
     list(islice(fit(config, tmp_path, threads=1), 1))
     saved = load(tmp_path / LAST)
 
-    run = restore(saved, tmp_path / LAST, config, CUDA)
+    run = restore_state(saved, tmp_path / LAST, config, CUDA)
 
     for name, value in run.model.state_dict().items():
         assert value.device.type == CUDA.type, name
@@ -160,11 +162,11 @@ def test_a_model_from_a_gpu_is_drawn_exported_and_scored(data: DataConfig, tmp_p
     config = tiny(data, device="cuda", epochs=1)
     list(fit(config, tmp_path, threads=1))
 
-    trainer.illustrate(config, tmp_path, tmp_path / "picture.png")
+    trainer.write_figure(config, tmp_path, tmp_path / "figure.png")
     trainer.export(config, tmp_path, tmp_path / "package")
     found = trainer.evaluate(config, tmp_path / "package", tmp_path / "scored")
 
-    assert (tmp_path / "picture.png").stat().st_size > 0
+    assert (tmp_path / "figure.png").stat().st_size > 0
     assert -1 <= found.scores["test/ssim"] <= 1
     made = open_package(tmp_path / "package").reconstruct(torch.rand(2, 1, 33, 27))
     assert made.device.type == "cpu"
@@ -175,7 +177,7 @@ def test_a_package_moves_to_a_gpu(package: Path) -> None:
     images = torch.rand(2, 1, 33, 27)
     here, there = open_package(package), open_package(package, CUDA)
 
-    with exact():
+    with full_precision():
         codes = there.encode(images.to(CUDA))
         made = there.reconstruct(images.to(CUDA))
 
@@ -197,11 +199,11 @@ def test_a_checkpoint_of_a_gpu_loads_without_one(data: DataConfig, tmp_path: Pat
 def test_a_step_in_parts_takes_less_memory_and_comes_to_the_same(data: DataConfig) -> None:
     source = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
     images = torch.rand(16, 1, 256, 128, device=CUDA)
-    config = tiny(data, device="cuda", width=64, optimizer="sgd", revive_after=0)
+    config = tiny(data, device="cuda", width=64, optimizer="sgd", dead_code_threshold_steps=0)
     peaks, losses = [], []
     for parts in (1, 4):
-        with repeatable(1):
-            run = begin(config, CUDA, source)
+        with reproducible(1):
+            run = initial_state(config, CUDA, source)
             torch.cuda.synchronize()
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
@@ -216,7 +218,7 @@ def test_want_of_memory_is_known_for_what_it_is() -> None:
     with pytest.raises(torch.OutOfMemoryError) as refused:
         torch.empty(2**50, dtype=torch.uint8, device=CUDA)
 
-    assert kind_of(refused.value) == "memory"
+    assert classify_error(refused.value) == "out_of_memory"
     assert torch.ones(2, device=CUDA).sum().item() == 2  # this process is none the worse
 
 
@@ -251,7 +253,7 @@ def test_finding_codes_takes_no_memory_that_grows_with_vectors_times_codes() -> 
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
 
-    nearest(vectors, codebook)
+    nearest_codes(vectors, codebook)
 
     # All distances at once would be 2 GiB.
     assert torch.cuda.max_memory_allocated() - before < 100 * MIB
@@ -278,8 +280,8 @@ def test_how_long_a_step_takes_is_printed(
     for precision in ("float32", "bfloat16"):
         config = Config(data=data, training=TrainingConfig(precision=precision))
         for layout in (torch.contiguous_format, torch.channels_last):
-            with repeatable(1):
-                run = begin(config, CUDA, source)
+            with reproducible(1):
+                run = initial_state(config, CUDA, source)
                 run.model.to(memory_format=layout)  # type: ignore[call-overload]
                 batch = images.contiguous(memory_format=layout)
                 seconds = seconds_of(lambda run=run, batch=batch: train_step(run, batch, 1e-4))

@@ -86,9 +86,9 @@ def test_data_that_are_not_there_are_refused(tmp_path: Path) -> None:
 def test_the_picture_is_large_enough_to_look_at(
     data: DataConfig, trained: Path, tmp_path: Path
 ) -> None:
-    trainer.illustrate(tiny(data), trained, tmp_path / "picture.png")
+    trainer.write_figure(tiny(data), trained, tmp_path / "figure.png")
 
-    with Image.open(tmp_path / "picture.png") as picture:
+    with Image.open(tmp_path / "figure.png") as picture:
         assert picture.width > 1000
         assert picture.height > 700
         assert len(picture.getcolors(1 << 24)) > 50

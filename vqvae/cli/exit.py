@@ -19,28 +19,28 @@ _NO_SUCH_NAME = {
 """What the system says of a place that was named wrongly; anything else is the world's fault."""
 
 
-def tell(error: Exception) -> int:
+def print_error(error: Exception) -> int:
     """Say on standard error what is wrong; the status that stands for it."""
     if isinstance(error, _UsageError):
-        return _tell_usage(error)
+        return _print_usage_error(error)
     if isinstance(error, OSError) and error.errno in _NO_SUCH_NAME and error.filename is not None:
         error = InputError(f"{error.filename}: {error.strerror}")
     known = isinstance(error, (InputError, RuntimeError))
     text = str(error) or "no reason was given"
-    _say(text if known else f"{type(error).__name__}: {text}")
+    _print_line(text if known else f"{type(error).__name__}: {text}")
     return 2 if isinstance(error, InputError) else 1
 
 
-def _tell_usage(error: Exception) -> int:
+def _print_usage_error(error: Exception) -> int:
     """Say what is wrong with the command line; the help itself where nothing was asked for."""
     if type(error).__name__ == "NoArgsIsHelpError":  # the help was shown as it was made
         return 2
     context = getattr(error, "ctx", None)
     mend = f"; see: {context.command_path} --help" if context is not None else ""
     said = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-    _say(f"{said}{mend}")
+    _print_line(f"{said}{mend}")
     return 2
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     print(f"vqvae: {one_line(text)}", file=sys.stderr)

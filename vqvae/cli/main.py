@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vqvae.cli.exit import tell
+from vqvae.cli.exit import print_error
 from vqvae.config import read_config
 from vqvae.errors import InputError
 from vqvae.files import make_writable, output
@@ -120,17 +120,17 @@ def reconstruct(
     from vqvae.cli.progress_bar import followed, print_scores  # noqa: PLC0415
     from vqvae.device import choose_device  # noqa: PLC0415
     from vqvae.inference.load import open_model  # noqa: PLC0415
-    from vqvae.inference.reconstruct import plan, write_table  # noqa: PLC0415
+    from vqvae.inference.reconstruct import plan_jobs, write_table  # noqa: PLC0415
     from vqvae.inference.reconstruct import reconstruct as run  # noqa: PLC0415
 
-    jobs = plan(inputs, out)
+    jobs = plan_jobs(inputs, out)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):
         scores = followed(run(codec, jobs), len(jobs), "reconstructing")
         print_scores(scores.done)
         if scores.done:
             typer.echo(printable(f"scores: {write_table(scores.done, out)}"))
-    _tell(scores.failed, len(jobs), "scans could not be reconstructed")
+    _print_failures(scores.failed, len(jobs), "scans could not be reconstructed")
 
 
 def encode(
@@ -144,14 +144,14 @@ def encode(
     from vqvae.device import choose_device  # noqa: PLC0415
     from vqvae.inference.compress import coded_name, encode_all  # noqa: PLC0415
     from vqvae.inference.load import open_model  # noqa: PLC0415
-    from vqvae.inference.tasks import SCANS, planned  # noqa: PLC0415
+    from vqvae.inference.tasks import SCANS, plan_tasks  # noqa: PLC0415
 
-    tasks = planned(inputs, out, SCANS, coded_name)
+    tasks = plan_tasks(inputs, out, SCANS, coded_name)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):
         done = followed(encode_all(codec, tasks), len(tasks), "encoding")
     print_sizes(done.done)
-    _tell(done.failed, len(tasks), "scans could not be encoded")
+    _print_failures(done.failed, len(tasks), "scans could not be encoded")
 
 
 def decode(
@@ -165,18 +165,18 @@ def decode(
     from vqvae.device import choose_device  # noqa: PLC0415
     from vqvae.inference.compress import decode_all, scan_name  # noqa: PLC0415
     from vqvae.inference.load import open_model  # noqa: PLC0415
-    from vqvae.inference.tasks import CODED, planned  # noqa: PLC0415
+    from vqvae.inference.tasks import CODED, plan_tasks  # noqa: PLC0415
 
-    tasks = planned(inputs, out, CODED, scan_name)
+    tasks = plan_tasks(inputs, out, CODED, scan_name)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):
         done = followed(decode_all(codec, tasks), len(tasks), "decoding")
     for row in done.done:
         typer.echo(printable(f"{row.target}"))
-    _tell(done.failed, len(tasks), "files could not be decoded")
+    _print_failures(done.failed, len(tasks), "files could not be decoded")
 
 
-def _tell(failed: "Sequence[Failed]", number: int, what: str) -> None:
+def _print_failures(failed: "Sequence[Failed]", number: int, what: str) -> None:
     """Name what failed, a line each.
 
     Raises:
@@ -217,5 +217,5 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the boundary to the person
         if len(rest) < len(given):
             traceback.print_exc()
-        status = tell(error)
+        status = print_error(error)
     sys.exit(status)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vqvae.data.splits import Split
-from vqvae.device import send
+from vqvae.device import to_device
 
 _LARGEST = 65535
-_SHARE_OF_MEMORY = 0.4
+_MEMORY_FRACTION = 0.4
 _SAMPLE = 256
 
 
@@ -33,7 +33,7 @@ class Images:
     def __len__(self) -> int:
         return sum(len(group) for group in self.host)
 
-    def take(self, group: int, positions: Tensor) -> Tensor:
+    def select(self, group: int, positions: Tensor) -> Tensor:
         """Images of one group: `positions` [B] int64 to [B, 1, H, W] in [0, 1].
 
         `positions` lie where the images do: on the device if they are resident.
@@ -43,14 +43,14 @@ class Images:
             images = (bits.int() & _LARGEST).float() / _LARGEST
         else:
             values = self.host[group][positions.numpy()].astype(np.float32) / np.float32(_LARGEST)
-            images = send(torch.from_numpy(values), self.device)
+            images = to_device(torch.from_numpy(values), self.device)
         return images[:, None].contiguous(memory_format=self.memory_format)
 
     def in_order(self, size: int) -> Iterator[Tensor]:
         """All images, `size` at most at a time, group after group."""
         for group, images in enumerate(self.host):
-            for positions in torch.split(self._placed(torch.arange(len(images))), size):
-                yield self.take(group, positions)
+            for positions in torch.split(self._to_images_device(torch.arange(len(images))), size):
+                yield self.select(group, positions)
 
     def shuffled(self, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
         """An epoch's batches: an order that follows from `seed` and `epoch` alone.
@@ -58,7 +58,7 @@ class Images:
         An epoch that is run again after an interruption therefore needs no state to be equal.
         """
         for group, positions in self._plan(size, seed, epoch):
-            yield self.take(group, positions)
+            yield self.select(group, positions)
 
     def steps(self, size: int) -> int:
         """How many batches an epoch has."""
@@ -68,13 +68,13 @@ class Images:
         """Some images of each group, evenly spaced, some hundreds together at most."""
         step = max(1, len(self) // _SAMPLE)
         return [
-            self.take(group, self._placed(torch.arange(0, len(images), step)))
+            self.select(group, self._to_images_device(torch.arange(0, len(images), step)))
             for group, images in enumerate(self.host)
         ]
 
-    def _placed(self, positions: Tensor) -> Tensor:
+    def _to_images_device(self, positions: Tensor) -> Tensor:
         """Positions for many batches, sent at once: a copy each step would be a wait each step."""
-        return positions if self.resident is None else send(positions, self.device)
+        return positions if self.resident is None else to_device(positions, self.device)
 
     def _plan(self, size: int, seed: int, epoch: int) -> list[tuple[int, Tensor]]:
         sequence = np.random.SeedSequence([seed, epoch])
@@ -83,20 +83,20 @@ class Images:
             (group, positions)
             for group, images in enumerate(self.host)
             for positions in torch.split(
-                self._placed(torch.randperm(len(images), generator=generator)), size
+                self._to_images_device(torch.randperm(len(images), generator=generator)), size
             )
         ]
         return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def cut(images: Tensor, parts: int) -> Sequence[Tensor]:
+def split_batch(images: Tensor, steps: int) -> Sequence[Tensor]:
     """A batch [B, ...] in so many parts, as even as may be; fewer where it has fewer images."""
-    return torch.split(images, part_size(len(images), parts))
+    return torch.split(images, micro_batch_size(len(images), steps))
 
 
-def part_size(batch: int, parts: int) -> int:
+def micro_batch_size(batch: int, accumulation_steps: int) -> int:
     """How many images a part has."""
-    return max(1, -(-batch // parts))
+    return max(1, -(-batch // accumulation_steps))
 
 
 def open_images(
@@ -122,4 +122,4 @@ def open_images(
 def _fits(host: tuple[np.ndarray, ...], device: torch.device) -> bool:
     # Other workers may share the GPU, and the network needs the rest.
     free, _ = torch.cuda.mem_get_info(device)
-    return sum(group.nbytes for group in host) < _SHARE_OF_MEMORY * free
+    return sum(group.nbytes for group in host) < _MEMORY_FRACTION * free

@@ -28,7 +28,7 @@ from vqvae.data.intensity import scale
 from vqvae.data.layout import EXAMPLE, Listing, SliceFile, SplitName
 from vqvae.data.nifti import SMALLEST_SIDE, read_slice
 from vqvae.data.progress import track
-from vqvae.errors import InputError, UnreachableError
+from vqvae.errors import InputError, UnavailableError
 from vqvae.files import write_whole
 
 RULE = 1  # raised whenever the same file would be decoded to other numbers
@@ -49,7 +49,9 @@ def cache_folder(chosen: Path | None) -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "vqvae" / "slices"
 
 
-def decoded(listing: Listing, split: SplitName, root: Path, folder: Path, *, skip: bool) -> Path:
+def decoded_split(
+    listing: Listing, split: SplitName, root: Path, folder: Path, *, skip: bool
+) -> Path:
     """The folder of a split's decoded slices, made now unless it is there.
 
     Processes that come together wait for the first one. Its lock is freed by the kernel when it
@@ -67,12 +69,12 @@ def decoded(listing: Listing, split: SplitName, root: Path, folder: Path, *, ski
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(entry.with_suffix(".lock")):
             if not _whole(entry):
-                _forget_stale(folder)
+                _remove_stale(folder)
                 if entry.exists():
                     shutil.rmtree(entry)
                 _build(listing, split, entry, skip=skip)
     except OSError as error:
-        raise UnreachableError(
+        raise UnavailableError(
             f"cache folder {folder} cannot be written ({error.strerror or error}); "
             "name another with 'cache', or in $TMPDIR"
         ) from error
@@ -100,7 +102,7 @@ def _whole(entry: Path) -> bool:
     return True
 
 
-def _forget_stale(folder: Path) -> None:
+def _remove_stale(folder: Path) -> None:
     """Remove what nobody used for a week, and what builders left that were killed.
 
     Not at once: a worker on another host may still have it mapped.
@@ -154,7 +156,7 @@ def _write_groups(
         what = f"decoding {split} slices"
         for file, result in track(results, what, len(listing.files)):
             if isinstance(result, InputError):
-                if not skip or isinstance(result, UnreachableError):
+                if not skip or isinstance(result, UnavailableError):
                     raise result
                 skipped.append(str(result))
                 continue

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 
 from vqvae.data.nifti import inner_file, is_nifti_name
-from vqvae.errors import InputError, UnreachableError
+from vqvae.errors import InputError, UnavailableError
 
 SplitName = Literal["train", "validate", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -87,7 +87,7 @@ def find_base(root: Path) -> Path:
             return base
     if root.is_dir():
         raise InputError(f"data folder {root} holds no keras_slices_train; {_mend(root)}")
-    raise UnreachableError(f"data folder {root} does not exist; {_mend(root)}")
+    raise UnavailableError(f"data folder {root} does not exist; {_mend(root)}")
 
 
 def list_splits(root: Path) -> Mapping[SplitName, Listing]:
@@ -110,11 +110,11 @@ def list_split(base: Path, split: SplitName) -> Listing:
     """
     folder = split_folder(base, split)
     if not folder.is_dir():
-        raise UnreachableError(f"data folder {folder} does not exist; {_mend(base)}")
+        raise UnavailableError(f"data folder {folder} does not exist; {_mend(base)}")
     try:
         files, odd = _scan(folder, base)
     except OSError as error:
-        raise UnreachableError(f"data folder {folder} cannot be read ({error.strerror})") from error
+        raise UnavailableError(f"data folder {folder} cannot be read ({error.strerror})") from error
     if not files:
         raise InputError(f"data folder {folder} holds no file named like {EXAMPLE}; {_mend(base)}")
     files.sort()
@@ -132,7 +132,7 @@ def list_labels(base: Path, split: SplitName) -> dict[SliceName, Path]:
     try:
         entries = sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        raise UnreachableError(f"data folder {folder} cannot be read ({error.strerror})") from error
+        raise UnavailableError(f"data folder {folder} cannot be read ({error.strerror})") from error
     named = [(SliceName.parse(path.name, "seg"), inner_file(path)) for path in entries]
     return {name: path for name, path in named if name is not None}
 

@@ -16,7 +16,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import DTypeLike, NDArray
 
 from vqvae.data.container import head_of, image_class, read_bytes, read_head
-from vqvae.errors import InputError, UnreachableError, passes
+from vqvae.errors import InputError, UnavailableError, is_transient
 from vqvae.files import write_whole
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -241,7 +241,7 @@ def _class_for(header: Any) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    kind = UnreachableError if passes(error) else InputError
+    kind = UnavailableError if is_transient(error) else InputError
     return kind(f"{path}: not a readable NIfTI file ({_reason(error)})")
 
 

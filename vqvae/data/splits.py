@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vqvae.data.cache import INDEX, cache_folder, decoded
+from vqvae.data.cache import INDEX, cache_folder, decoded_split
 from vqvae.data.config import DataConfig, PhantomConfig
 from vqvae.data.folder import holds_something
 from vqvae.data.layout import Listing, SliceName, SplitName, list_splits
@@ -83,7 +83,7 @@ def open_split(
     """
     listing = (listings or list_splits(config.root))[name]
     folder = cache_folder(config.cache)
-    entry = decoded(listing, name, config.root, folder, skip=config.on_bad_slice == "skip")
+    entry = decoded_split(listing, name, config.root, folder, skip=config.on_bad_slice == "skip")
     split = _load(entry, name)
     if split.skipped:
         slices = f"{len(split.skipped)} slice{'' if len(split.skipped) == 1 else 's'}"

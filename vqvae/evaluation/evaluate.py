@@ -16,8 +16,9 @@ from vqvae.data.batches import open_images
 from vqvae.data.labels import ORGANS, read_labels
 from vqvae.data.layout import SliceName, SplitName, find_base, list_labels
 from vqvae.data.splits import Split, open_split
-from vqvae.device import exact, memory_format
+from vqvae.device import full_precision, memory_format
 from vqvae.evaluation.metrics import (
+    codebook_usage,
     mean_inside,
     nmse,
     perplexity,
@@ -26,13 +27,12 @@ from vqvae.evaluation.metrics import (
     ssim_map,
     ssim_uniform,
     ssim_zscore,
-    used,
 )
 from vqvae.evaluation.regions import BODY, regions
 from vqvae.model.codec import Codec, bits_per_pixel
-from vqvae.model.quantizer import usage
+from vqvae.model.quantizer import code_counts
 
-_DRAWS = 2000
+_BOOTSTRAP_SAMPLES = 2000
 _AT_ONCE = 16
 
 Labels = NDArray[np.uint8] | None
@@ -86,7 +86,7 @@ class Evaluation:
         }
 
 
-@exact()
+@full_precision()
 @torch.inference_mode()
 def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
     """Score `codec` on every slice of a split, at its native size, in float32, on its device.
@@ -104,7 +104,7 @@ def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
     for originals in images.in_order(_AT_ONCE):
         indices = codec.encode(originals)
         made = codec.decode(indices, *originals.shape[-2:])
-        counts += usage(indices, len(counts))
+        counts += code_counts(indices, len(counts))
         codes, pixels = codes + indices.numel(), pixels + originals.numel()
         drawn = list(islice(labels, len(originals)))
         columns = score(originals, made, regions(originals, drawn))
@@ -112,7 +112,7 @@ def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
     over_split = {
         "bits_per_pixel": bits_per_pixel(codec, codes, pixels),
         "perplexity": perplexity(counts),
-        "codebook_usage": used(counts),
+        "codebook_usage": codebook_usage(counts),
     }
     return _summary(split, rows, over_split)
 
@@ -151,7 +151,9 @@ def bootstrap(patients: Sequence[NDArray[np.float64]], seed: int = 0) -> Interva
         return None
     totals = np.array([values.sum() for values in patients])
     sizes = np.array([len(values) for values in patients])
-    drawn = np.random.default_rng(seed).integers(len(patients), size=(_DRAWS, len(patients)))
+    drawn = np.random.default_rng(seed).integers(
+        len(patients), size=(_BOOTSTRAP_SAMPLES, len(patients))
+    )
     means = totals[drawn].sum(1) / sizes[drawn].sum(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(low), float(high))

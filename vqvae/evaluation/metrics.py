@@ -97,7 +97,7 @@ def perplexity(counts: Tensor) -> float:
     return float(torch.exp(-torch.special.xlogy(shares, shares).sum()))
 
 
-def used(counts: Tensor) -> float:
+def codebook_usage(counts: Tensor) -> float:
     """The share of codes that were chosen at all: `counts` [K]."""
     return float((counts > 0).double().mean())
 

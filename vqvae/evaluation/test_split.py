@@ -14,21 +14,21 @@ import numpy as np
 from vqvae.config import Config
 from vqvae.data.layout import find_base, list_labels, list_splits
 from vqvae.data.splits import Split, open_split
-from vqvae.device import repeatable
+from vqvae.device import reproducible
 from vqvae.evaluation.evaluate import Evaluation, Row, evaluate
 from vqvae.evaluation.figures import write_comparison
 from vqvae.export.package import open_package
 from vqvae.files import write_whole
 from vqvae.inference.reconstruct import pairs_at
 
-PICTURE, TABLE = "worst.png", "slices.csv"
+FIGURE, TABLE = "worst.png", "slices.csv"
 _SHOWN = 6
 _THREADS = 2
 """However many cores are free: their number decides in which order sums are taken."""
 
 
 @dataclass(frozen=True)
-class Assessment:
+class SplitScores:
     """How a package does on the test split, and on which data exactly."""
 
     scores: Mapping[str, float]
@@ -41,7 +41,7 @@ class Assessment:
     """`name`, `digest` (of the contents), `source` and `profile` of what was scored on."""
 
 
-def assess(config: Config, package: Path, out: Path) -> Assessment:
+def score_test_split(config: Config, package: Path, out: Path) -> SplitScores:
     """Score a package on every slice of the test split, and write what a person looks at.
 
     On the CPU with a fixed number of threads, so that the same package and the same data give the
@@ -53,15 +53,15 @@ def assess(config: Config, package: Path, out: Path) -> Assessment:
     """
     codec = open_package(package)
     opened = open_split(config.data, "test")
-    with repeatable(_THREADS):
+    with reproducible(_THREADS):
         found = evaluate(codec, config, "test")
         order = np.argsort([row.scores["ssim"] for row in found.rows], kind="stable")
         worst = pairs_at(codec, opened, order[:_SHOWN])
     heading = f"the lowest SSIM of {found.slices} test slices"
-    write_comparison(out / PICTURE, worst, heading)
+    write_comparison(out / FIGURE, worst, heading)
     files = _files(config.data.root)
     write_whole(out / TABLE, _table(found.rows, files).encode())
-    return Assessment(
+    return SplitScores(
         scores=_named(found.scores),
         patients={f"case_{case:03d}": _named(scores) for case, scores in found.patients.items()},
         intervals={f"test/{name}": (of.low, of.high) for name, of in found.intervals.items()},

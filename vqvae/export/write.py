@@ -119,7 +119,9 @@ def _difference(model: VQVAE, package: Package, images: Tensor) -> str | None:
 def _equally_near(model: VQVAE, images: Tensor, one: Tensor, other: Tensor) -> bool:
     """Whether codes differ only where two lie equally near, and rounding decides between them."""
     vectors = model.to_vectors(images)
-    near, also = ((vectors - model.quantizer.look_up(at)).square().sum(1) for at in (one, other))
+    near, also = (
+        (vectors - model.quantizer.codes_to_vectors(at)).square().sum(1) for at in (one, other)
+    )
     return torch.allclose(near, also, rtol=_TIE, atol=_TIE * float(vectors.square().mean()))
 
 

@@ -22,7 +22,7 @@ from vqvae.data.nifti import (
 )
 from vqvae.errors import InputError
 from vqvae.files import write_whole
-from vqvae.inference.tasks import Failed, Task, each
+from vqvae.inference.tasks import Failed, Task, run_each
 from vqvae.inference.vqc_format import SUFFIX, Coded, pack, unpack
 from vqvae.model.codec import Codec, bits_per_pixel, decode, encode
 
@@ -77,12 +77,12 @@ def scan_name(name: str) -> str:
 
 def encode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Encoded | Failed]:
     """Encode one scan after another; one that cannot be read keeps no other from being done."""
-    return each(tasks, lambda task: _encode(codec, task))
+    return run_each(tasks, lambda task: _encode(codec, task))
 
 
 def decode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Decoded | Failed]:
     """Decode one file after another; one that cannot be read keeps no other from being done."""
-    return each(tasks, lambda task: _decode(codec, task))
+    return run_each(tasks, lambda task: _decode(codec, task))
 
 
 def _encode(codec: Codec, task: Task) -> Encoded:

@@ -18,7 +18,7 @@ from vqvae.data.splits import Split
 from vqvae.evaluation.figures import Pair, write_pair
 from vqvae.evaluation.metrics import psnr, ssim
 from vqvae.files import write_whole
-from vqvae.inference.tasks import SCANS, Failed, each, planned
+from vqvae.inference.tasks import SCANS, Failed, plan_tasks, run_each
 from vqvae.model.codec import Codec, bits_per_pixel, decode, encode
 
 TABLE = "scores.csv"
@@ -30,7 +30,7 @@ class Job:
 
     source: Path
     target: Path
-    picture: Path
+    figure: Path
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Reconstructed:
     bits_per_pixel: float
 
 
-def plan(inputs: Iterable[Path], out: Path) -> list[Job]:
+def plan_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:
     """What to read and where to write, pictures included; see `vqvae.plan`.
 
     Raises:
         InputError: an input is not there or not NIfTI, a folder holds no scan, two inputs would
             be written to one file, or an input would be overwritten.
     """
-    tasks = planned(inputs, out, SCANS, lambda name: name)
+    tasks = plan_tasks(inputs, out, SCANS, lambda name: name)
     stems = Counter(task.target.with_name(_stem(task.target)) for task in tasks)
-    return [Job(task.source, task.target, _picture(task.target, stems)) for task in tasks]
+    return [Job(task.source, task.target, _figure_path(task.target, stems)) for task in tasks]
 
 
 def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | Failed]:
@@ -61,7 +61,7 @@ def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | F
 
     One that cannot be read does not keep the others from being done.
     """
-    return each(jobs, lambda job: _reconstruct(codec, job))
+    return run_each(jobs, lambda job: _reconstruct(codec, job))
 
 
 def _reconstruct(codec: Codec, job: Job) -> Reconstructed:
@@ -77,7 +77,7 @@ def _reconstruct(codec: Codec, job: Job) -> Reconstructed:
         ratios.append(float(psnr(_batch(scaled), _batch(made))))
         if at == slices // 2:
             title = _stem(job.target) if slices == 1 else f"{_stem(job.target)}, slice {at}"
-            write_pair(job.picture, Pair(title, scaled, made, similarity))
+            write_pair(job.figure, Pair(title, scaled, made, similarity))
     write_slice(job.target, result, like=scan)
     return Reconstructed(
         source=str(job.source),
@@ -133,7 +133,7 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _picture(target: Path, stems: Counter[Path]) -> Path:
+def _figure_path(target: Path, stems: Counter[Path]) -> Path:
     """`scan.png`, or `scan.nii.png` and `scan.nii.gz.png` where there are both."""
     alone = stems[target.with_name(_stem(target))] == 1
     return target.with_name(f"{_stem(target) if alone else target.name}.png")

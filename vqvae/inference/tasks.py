@@ -14,19 +14,19 @@ _Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """A kind of file that a command reads."""
 
     what: str
     suffixes: tuple[str, ...]
 
-    def named(self, name: str) -> bool:
+    def matches(self, name: str) -> bool:
         """Whether a file of this name should be of this kind; hidden files should not."""
         return name.endswith(self.suffixes) and not name.startswith(".")
 
 
-SCANS = Kind("a scan", SUFFIXES)
-CODED = Kind("a coded scan", (SUFFIX,))
+SCANS = FileKind("a scan", SUFFIXES)
+CODED = FileKind("a coded scan", (SUFFIX,))
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Failed:
     reason: str
 
 
-def planned(
-    inputs: Iterable[Path], out: Path, kind: Kind, renamed: Callable[[str], str]
+def plan_tasks(
+    inputs: Iterable[Path], out: Path, kind: FileKind, renamed: Callable[[str], str]
 ) -> list[Task]:
     """What to read and where to write: a file goes into `out`, a folder's tree below it.
 
@@ -70,7 +70,7 @@ def planned(
     return found
 
 
-def each(tasks: Iterable[_Task], work: Callable[[_Task], _Done]) -> Iterator[_Done | Failed]:
+def run_each(tasks: Iterable[_Task], work: Callable[[_Task], _Done]) -> Iterator[_Done | Failed]:
     """Do one task after another; one whose file is wrong keeps no other from being done."""
     for task in tasks:
         try:
@@ -79,16 +79,16 @@ def each(tasks: Iterable[_Task], work: Callable[[_Task], _Done]) -> Iterator[_Do
             yield Failed(str(error))
 
 
-def _tasks(given: Path, out: Path, kind: Kind, renamed: Callable[[str], str]) -> list[Task]:
+def _tasks(given: Path, out: Path, kind: FileKind, renamed: Callable[[str], str]) -> list[Task]:
     # Some unzippers leave a folder X.nii that holds X.nii: that is one scan, not a folder of them.
-    if kind.named(given.name) and given.exists():
+    if kind.matches(given.name) and given.exists():
         return [Task(given, out / renamed(given.name))]
     suffixes = " or ".join(kind.suffixes)
     if given.is_file():
         raise InputError(f"{given}: not {kind.what}; its name should end in {suffixes}")
     if not given.is_dir():
         raise InputError(f"{given}: no such file or folder")
-    found = sorted(path for path in given.rglob("*") if _meant(path, kind))
+    found = sorted(path for path in given.rglob("*") if _is_input(path, kind))
     if given.resolve() in out.resolve().parents:
         # What an earlier command left there is not to be taken for input.
         found = [path for path in found if out.resolve() not in path.resolve().parents]
@@ -101,5 +101,5 @@ def _tasks(given: Path, out: Path, kind: Kind, renamed: Callable[[str], str]) ->
     ]
 
 
-def _meant(path: Path, kind: Kind) -> bool:
-    return kind.named(path.name) and not is_nifti_name(path.parent.name)
+def _is_input(path: Path, kind: FileKind) -> bool:
+    return kind.matches(path.name) and not is_nifti_name(path.parent.name)

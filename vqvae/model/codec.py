@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqvae.device import exact
+from vqvae.device import full_precision
 
 
 class Codec(Protocol):
@@ -42,7 +42,7 @@ def bits_per_pixel(codec: Codec, codes: int, pixels: int) -> float:
     return math.log2(codec.codebook_size) * codes / pixels
 
 
-@exact()
+@full_precision()
 @torch.inference_mode()
 def encode(codec: Codec, scaled: NDArray[np.float32]) -> NDArray[np.int64]:
     """One slice [H, W] in [0, 1] to its codes [h, w].
@@ -54,7 +54,7 @@ def encode(codec: Codec, scaled: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray(codec.encode(images)[0].cpu().numpy(), np.int64)
 
 
-@exact()
+@full_precision()
 @torch.inference_mode()
 def decode(
     codec: Codec, indices: NDArray[np.int64], height: int, width: int

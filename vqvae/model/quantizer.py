@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name the field gives it
 
 from vqvae.config import ModelConfig
-from vqvae.device import send
+from vqvae.device import to_device
 
-_DISTANCES_AT_ONCE = 2**22
+_MAX_DISTANCES = 2**22
 """16 MiB: large enough to keep a device busy, and nothing beside a batch's activations."""
 
 
-def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
     """The code nearest to each vector (eq. 1): argmin over k of |e_k|^2 - 2 z . e_k.
 
     |z|^2 is the same for all codes and left out. Distances are computed for some vectors at a
@@ -35,13 +35,13 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     with torch.no_grad():
         norms = codebook.square().sum(1)
         flat = vectors.flatten(0, -2)
-        rows = max(1, _DISTANCES_AT_ONCE // len(codebook))
+        rows = max(1, _MAX_DISTANCES // len(codebook))
         parts = (flat,) if torch.compiler.is_exporting() else torch.split(flat, rows)
         found = [torch.addmm(norms, z, codebook.T, alpha=-2).argmin(1) for z in parts]
         return torch.cat(found).reshape(vectors.shape[:-1])
 
 
-def tally(vectors: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def code_statistics(vectors: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """How many vectors chose each code, and the sum of those vectors.
 
     Args:
@@ -56,7 +56,7 @@ def tally(vectors: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return counts, vectors.new_zeros(size, vectors.shape[1]).index_add_(0, indices, vectors)
 
 
-def usage(indices: Tensor, size: int) -> Tensor:
+def code_counts(indices: Tensor, size: int) -> Tensor:
     """How often each code was chosen: indices of any shape to [K] int64."""
     flat = indices.flatten()
     # Unlike bincount this does not make a GPU's host wait for the largest index.
@@ -70,7 +70,7 @@ def straight_through(encoded: Tensor, quantized: Tensor) -> Tensor:
     return encoded + (quantized - encoded).detach()
 
 
-def draw_by_error(errors: Tensor, number: int, generator: torch.Generator) -> Tensor:
+def sample_by_error(errors: Tensor, number: int, generator: torch.Generator) -> Tensor:
     """Draw positions, each in proportion to its error, with replacement.
 
     Args:
@@ -82,16 +82,16 @@ def draw_by_error(errors: Tensor, number: int, generator: torch.Generator) -> Te
         [number] int64. All errors 0, or not numbers: positions that exist all the same.
     """
     reached = errors.double().cumsum(0)
-    wanted = send(torch.rand(number, generator=generator, dtype=torch.float64), errors.device)
+    wanted = to_device(torch.rand(number, generator=generator, dtype=torch.float64), errors.device)
     return torch.searchsorted(reached, wanted * reached[-1]).clamp(max=len(errors) - 1)
 
 
-def channels_last(maps: Tensor) -> Tensor:
+def flatten_to_vectors(maps: Tensor) -> Tensor:
     """[B, D, h, w] to [N, D]: a vector is the channels of one place, not a row of pixels."""
     return maps.movedim(1, -1).flatten(0, -2)
 
 
-def _by_place(maps: Tensor) -> Tensor:
+def _channels_to_last_axis(maps: Tensor) -> Tensor:
     """[B, D, h, w] to [B, h, w, D], in the one layout that training and inference share."""
     return maps.movedim(1, -1).contiguous()
 
@@ -126,9 +126,9 @@ class EmaCodebook(nn.Module):
         self.register_buffer("counts", torch.ones(size))
         self.register_buffer("sums", torch.zeros(size, dimension))
 
-    def learn_(self, vectors: Tensor, indices: Tensor) -> None:
+    def update_(self, vectors: Tensor, indices: Tensor) -> None:
         """N_k = decay N_k + (1 - decay) n_k, m_k alike, e_k = m_k / N_k for the chosen codes."""
-        counts, sums = tally(vectors, indices, len(self.vectors))
+        counts, sums = code_statistics(vectors, indices, len(self.vectors))
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         # A code that nobody chose stays: its quotient would be the same, until it is 0 / 0.
@@ -149,7 +149,7 @@ class GradientCodebook(nn.Module):
         super().__init__()
         self.vectors = nn.Parameter(torch.zeros(size, dimension))
 
-    def learn_(self, vectors: Tensor, indices: Tensor) -> None:
+    def update_(self, vectors: Tensor, indices: Tensor) -> None:
         """Nothing: the optimizer has done it."""
 
     def replace_(self, which: Tensor, by: Tensor) -> None:
@@ -174,7 +174,7 @@ class Quantizer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.codebook = build_codebook(config)
-        self.revive_after = config.revive_after
+        self.dead_code_threshold_steps = config.dead_code_threshold_steps
         self.register_buffer("idle", torch.zeros(config.codebook_size, dtype=torch.int64))
 
     def forward(self, encoded: Tensor) -> Quantized:
@@ -185,50 +185,53 @@ class Quantizer(nn.Module):
                 return self._quantize(encoded.float())
         return self._quantize(encoded.float())
 
-    def choose(self, encoded: Tensor) -> Tensor:
+    def encode_indices(self, encoded: Tensor) -> Tensor:
         """The nearest code of each vector of `encoded` [B, D, h, w]: [B, h, w] int64."""
-        return nearest(_by_place(encoded.float()), self.codebook.vectors)
+        return nearest_codes(_channels_to_last_axis(encoded.float()), self.codebook.vectors)
 
-    def look_up(self, indices: Tensor) -> Tensor:
+    def codes_to_vectors(self, indices: Tensor) -> Tensor:
         """Codes [B, h, w] to their vectors [B, D, h, w]."""
         return F.embedding(indices, self.codebook.vectors).movedim(-1, 1)
 
     @torch.no_grad()
-    def start_(self, encoded: Tensor, generator: torch.Generator) -> None:
+    def init_codebook_(self, encoded: Tensor, generator: torch.Generator) -> None:
         """Put the codes on vectors of the first batch, [B, D, h, w], chosen at random.
 
         The first pass is over the differences between images, not over the distance between
         where the codes happen to lie and where the encoder happens to put its vectors.
         """
-        vectors, size = channels_last(encoded.float()), len(self.idle)
+        vectors, size = flatten_to_vectors(encoded.float()), len(self.idle)
         order = torch.randperm(len(vectors), generator=generator)
         chosen = order[torch.arange(size) % len(order)].to(vectors.device)
         self.codebook.replace_(torch.ones_like(self.idle, dtype=torch.bool), vectors[chosen])
 
     @torch.no_grad()
-    def learn_(self, encoded: Tensor, indices: Tensor, generator: torch.Generator) -> None:
+    def update_(self, encoded: Tensor, indices: Tensor, generator: torch.Generator) -> None:
         """Follow a training batch: move the codes to it, and revive those that are never chosen.
 
-        A code idle for `revive_after` batches goes to a vector drawn in proportion to its
-        distance from its code: where the codebook is thin, not where the images are mostly dark.
+        A code that no batch chose for `dead_code_threshold_steps` steps goes to a vector drawn in
+        proportion to its distance from its code: where the codebook is thin, not where the images
+        are mostly dark.
 
         Args:
             encoded: [B, D, h, w].
             indices: [B, h, w], the codes that were chosen.
             generator: where chance comes from; drawn on alike whether a code is idle or not.
         """
-        vectors, flat = channels_last(encoded.float()), indices.flatten()
+        vectors, flat = flatten_to_vectors(encoded.float()), indices.flatten()
         errors = (vectors - F.embedding(flat, self.codebook.vectors)).square().sum(1)
-        self.codebook.learn_(vectors, flat)
-        self.idle.add_(1).masked_fill_(usage(flat, len(self.idle)) > 0, 0)
-        if self.revive_after:
-            dead = self.idle >= self.revive_after
-            self.codebook.replace_(dead, vectors[draw_by_error(errors, len(self.idle), generator)])
+        self.codebook.update_(vectors, flat)
+        self.idle.add_(1).masked_fill_(code_counts(flat, len(self.idle)) > 0, 0)
+        if self.dead_code_threshold_steps:
+            dead = self.idle >= self.dead_code_threshold_steps
+            self.codebook.replace_(
+                dead, vectors[sample_by_error(errors, len(self.idle), generator)]
+            )
             self.idle.masked_fill_(dead, 0)
 
     def _quantize(self, encoded: Tensor) -> Quantized:
-        vectors = _by_place(encoded)
-        indices = nearest(vectors, self.codebook.vectors)
+        vectors = _channels_to_last_axis(encoded)
+        indices = nearest_codes(vectors, self.codebook.vectors)
         codes = F.embedding(indices, self.codebook.vectors)
         # With no gradient to carry, z + (e - z) would be e but for a rounding: scores of a
         # validation would differ in the last bits from those of the codes alone.

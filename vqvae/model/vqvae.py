@@ -33,7 +33,7 @@ class Losses:
     """[B, h, w] int64."""
 
 
-def join(parts: Sequence[Losses]) -> Losses:
+def merge_losses(parts: Sequence[Losses]) -> Losses:
     """The losses of a batch that was computed in parts: means over its images."""
     if len(parts) == 1:
         return parts[0]
@@ -57,7 +57,7 @@ def join(parts: Sequence[Losses]) -> Losses:
 class VQVAE(nn.Module):
     """Images [B, 1, H, W] in [0, 1] to a grid of codes and back, at the size they came in."""
 
-    spread: Tensor
+    reconstruction_scale: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class VQVAE(nn.Module):
         self.decoder = build_decoder(config)
         # Loss 1 is that of a model which answers every image with the mean: without this, the
         # contrast of a data set would decide what beta means.
-        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("reconstruction_scale", torch.ones(()))
 
     @property
     def codebook_size(self) -> int:
@@ -82,7 +82,7 @@ class VQVAE(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.spread.device
+        return self.reconstruction_scale.device
 
     @property
     def identity(self) -> str:
@@ -104,7 +104,7 @@ class VQVAE(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to codes [B, ceil(H / stride), ceil(W / stride)], int64."""
-        return self.quantizer.choose(self.to_vectors(images))
+        return self.quantizer.encode_indices(self.to_vectors(images))
 
     def decode(self, indices: Tensor, height: int, width: int) -> Tensor:
         """Codes [B, h, w] to the images [B, 1, height, width] that they stand for."""
@@ -114,7 +114,7 @@ class VQVAE(nn.Module):
 
     def decode_all(self, indices: Tensor) -> Tensor:
         """Codes [B, h, w] to images [B, 1, h stride, w stride] within [0, 1], not cropped."""
-        return self.to_pixels(self.quantizer.look_up(indices)).clamp(0, 1)
+        return self.to_pixels(self.quantizer.codes_to_vectors(indices)).clamp(0, 1)
 
     def to_vectors(self, images: Tensor) -> Tensor:
         """[B, 1, H, W] to [B, D, ceil(H / stride), ceil(W / stride)]."""
@@ -129,7 +129,7 @@ class VQVAE(nn.Module):
         encoded = self.to_vectors(images)
         quantized = self.quantizer(encoded)
         made = crop(self.to_pixels(quantized.values), *images.shape[-2:])
-        reconstruction = _distance(self.config, made, images) / self.spread
+        reconstruction = _distance(self.config, made, images) / self.reconstruction_scale
         commitment = self.config.commitment * quantized.commitment_loss
         total = reconstruction + commitment
         if self.config.codebook == "gradient":
@@ -163,7 +163,7 @@ def crop(images: Tensor, height: int, width: int) -> Tensor:
     return images[..., :height, :width]
 
 
-def spread_of(config: ModelConfig, images: Tensor) -> Tensor:
+def reconstruction_scale_of(config: ModelConfig, images: Tensor) -> Tensor:
     """The reconstruction loss of answering `images` with their mean: variance, or deviation."""
     return _distance(config, images.mean(), images).clamp(min=1e-6)
 

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from vqvae.config import Config, describe
-from vqvae.device import kind_of
-from vqvae.errors import InputError, UnreachableError
+from vqvae.device import classify_error
+from vqvae.errors import InputError, UnavailableError
 from vqvae.files import clear_drafts, share_whole, write_whole
 from vqvae.model.vqvae import VQVAE
 
@@ -87,7 +87,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCheckpoint:
     """A checkpoint that can be gone on from."""
 
     checkpoint: Checkpoint
@@ -102,7 +102,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     What had the names before keeps others, until the next checkpoint.
     """
     buffer = io.BytesIO()
-    torch.save(_plain(checkpoint), buffer)
+    torch.save(_to_plain(checkpoint), buffer)
     if checkpoint.is_best and (folder / BEST).exists():
         share_whole(folder / BEST, folder / PREVIOUS_BEST)
     elif not checkpoint.is_best:
@@ -120,7 +120,7 @@ def drop_previous(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def find(folder: Path, earlier: Sequence[Path]) -> Found | None:
+def find_checkpoint(folder: Path, earlier: Sequence[Path]) -> FoundCheckpoint | None:
     """The latest checkpoint that is whole: of `folder`, or else of the first of `earlier` with one.
 
     Returns:
@@ -137,7 +137,7 @@ def find(folder: Path, earlier: Sequence[Path]) -> Found | None:
             continue
         try:
             return _with_best(load(file), file)
-        except UnreachableError:
+        except UnavailableError:
             raise  # it may be whole: training anew would be the end of it
         except InputError as complaint:
             log.warning("%s; looking for the checkpoint before it", complaint)
@@ -149,22 +149,22 @@ def find(folder: Path, earlier: Sequence[Path]) -> Found | None:
     return None
 
 
-def _with_best(checkpoint: Checkpoint, file: Path) -> Found:
+def _with_best(checkpoint: Checkpoint, file: Path) -> FoundCheckpoint:
     """The checkpoint in `file` with its best epoch's: without that, its model would be lost."""
     if checkpoint.best is None or checkpoint.is_best:
-        return Found(checkpoint, file, file if checkpoint.is_best else None)
+        return FoundCheckpoint(checkpoint, file, file if checkpoint.is_best else None)
     for name in (BEST, PREVIOUS_BEST):
         try:
             if load(file.parent / name).row.epoch == checkpoint.best.epoch:
-                return Found(checkpoint, file, file.parent / name)
-        except UnreachableError:
+                return FoundCheckpoint(checkpoint, file, file.parent / name)
+        except UnavailableError:
             raise
         except InputError:
             continue
     raise InputError(f"{file}: its best epoch's checkpoint is gone or damaged")
 
 
-def settle(found: Found, folder: Path) -> None:
+def adopt(found: FoundCheckpoint, folder: Path) -> None:
     """Have a checkpoint, and that of its best epoch, under their names in `folder`.
 
     The best comes first: whoever is killed in between finds the checkpoint as before, and does
@@ -186,21 +186,21 @@ def load(path: Path) -> Checkpoint:
     """
     try:
         content = io.BytesIO(path.read_bytes())
-        _refuse_other_bytes(content)
-        return _checkpoint(torch.load(content, map_location="cpu", weights_only=True))
+        _verify_checksums(content)
+        return _from_plain(torch.load(content, map_location="cpu", weights_only=True))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such checkpoint") from None
     except OSError as error:
-        raise UnreachableError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise UnavailableError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValidationError as error:
         raise InputError(f"{path}: a checkpoint of another version: {describe(error)}") from error
     except _NOT_A_CHECKPOINT as error:
-        if kind_of(error) == "memory":
+        if classify_error(error) == "out_of_memory":
             raise
         raise InputError(f"{path}: not a checkpoint of this program") from error
 
 
-def _refuse_other_bytes(content: io.BytesIO) -> None:
+def _verify_checksums(content: io.BytesIO) -> None:
     """Hold a checkpoint's bytes against their checksums, which torch itself does not look at."""
     with zipfile.ZipFile(content) as archive:
         if (part := archive.testzip()) is not None:
@@ -217,13 +217,13 @@ def load_model(place: Path) -> tuple[VQVAE, Checkpoint]:
     path = place / BEST if place.is_dir() else place
     checkpoint = load(path)
     model = VQVAE(checkpoint.config.model)
-    with fitting(path):
+    with check_tensors_fit(path):
         model.load_state_dict(checkpoint.model)
     return model.eval(), checkpoint
 
 
 @contextmanager
-def fitting(path: Path) -> Iterator[None]:
+def check_tensors_fit(path: Path) -> Iterator[None]:
     """What torch says of tensors that do not fit, in a line that names their file.
 
     Raises:
@@ -235,7 +235,7 @@ def fitting(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: its tensors do not fit its configuration") from error
 
 
-def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
+def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     """Tensors, numbers, strings and dicts alone: what loads without unpickling classes."""
     return {
         "config": checkpoint.config.model_dump(mode="json"),
@@ -250,7 +250,7 @@ def _plain(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _checkpoint(found: dict[str, Any]) -> Checkpoint:
+def _from_plain(found: dict[str, Any]) -> Checkpoint:
     return Checkpoint(
         config=Config.model_validate(found["config"]),
         model=found["model"],

@@ -8,15 +8,15 @@ from pydantic import BaseModel
 from torch import nn
 
 from vqvae.config import Config, TrainingConfig
-from vqvae.data.batches import Images, cut
+from vqvae.data.batches import Images, split_batch
 from vqvae.device import autocast, memory_format
 from vqvae.errors import InputError
-from vqvae.model.vqvae import VQVAE, spread_of
-from vqvae.training.checkpoint import Best, Checkpoint, Epoch, fitting
+from vqvae.model.vqvae import VQVAE, reconstruction_scale_of
+from vqvae.training.checkpoint import Best, Checkpoint, Epoch, check_tensors_fit
 
 
 @dataclass
-class Run:
+class TrainingState:
     """A training run between two epochs."""
 
     config: Config
@@ -28,27 +28,33 @@ class Run:
     best: Best | None = None
 
 
-def begin(config: Config, device: torch.device, train: Images, parts: int = 1) -> Run:
+def initial_state(
+    config: Config, device: torch.device, train: Images, accumulation_steps: int = 1
+) -> TrainingState:
     """A model from the seed, its codes on vectors of the first batch, computed in `parts`."""
-    run = _assemble(config, device, seed=config.training.seed)
+    run = _build_state(config, device, seed=config.training.seed)
     sample = train.sample()
     whole = torch.cat([images.flatten() for images in sample])
-    run.model.spread.copy_(spread_of(config.model, whole))
+    run.model.reconstruction_scale.copy_(reconstruction_scale_of(config.model, whole))
     first = next(train.shuffled(config.training.batch_size, config.training.seed, epoch=1))
     with torch.no_grad(), autocast(device, config.training):
-        vectors = torch.cat([run.model.to_vectors(part) for part in cut(first, parts)])
-        run.model.quantizer.start_(vectors, run.generator)
+        vectors = torch.cat(
+            [run.model.to_vectors(part) for part in split_batch(first, accumulation_steps)]
+        )
+        run.model.quantizer.init_codebook_(vectors, run.generator)
     return run
 
 
-def restore(previous: Checkpoint, path: Path, config: Config, device: torch.device) -> Run:
+def restore_state(
+    previous: Checkpoint, path: Path, config: Config, device: torch.device
+) -> TrainingState:
     """The run as it was after `previous`, read from `path`.
 
     Raises:
         InputError: its tensors do not fit its configuration.
     """
-    run = _assemble(config, device, seed=0)
-    with fitting(path):
+    run = _build_state(config, device, seed=0)
+    with check_tensors_fit(path):
         run.model.load_state_dict(previous.model)
         run.optimizer.load_state_dict(dict(previous.optimizer))
         run.generator.set_state(previous.random)
@@ -56,7 +62,7 @@ def restore(previous: Checkpoint, path: Path, config: Config, device: torch.devi
     return run
 
 
-def snapshot(run: Run, row: Epoch, threads: int, data: str) -> Checkpoint:
+def to_checkpoint(run: TrainingState, row: Epoch, threads: int, data: str) -> Checkpoint:
     """The run as it is after `row`, computed with `threads` on the data of that fingerprint."""
     return Checkpoint(
         config=run.config,
@@ -71,7 +77,7 @@ def snapshot(run: Run, row: Epoch, threads: int, data: str) -> Checkpoint:
     )
 
 
-def refuse_another(config: Config, found: Config, folder: Path) -> None:
+def refuse_other_config(config: Config, found: Config, folder: Path) -> None:
     """Let a run move to other paths and devices, but not become another run.
 
     Raises:
@@ -86,7 +92,7 @@ def refuse_another(config: Config, found: Config, folder: Path) -> None:
             )
 
 
-def refuse_another_metric(metric: str, best: Best | None, folder: Path) -> None:
+def refuse_other_metric(metric: str, best: Best | None, folder: Path) -> None:
     """Do not go on from a best epoch that another metric chose: its `metric` may be beaten.
 
     Raises:
@@ -112,13 +118,13 @@ def refuse_other_data(fingerprint: str, previous: Checkpoint, folder: Path, root
         )
 
 
-def _assemble(config: Config, device: torch.device, seed: int) -> Run:
+def _build_state(config: Config, device: torch.device, seed: int) -> TrainingState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VQVAE(config.model)
     layout = memory_format(device, config.training.precision)
     model = model.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    return Run(
+    return TrainingState(
         config=config,
         device=device,
         model=model,

@@ -6,21 +6,21 @@ import shutil
 import subprocess
 import time
 
-from sweeps.errors import WorldError
-from sweeps.filesystem import atomic as files
+from sweeps.errors import EnvironmentFailure
+from sweeps.filesystem import atomic
 from sweeps.filesystem.process import hostname
-from sweeps.jobs.slurm.queue import look
-from sweeps.jobs.slurm.rate_limit import ask_in_turn
-from sweeps.jobs.status import record_of
+from sweeps.jobs.slurm.queue import read_queue
+from sweeps.jobs.slurm.rate_limit import run_when_allowed
+from sweeps.jobs.status import read_job_record
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
 
-UNFIT_SECONDS = 86400.0
+EXCLUDE_SECONDS = 86400.0
 """How long a node without its GPU is left out: somebody may mend it."""
 _NVIDIA_SMI_SECONDS = 60
 
 
-def refuse_to_do_without_a_gpu(sweep: Sweep, job: JobPaths) -> None:
+def check_gpu(sweep: Sweep, job: JobPaths) -> None:
     """Nothing where the job has what its cluster file promises.
 
     Raises:
@@ -28,30 +28,34 @@ def refuse_to_do_without_a_gpu(sweep: Sweep, job: JobPaths) -> None:
             the sweep's jobs that wait were told to avoid it.
     """
     cluster = sweep.plan.cluster
-    if cluster.scheduler != "slurm" or not cluster.gpus or (reason := _missing()) is None:
+    if (
+        cluster.scheduler != "slurm"
+        or not cluster.gpus
+        or (reason := _missing_gpu_reason()) is None
+    ):
         return
     node = os.environ.get("SLURMD_NODENAME") or hostname()
-    files.write(job.unfit, json.dumps({"node": node, "reason": reason, "time": time.time()}))
+    atomic.write(job.bad_node, json.dumps({"node": node, "reason": reason, "time": time.time()}))
     job.ended.touch()
     try:
-        _have_those_that_wait_avoid_it(sweep)
-    except WorldError as error:
+        _exclude_from_pending_jobs(sweep)
+    except EnvironmentFailure as error:
         print(f"jobs that wait may still be sent to {node}: {error}", flush=True)
-    raise WorldError(f"{node}: the cluster file promises a GPU, and {reason}")
+    raise EnvironmentFailure(f"{node}: the cluster file promises a GPU, and {reason}")
 
 
-def unfit_nodes(paths: SweepPaths) -> list[str]:
+def bad_nodes(paths: SweepPaths) -> list[str]:
     """Nodes that lately had no GPU for a job of this sweep."""
-    found = [files.read_json(job.unfit) for job in paths.jobs()]
-    return sorted({f["node"] for f in found if f and time.time() - f["time"] < UNFIT_SECONDS})
+    found = [atomic.read_json(job.bad_node) for job in paths.jobs()]
+    return sorted({f["node"] for f in found if f and time.time() - f["time"] < EXCLUDE_SECONDS})
 
 
-def excluded(paths: SweepPaths, in_file: str | None) -> str | None:
+def excluded_nodes(paths: SweepPaths, in_file: str | None) -> str | None:
     """The nodes to leave out, as SLURM wants them listed; None where there are none."""
-    return ",".join([*([in_file] if in_file else []), *unfit_nodes(paths)]) or None
+    return ",".join([*([in_file] if in_file else []), *bad_nodes(paths)]) or None
 
 
-def _missing() -> str | None:
+def _missing_gpu_reason() -> str | None:
     """What is missing for computing on a GPU; None where nothing is."""
     if not os.environ.get("CUDA_VISIBLE_DEVICES"):
         return "SLURM gave none: see gres in the cluster file"
@@ -72,16 +76,16 @@ def _missing() -> str | None:
     return f"nvidia-smi sees none: {' '.join((seen.stdout + seen.stderr).split())}"
 
 
-def _have_those_that_wait_avoid_it(sweep: Sweep) -> None:
-    jobs = {record_of(job).get("id", ""): job for job in sweep.paths.jobs()}
-    queue = look(sweep.paths).entries
+def _exclude_from_pending_jobs(sweep: Sweep) -> None:
+    jobs = {read_job_record(job).get("id", ""): job for job in sweep.paths.jobs()}
+    queue = read_queue(sweep.paths).entries
     waiting = [
         number
         for number, job in jobs.items()
-        if (queue[number].waits if number in queue else not job.started.exists())
+        if (queue[number].is_pending if number in queue else not job.started.exists())
         and not job.ended.exists()
     ]
-    nodes = excluded(sweep.paths, sweep.plan.cluster.exclude)
+    nodes = excluded_nodes(sweep.paths, sweep.plan.cluster.exclude)
     if waiting:
         which = f"JobId={','.join(waiting)}"
-        ask_in_turn(sweep.paths.slurm, "scontrol", "update", which, f"ExcNodeList={nodes}")
+        run_when_allowed(sweep.paths.slurm, "scontrol", "update", which, f"ExcNodeList={nodes}")

@@ -5,27 +5,27 @@ import subprocess
 import sys
 import time
 
-from sweeps.errors import WorldError
+from sweeps.errors import EnvironmentFailure
 
 COMMAND_SECONDS = 60
 """After so long a command that says nothing is taken for one that will not."""
-PATIENCE_SECONDS = 600.0
+RETRY_SECONDS = 600.0
 """How long a SLURM that is away is waited for: restarts and upgrades take minutes."""
 PAUSE_SECONDS = 31.0
 """Between two tries: a controller that is away is not asked more often than one that is there."""
 
-_SILENCE = re.compile(
+_UNAVAILABLE = re.compile(
     r"contact slurm controller|timed out|connection refused|connect failure|zero bytes"
     r"|temporarily unable|slurm_persist_conn|backup controller|unable to establish",
     re.IGNORECASE,
 )
 
 
-class SlurmSilentError(WorldError):
+class SlurmUnavailableError(EnvironmentFailure):
     """SLURM does not answer: nothing is known of what was asked."""
 
 
-def ask(*command: str, patience: float = 0.0) -> str:
+def run_command(*command: str, patience: float = 0.0) -> str:
     """What one of SLURM's commands answers.
 
     Args:
@@ -39,17 +39,17 @@ def ask(*command: str, patience: float = 0.0) -> str:
     give_up = time.monotonic() + patience
     while True:
         try:
-            return _ask_once(command)
-        except SlurmSilentError as error:
+            return _run_once(command)
+        except SlurmUnavailableError as error:
             if time.monotonic() >= give_up:
                 raise
             print(f"{error}; waiting for it", file=sys.stderr, flush=True)
             time.sleep(min(PAUSE_SECONDS, patience))
 
 
-def is_silence(complaint: str) -> bool:
+def is_unavailable(complaint: str) -> bool:
     """Whether a command's complaint means that nobody answered it."""
-    return _SILENCE.search(complaint) is not None
+    return _UNAVAILABLE.search(complaint) is not None
 
 
 def dry_run(text: str) -> str:
@@ -62,7 +62,7 @@ def dry_run(text: str) -> str:
     return _run(("sbatch", "--test-only"), text).stderr
 
 
-def _ask_once(command: tuple[str, ...]) -> str:
+def _run_once(command: tuple[str, ...]) -> str:
     return _run(command).stdout
 
 
@@ -77,11 +77,11 @@ def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProces
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise SlurmSilentError(f"{command[0]} does not answer") from error
+        raise SlurmUnavailableError(f"{command[0]} does not answer") from error
     except OSError as error:
-        raise WorldError(f"{command[0]}: {error.strerror}") from error
+        raise EnvironmentFailure(f"{command[0]}: {error.strerror}") from error
     if ended.returncode == 0:
         return ended
     complaint = " ".join((ended.stderr or ended.stdout).split())
-    kind = SlurmSilentError if is_silence(complaint) else WorldError
+    kind = SlurmUnavailableError if is_unavailable(complaint) else EnvironmentFailure
     raise kind(f"{command[0]}: {complaint}")

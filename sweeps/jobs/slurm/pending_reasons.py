@@ -58,7 +58,7 @@ _NEVER_STARTS = {
 """Each with what is wrong in the cluster file, or whom to ask."""
 
 
-def in_words(reason: str, number: str = "") -> str:
+def describe_reason(reason: str, number: str = "") -> str:
     """Why a job waits, and what to do if waiting is in vain.
 
     Args:

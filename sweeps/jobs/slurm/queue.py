@@ -8,21 +8,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from sweeps.config.cluster import seconds
-from sweeps.filesystem import atomic as files
-from sweeps.jobs.slurm import rate_limit as budget
-from sweeps.jobs.slurm.commands import ask
+from sweeps.config.cluster import parse_seconds
+from sweeps.filesystem import atomic
+from sweeps.jobs.slurm import rate_limit
+from sweeps.jobs.slurm.commands import run_command
 from sweeps.storage.paths import SlurmPaths, SweepPaths
 
-FRESH_SECONDS = 60.0
+MAX_AGE_SECONDS = 60.0
 """How long an answer of squeue's is used: a scheduler has others to serve."""
-OLD_SECONDS = 180.0
+EXPIRED_SECONDS = 180.0
 """An answer that is older says nothing any more."""
 _FORMAT = "%i|%T|%N|%L|%k|%r"
 
 
 @dataclass(frozen=True)
-class Entry:
+class QueueEntry:
     """A job of this user's that SLURM runs or keeps waiting.
 
     Attributes:
@@ -42,7 +42,7 @@ class Entry:
     reason: str
 
     @property
-    def waits(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether it has not started, or was put back."""
         return self.state in {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
 
@@ -51,18 +51,18 @@ class Entry:
 class Queue:
     """What squeue answered at one moment, by job number."""
 
-    asked: float
+    queried_at: float
     """When, in seconds since 1970 by the file server's clock."""
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, QueueEntry]
 
 
-def look(paths: SweepPaths, *, since: float = 0.0, fresh: float = FRESH_SECONDS) -> Queue:
+def read_queue(paths: SweepPaths, *, since: float = 0.0, max_age: float = MAX_AGE_SECONDS) -> Queue:
     """The queue: what was kept of it, or asked for now where the minute allows that.
 
     Args:
         paths: of the sweep.
         since: the answer must be of after this moment, by the file server's clock; waited for.
-        fresh: how old an answer may be that is taken without asking; what it is put lower for
+        max_age: how old an answer may be that is taken without asking; what it is put lower for
             may use up the minute's questions, and does not wait for the next one.
 
     Returns:
@@ -74,48 +74,52 @@ def look(paths: SweepPaths, *, since: float = 0.0, fresh: float = FRESH_SECONDS)
     """
     slurm = paths.slurm
     while True:
-        if (kept := _kept(slurm, since, fresh)) is not None:
+        if (kept := _cached(slurm, since, max_age)) is not None:
             return kept
-        with budget.lock(slurm).hold():
-            if (kept := _kept(slurm, since, fresh)) is not None:  # asked while this one waited
+        with rate_limit.query_lock(slurm).hold():
+            if (kept := _cached(slurm, since, max_age)) is not None:  # asked while this one waited
                 return kept
-            usable = _read(slurm, OLD_SECONDS)
-            at_the_usual_pace = not since and fresh == FRESH_SECONDS
+            usable = _read(slurm, EXPIRED_SECONDS)
+            at_the_usual_pace = not since and max_age == MAX_AGE_SECONDS
             spare = 1 if usable is not None and at_the_usual_pace else 0
-            if budget.pause_before(slurm, spare=spare) <= 0:
-                return _ask(slurm)
+            if rate_limit.seconds_until_allowed(slurm, spare=spare) <= 0:
+                return _query(slurm)
         if not since:
             return usable or Queue(0.0, {})
-        budget.wait(slurm)
+        rate_limit.wait_until_allowed(slurm)
 
 
-def _kept(slurm: SlurmPaths, since: float, fresh: float) -> Queue | None:
-    kept = _read(slurm, OLD_SECONDS if since else fresh)
-    return kept if kept is not None and kept.asked >= since else None
+def _cached(slurm: SlurmPaths, since: float, fresh: float) -> Queue | None:
+    kept = _read(slurm, EXPIRED_SECONDS if since else fresh)
+    return kept if kept is not None and kept.queried_at >= since else None
 
 
 def _read(slurm: SlurmPaths, most: float) -> Queue | None:
     """What was kept, if it is not older than so many seconds."""
-    content = files.read_json(slurm.queue)
-    if content is None or abs(budget.now(slurm) - content["asked"]) >= most:
+    content = atomic.read_json(slurm.queue)
+    if content is None or abs(rate_limit.file_server_time(slurm) - content["queried_at"]) >= most:
         return None
-    return Queue(content["asked"], {e["id"]: Entry(**e) for e in content["entries"]})
+    return Queue(content["queried_at"], {e["id"]: QueueEntry(**e) for e in content["entries"]})
 
 
-def _ask(slurm: SlurmPaths) -> Queue:
-    asked = budget.now(slurm)  # before: what changes meanwhile may not be in the answer
-    budget.note(slurm)
-    answer = ask("squeue", "--me", "--noheader", "--array", f"-o{_FORMAT}")
+def _query(slurm: SlurmPaths) -> Queue:
+    asked = rate_limit.file_server_time(
+        slurm
+    )  # before: what changes meanwhile may not be in the answer
+    rate_limit.record_query(slurm)
+    answer = run_command("squeue", "--me", "--noheader", "--array", f"-o{_FORMAT}")
     entries = [_entry(line) for line in answer.splitlines() if line.strip()]
-    content = {"asked": asked, "entries": [asdict(entry) for entry in entries]}
-    files.write(slurm.queue, json.dumps(content))
+    content = {"queried_at": asked, "entries": [asdict(entry) for entry in entries]}
+    atomic.write(slurm.queue, json.dumps(content))
     return Queue(asked, {entry.id: entry for entry in entries})
 
 
-def _entry(line: str) -> Entry:
+def _entry(line: str) -> QueueEntry:
     number, state, node, left, comment, reason = line.strip().split("|", 5)
     try:
-        seconds_left = seconds(left)
+        seconds_left = parse_seconds(left)
     except ValueError:  # UNLIMITED, NOT_SET, INVALID
         seconds_left = None
-    return Entry(number, state, node, seconds_left, "" if comment == "(null)" else comment, reason)
+    return QueueEntry(
+        number, state, node, seconds_left, "" if comment == "(null)" else comment, reason
+    )

@@ -8,24 +8,24 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from sweeps.config.cluster import Cluster, seconds
-from sweeps.config.toml import nearest
+from sweeps.config.cluster import Cluster, parse_seconds
+from sweeps.config.toml import did_you_mean
 from sweeps.errors import InputError
-from sweeps.jobs.slurm.site_info import KEPT_SECONDS, User, partitions, user
+from sweeps.jobs.slurm.site_info import CACHE_SECONDS, SlurmUser, read_partitions, read_user
 from sweeps.storage.paths import SlurmPaths
 
-BELIEVED_SECONDS = 300.0
+FRESH_SECONDS = 300.0
 """What SLURM said longer ago is good enough for going on, and not for refusing."""
 
 
-def check_site(name: str, cluster: Cluster, slurm: SlurmPaths, *, thoroughly: bool = False) -> None:
+def check_site(name: str, cluster: Cluster, slurm: SlurmPaths, *, all_checks: bool = False) -> None:
     """Refuse a cluster file whose jobs would wait for ever, or that is wrong from the start.
 
     Args:
         name: the cluster's.
         cluster: the file.
         slurm: where SLURM's answers are kept.
-        thoroughly: look also for what sbatch refuses by itself.
+        all_checks: look also for what sbatch refuses by itself.
 
     Raises:
         InputError: it cannot work; the message says what to write instead.
@@ -33,26 +33,26 @@ def check_site(name: str, cluster: Cluster, slurm: SlurmPaths, *, thoroughly: bo
     """
     try:
         _check_here(cluster)
-        refuse_what_is_wrong(cluster, slurm, thoroughly=thoroughly)
+        check_against_site(cluster, slurm, all_checks=all_checks)
     except InputError as error:
         raise InputError(f"cluster {name}: {error}") from error
 
 
-def refuse_what_is_wrong(cluster: Cluster, slurm: SlurmPaths, *, thoroughly: bool = True) -> None:
+def check_against_site(cluster: Cluster, slurm: SlurmPaths, *, all_checks: bool = True) -> None:
     """Raise InputError with the mend where the file does not fit what SLURM says of the site."""
     try:
-        _check(cluster, slurm, KEPT_SECONDS, thoroughly=thoroughly)
+        _check(cluster, slurm, CACHE_SECONDS, thoroughly=all_checks)
     except InputError:  # the site may have changed
-        _check(cluster, slurm, BELIEVED_SECONDS, thoroughly=thoroughly)
+        _check(cluster, slurm, FRESH_SECONDS, thoroughly=all_checks)
 
 
 def _check(cluster: Cluster, slurm: SlurmPaths, at_most: float, *, thoroughly: bool) -> None:
-    partition = _partition(cluster, partitions(slurm, at_most))
+    partition = _partition(cluster, read_partitions(slurm, at_most))
     _check_partition(cluster, partition)
     allowed = partition.get("AllowAccounts", "ALL")
     if not thoroughly and (allowed == "ALL" or cluster.account in allowed.split(",")):
         return  # an account or qos that is not the user's would be refused by sbatch
-    if (known := user(slurm, at_most)) is not None:
+    if (known := read_user(slurm, at_most)) is not None:
         _check_account(cluster, partition, known)
 
 
@@ -70,26 +70,26 @@ def _partition(cluster: Cluster, known: Mapping[str, Mapping[str, str]]) -> Mapp
     if cluster.partition is None:
         default = (p for p in known.values() if p.get("Default") == "YES")
         if (found := next(default, None)) is None:
-            raise InputError(f"SLURM has no default partition; give one{nearest('', known)}")
+            raise InputError(f"SLURM has no default partition; give one{did_you_mean('', known)}")
         return found
     if cluster.partition not in known:
         unknown = f"SLURM knows no partition {cluster.partition!r}"
-        raise InputError(f"{unknown}{nearest(cluster.partition, known)}")
+        raise InputError(f"{unknown}{did_you_mean(cluster.partition, known)}")
     return known[cluster.partition]
 
 
 def _check_partition(cluster: Cluster, partition: Mapping[str, str]) -> None:
     name, most = partition["PartitionName"], partition.get("MaxTime", "UNLIMITED")
-    if most != "UNLIMITED" and seconds(cluster.time_limit) > seconds(most):
+    if most != "UNLIMITED" and parse_seconds(cluster.time_limit) > parse_seconds(most):
         too_much = f"partition {name} allows {most}, and time_limit = {cluster.time_limit!r}"
         raise InputError(f"{too_much}; a job would wait for ever")
 
 
-def _check_account(cluster: Cluster, partition: Mapping[str, str], known: User) -> None:
+def _check_account(cluster: Cluster, partition: Mapping[str, str], known: SlurmUser) -> None:
     name, account = partition["PartitionName"], cluster.account or known.default
     given = f"account = {account!r}" if cluster.account else f"your default account is {account!r}"
     if account not in known.accounts:
-        raise InputError(f"{given}, which is none of yours{nearest(account, known.accounts)}")
+        raise InputError(f"{given}, which is none of yours{did_you_mean(account, known.accounts)}")
     allowed = partition.get("AllowAccounts", "ALL")
     if allowed != "ALL" and account not in allowed.split(","):
         usable = sorted(known.accounts & set(allowed.split(",")))
@@ -97,5 +97,5 @@ def _check_account(cluster: Cluster, partition: Mapping[str, str], known: User) 
         raise InputError(f"partition {name} is for the accounts {allowed}, and {given}; {mend}")
     if cluster.qos and cluster.qos not in known.qos.get(account, frozenset()):
         raise InputError(
-            f"qos = {cluster.qos!r} is not for you{nearest(cluster.qos, known.qos[account])}"
+            f"qos = {cluster.qos!r} is not for you{did_you_mean(cluster.qos, known.qos[account])}"
         )

@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.errors import InputError, WorldError
-from sweeps.filesystem import atomic as files
-from sweeps.jobs.slurm.commands import PATIENCE_SECONDS
-from sweeps.jobs.slurm.rate_limit import ask_in_turn, now
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem import atomic
+from sweeps.jobs.slurm.commands import RETRY_SECONDS
+from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
 from sweeps.storage.paths import SlurmPaths
 
-KEPT_SECONDS = 3600.0
+CACHE_SECONDS = 3600.0
 _PARTITIONS = ("scontrol", "show", "partition", "--oneliner")
 _USER = ("sacctmgr", "-nP", "show", "user")
 _FORMAT = "format=defaultaccount,account,qos"
 
 
 @dataclass(frozen=True)
-class User:
+class SlurmUser:
     """Who submits, as SLURM's accounting knows them.
 
     Attributes:
@@ -33,7 +33,9 @@ class User:
     qos: Mapping[str, frozenset[str]]
 
 
-def partitions(slurm: SlurmPaths, at_most: float = KEPT_SECONDS) -> Mapping[str, dict[str, str]]:
+def read_partitions(
+    slurm: SlurmPaths, max_age: float = CACHE_SECONDS
+) -> Mapping[str, dict[str, str]]:
     """Every partition, with what `scontrol` said of it, by SLURM's names, so many seconds ago.
 
     Raises:
@@ -42,17 +44,17 @@ def partitions(slurm: SlurmPaths, at_most: float = KEPT_SECONDS) -> Mapping[str,
     """
 
     def ask() -> str:
-        return ask_in_turn(slurm, *_PARTITIONS, patience=PATIENCE_SECONDS)
+        return run_when_allowed(slurm, *_PARTITIONS, patience=RETRY_SECONDS)
 
     tables = [
         dict(word.partition("=")[::2] for word in line.split() if "=" in word)
-        for line in _kept(slurm, slurm.partitions, at_most, ask).splitlines()
+        for line in _cached(slurm, slurm.partitions, max_age, ask).splitlines()
         if line.strip()
     ]
     return {table["PartitionName"]: table for table in tables}
 
 
-def user(slurm: SlurmPaths, at_most: float = KEPT_SECONDS) -> User | None:
+def read_user(slurm: SlurmPaths, max_age: float = CACHE_SECONDS) -> SlurmUser | None:
     """Whoever runs this, or None where the site keeps no accounts.
 
     Raises:
@@ -61,23 +63,23 @@ def user(slurm: SlurmPaths, at_most: float = KEPT_SECONDS) -> User | None:
 
     def ask() -> str:
         try:
-            return ask_in_turn(slurm, *_USER, _user_name(), "withassoc", _FORMAT)
-        except WorldError:
+            return run_when_allowed(slurm, *_USER, _user_name(), "withassoc", _FORMAT)
+        except EnvironmentFailure:
             return ""
 
-    answer = _kept(slurm, slurm.user, at_most, ask)
+    answer = _cached(slurm, slurm.user, max_age, ask)
     lines = [line.split("|") for line in answer.splitlines() if line.count("|") == 2]
     if not lines:
         return None
     qos = {account: frozenset(names.split(",")) for _, account, names in lines}
-    return User(lines[0][0], frozenset(qos), qos)
+    return SlurmUser(lines[0][0], frozenset(qos), qos)
 
 
-def _kept(slurm: SlurmPaths, path: Path, at_most: float, ask: Callable[[], str]) -> str:
+def _cached(slurm: SlurmPaths, path: Path, at_most: float, ask: Callable[[], str]) -> str:
     """An answer that is not older than so many seconds, asked for now where it is."""
     try:
         if _age(slurm, path) >= at_most:
-            files.write(path, ask())
+            atomic.write(path, ask())
         return path.read_text()
     except OSError as error:
         raise InputError(
@@ -87,7 +89,7 @@ def _kept(slurm: SlurmPaths, path: Path, at_most: float, ask: Callable[[], str])
 
 def _age(slurm: SlurmPaths, path: Path) -> float:
     try:
-        return abs(now(slurm) - path.stat().st_mtime)
+        return abs(file_server_time(slurm) - path.stat().st_mtime)
     except FileNotFoundError:
         return float("inf")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cli.doctor import clocks, examine
-from sweeps.cli.doctor_checks import Finding, found, reach
-from sweeps.jobs.start import Request
+from sweeps.cli.doctor import compare_clocks, run_checks
+from sweeps.cli.doctor_checks import Finding, check_tracking_server, run_check
+from sweeps.jobs.start import SweepRequest
 from sweeps.storage.paths import RunsPaths
 
 
@@ -57,28 +57,34 @@ def answers(port: int) -> bool:
 
 def test_a_tracking_server_that_answers_and_one_that_refuses_the_name(server: int) -> None:
     asked = f"http://127.0.0.1:{server}"
-    assert found("tracking store", lambda: reach(asked)) == Finding(
+    assert run_check("tracking store", lambda: check_tracking_server(asked)) == Finding(
         "tracking store", True, f"{asked} answers"
     )
-    refused = found("tracking store", lambda: reach(f"http://localhost:{server}/"))
-    assert not refused.good
-    assert "answers 403: it refuses this host name; start it with --allowed-hosts" in refused.said
-    assert not found("", lambda: reach(f"{asked}/elsewhere")).good
+    refused = run_check(
+        "tracking store", lambda: check_tracking_server(f"http://localhost:{server}/")
+    )
+    assert not refused.passed
+    assert (
+        "answers 403: it refuses this host name; start it with --allowed-hosts" in refused.message
+    )
+    assert not run_check("", lambda: check_tracking_server(f"{asked}/elsewhere")).passed
 
 
 def test_a_tracking_server_that_is_away_is_one_line_with_the_mend() -> None:
-    said = found("tracking store", lambda: reach(f"http://127.0.0.1:{free_port()}")).line()
+    said = run_check(
+        "tracking store", lambda: check_tracking_server(f"http://127.0.0.1:{free_port()}")
+    ).line()
     assert said.startswith("✗ tracking store: http://127.0.0.1:")
     assert "does not answer ([Errno 111] Connection refused); start it" in said
     assert "\n" not in said
-    assert not found("", lambda: reach("http://no-such-host.invalid")).good
+    assert not run_check("", lambda: check_tracking_server("http://no-such-host.invalid")).passed
 
 
 def test_a_server_named_by_the_environment_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert reach(None) == "a database among the runs; nothing to reach"
+    assert check_tracking_server(None) == "a database among the runs; nothing to reach"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    assert not found("", lambda: reach(None)).good
+    assert not run_check("", lambda: check_tracking_server(None)).passed
 
 
 @pytest.mark.parametrize(
@@ -98,26 +104,26 @@ def test_a_quota_is_said_and_one_that_is_used_up_is_a_cross(
     (tmp_path / "answer").write_text(said)
     (tmp_path / "quota").write_text(f"#!/bin/bash\ncat {tmp_path}/answer\n")
     (tmp_path / "quota").chmod(0o755)
-    request = Request(tmp_path / "tiny.toml", "local", RunsPaths(tmp_path / "runs"))
-    findings = {finding.what: finding for finding in examine(request, 0)}
+    request = SweepRequest(tmp_path / "tiny.toml", "local", RunsPaths(tmp_path / "runs"))
+    findings = {finding.name: finding for finding in run_checks(request, 0)}
     home = findings["home"]
-    assert home.good == (expected is None or not expected.startswith("over"))
-    assert (expected or "GiB free") in home.said
-    assert ("quota" in home.said) == (expected is not None)
-    assert not findings["experiment"].good  # there is none, and all else is looked at
+    assert home.passed == (expected is None or not expected.startswith("over"))
+    assert (expected or "GiB free") in home.message
+    assert ("quota" in home.message) == (expected is not None)
+    assert not findings["experiment"].passed  # there is none, and all else is looked at
 
 
 def test_too_little_room_is_a_cross(
     tmp_path: Path, write_experiment: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.cli.doctor.ROOM_GIB", 1e9)
-    request = Request(write_experiment(), "local", RunsPaths(tmp_path / "runs"))
-    crosses = [finding.line() for finding in examine(request, 0) if not finding.good]
+    request = SweepRequest(write_experiment(), "local", RunsPaths(tmp_path / "runs"))
+    crosses = [finding.line() for finding in run_checks(request, 0) if not finding.passed]
     assert len(crosses) == 2
     assert all("GiB free in" in line and "delete what is old" in line for line in crosses)
     assert list((tmp_path / "runs").glob(".doctor*")) == []
 
 
 def test_clocks_that_differ_are_a_cross() -> None:
-    assert clocks(-1.25) == Finding("clocks", True, "1.2 s apart")
-    assert clocks(-90.0).line().startswith("✗ clocks: 90.0 s apart; tell the site's staff")
+    assert compare_clocks(-1.25) == Finding("clocks", True, "1.2 s apart")
+    assert compare_clocks(-90.0).line().startswith("✗ clocks: 90.0 s apart; tell the site's staff")

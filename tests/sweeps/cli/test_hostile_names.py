@@ -12,15 +12,15 @@ from rich.console import Console
 
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import Objective
-from sweeps.errors import WorldError
-from sweeps.jobs.launcher import submit_missing, submit_missing_from_here
-from sweeps.jobs.status import jobs_alive
+from sweeps.errors import EnvironmentFailure
+from sweeps.jobs.launcher import submit_missing, submit_missing_here
+from sweeps.jobs.status import active_jobs
 from sweeps.monitor.lines import trial_line
 from sweeps.monitor.status import SweepStatus, TrialStatus
 from sweeps.monitor.table import SweepTable
 from sweeps.promotion.entities import Version
 from sweeps.promotion.model_card import _plain
-from sweeps.promotion.view import history
+from sweeps.promotion.view import versions_table
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.results import Totals
 from sweeps.text import LONGEST, one_line, printable
@@ -117,7 +117,7 @@ def test_escapes_and_markup_of_a_trial_are_shown_as_text() -> None:
 
 def test_escapes_in_the_tags_of_a_shared_registry_are_shown_as_text() -> None:
     tags = dict.fromkeys(("sweep.decision", "sweep.name", "sweep.metric", "sweep.test"), ESCAPES)
-    text = shown(history("model", [Version(1, frozenset({"champion"}), tags, 0)]))
+    text = shown(versions_table("model", [Version(1, frozenset({"champion"}), tags, 0)]))
     assert "\x1b[31m" not in text
     assert "\x9b" not in text
     assert "[bold]" in text
@@ -149,7 +149,7 @@ def test_the_folder_of_pickles_is_its_owners_alone(make_sweep: MakeSweep) -> Non
     finally:
         os.umask(old)
     give_up = time.monotonic() + 90
-    while jobs_alive(sweep.paths):
+    while active_jobs(sweep.paths):
         assert time.monotonic() < give_up
         time.sleep(0.1)
     assert sweep.paths.scheduler_logs.stat().st_mode & 0o777 == 0o700
@@ -162,6 +162,6 @@ def test_a_folder_of_pickles_that_is_somebody_elses_is_not_used(
 ) -> None:
     sweep = make_sweep()
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    with pytest.raises(WorldError, match="is somebody else's"):
-        submit_missing_from_here(sweep)
+    with pytest.raises(EnvironmentFailure, match="is somebody else's"):
+        submit_missing_here(sweep)
     assert RunsPaths(sweep.paths.runs).sweep("tiny").jobs() == []

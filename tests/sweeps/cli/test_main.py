@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli import main as cli
-from sweeps.cli import sweep_arguments as shell
-from sweeps.monitor.lines import trouble_lines
-from sweeps.monitor.status import status_of
+from sweeps.cli import sweep_arguments
+from sweeps.monitor.lines import failure_lines
+from sweeps.monitor.status import sweep_status
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 from tests.sweeps.conftest import EXPERIMENT, worker_of
@@ -40,10 +40,10 @@ def bad(old: str, new: str) -> str:
 
 
 BAD_EXPERIMENTS = {
-    "a misspelt key": (bad("trials =", "trails ="), r"unknown key 'trails'; did you mean 'trials'"),
+    "a misspelt key": (bad("\ntrials =", "\ntrails ="), r"unknown key 'trails'; did you mean 'trials'"),
     "a misspelt key in a table": (
-        bad("startup =", "start_up ="),
-        r"unknown key 'sampler.start_up'; did you mean 'startup'",
+        bad("startup_trials =", "startup_trails ="),
+        r"unknown key 'sampler.startup_trails'; did you mean 'startup_trials'",
     ),
     "a misspelt key of the trainer's": (
         bad("epochs =", "epoch ="),
@@ -218,8 +218,8 @@ def test_what_is_printed_to_come_back_can_be_typed(
         str(sweep.paths.runs),
     )
     sweep = replace(sweep, plan=replace(sweep.plan, command=arguments))
-    assert shlex.split(shell.come_back(sweep))[-len(arguments) :] == list(arguments)
-    assert shlex.split(shell.command_on("watch", sweep))[-3:] == [
+    assert shlex.split(sweep_arguments.resume_command(sweep))[-len(arguments) :] == list(arguments)
+    assert shlex.split(sweep_arguments.sweep_command("watch", sweep))[-3:] == [
         "tiny",
         "--runs",
         str(sweep.paths.runs),
@@ -255,17 +255,19 @@ def test_a_make_target_is_named_only_where_it_means_the_same_sweep(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SWEEPS_RUNS", raising=False)
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
-    assert shell.make_or("promote", older, "promote", "tiny") == "make promote"
+    assert sweep_arguments.make_or_sweeps("promote", older, "promote", "tiny") == "make promote"
     newer = make_sweep(text=EXPERIMENT.replace('name = "tiny"', 'name = "newer"'), name="newer")
-    assert shell.make_or("promote", newer, "promote", "newer") == "make promote"
-    assert "promote tiny --runs" in shell.make_or("promote", older, "promote", "tiny")
+    assert sweep_arguments.make_or_sweeps("promote", newer, "promote", "newer") == "make promote"
+    assert "promote tiny --runs" in sweep_arguments.make_or_sweeps(
+        "promote", older, "promote", "tiny"
+    )
 
 
 def test_status_names_what_went_wrong_and_the_traceback(
     run: Run, make_sweep: Callable[..., Sweep]
 ) -> None:
     sweep = make_sweep(bug="true")
-    worker_of(sweep, trials=2).work()
+    worker_of(sweep, trials=2).run()
     status, out, _ = run("status", "--runs", str(sweep.paths.runs))
     assert status == 0
     for trial in sweep.paths.trials():
@@ -273,13 +275,13 @@ def test_status_names_what_went_wrong_and_the_traceback(
             rf"{trial.name} failed: RuntimeError: a bug of the trainer's "
             r"\(in go_wrong, tiny.py:\d+\)\n"
         )
-        assert re.search(said + f"  traceback: {trial.attempt(1).failure}\n", out)
+        assert re.search(said + f"  traceback: {trial.attempt(1).traceback}\n", out)
 
 
 def test_of_much_that_went_wrong_the_latest_is_shown(make_sweep: Callable[..., Sweep]) -> None:
     sweep = make_sweep(bug="true", trials=1)
-    worker_of(sweep, trials=1).work()
-    (failed,) = status_of(sweep, None).trials
-    lines = trouble_lines([failed] * 7)
+    worker_of(sweep, trials=1).run()
+    (failed,) = sweep_status(sweep, None).trials
+    lines = failure_lines([failed] * 7)
     assert lines[0] == "2 more before these"
     assert len(lines) == 1 + 2 * 5

@@ -12,7 +12,7 @@ from sweeps.config.cluster import Cluster
 from sweeps.errors import InputError
 from sweeps.storage.paths import RunsPaths
 from sweeps.text import one_line
-from sweeps.tracking.store import store_of
+from sweeps.tracking.store import resolve_store
 from sweeps.tracking.sync import publish_once
 from tests.sweeps.cli.test_main import Run, run
 from tests.sweeps.conftest import MakeSweep, worker_of
@@ -56,7 +56,7 @@ def test_one_in_the_environment_is_refused_too(
     assert "MLFLOW_TRACKING_URI: a URI with a user name or a password" in err
     assert SECRET not in err
     with pytest.raises(InputError, match="set MLFLOW_TRACKING_USERNAME"):
-        store_of(RunsPaths(sweep.paths.runs), None)
+        resolve_store(RunsPaths(sweep.paths.runs), None)
 
 
 def test_an_error_that_names_such_a_uri_does_not_show_it() -> None:
@@ -115,7 +115,7 @@ def test_credentials_of_the_environment_are_sent_and_never_written(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     sweep = make_sweep(trials=1)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     problem = publish_once(sweep)
     packed = base64.b64encode(f"alice:{SECRET}".encode()).decode()
     assert f"Basic {packed}" in shown

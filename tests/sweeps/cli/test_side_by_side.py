@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli.side_by_side import in_words, measured
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep
@@ -22,11 +22,11 @@ def attempt(
     made = trial.attempt(1)
     made.folder.mkdir(parents=True)
     trial.config.touch()
-    files.write(made.claim, json.dumps({"job": job}))
+    atomic.write(made.claim, json.dumps({"job": job}))
     for epoch in range(1, epochs + 1):
         end = START + starts + epoch * seconds
         row = {"epoch": epoch, "timestamp": round(1000 * end), "seconds": seconds}
-        files.append(made.metrics, json.dumps(row))
+        atomic.append(made.metrics, json.dumps(row))
 
 
 def test_what_a_job_got_done_is_told_apart_by_how_many_worked(make_sweep: MakeSweep) -> None:

@@ -1,6 +1,12 @@
 import pytest
 
-from sweeps.config.cluster import Cluster, crew, jobs_wanted, margin_seconds, minutes
+from sweeps.config.cluster import (
+    Cluster,
+    margin_seconds,
+    parse_minutes,
+    required_jobs,
+    workers_and_threads,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,13 +23,13 @@ from sweeps.config.cluster import Cluster, crew, jobs_wanted, margin_seconds, mi
     ],
 )
 def test_times_are_read_as_slurm_reads_them(text: str, expected: int) -> None:
-    assert minutes(text) == expected
+    assert parse_minutes(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "an hour", "1:2:3:4", "-5", "1-", "12h"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no time"):
-        minutes(text)
+        parse_minutes(text)
 
 
 def test_a_time_in_which_nothing_can_be_done_is_refused() -> None:
@@ -37,13 +43,13 @@ def test_the_last_epoch_is_to_end_before_the_job_does() -> None:
 
 
 def test_one_job_a_trial_means_as_many_jobs_as_trials() -> None:
-    assert jobs_wanted(Cluster(scheduler="slurm", jobs=4), 60) == 4
-    assert jobs_wanted(Cluster(scheduler="slurm", jobs=4, trials_per_job=1), 60) == 60
-    assert jobs_wanted(Cluster(scheduler="slurm", workers=2, trials_per_job=2), 9) == 3
-    assert jobs_wanted(Cluster(scheduler="slurm", trials_per_job=1), 5000) == 500
+    assert required_jobs(Cluster(scheduler="slurm", jobs=4), 60) == 4
+    assert required_jobs(Cluster(scheduler="slurm", jobs=4, trials_per_job=1), 60) == 60
+    assert required_jobs(Cluster(scheduler="slurm", workers=2, trials_per_job=2), 9) == 3
+    assert required_jobs(Cluster(scheduler="slurm", trials_per_job=1), 5000) == 500
 
 
 def test_a_jobs_cores_are_shared_out() -> None:
-    assert crew(Cluster(scheduler="slurm", gpus=1, cpus=4)) == (1, 4)
-    assert crew(Cluster(scheduler="slurm", gpus=1, cpus=4, workers=2)) == (2, 2)
-    assert crew(Cluster(workers=3, threads=5)) == (3, 5)
+    assert workers_and_threads(Cluster(scheduler="slurm", gpus=1, cpus=4)) == (1, 4)
+    assert workers_and_threads(Cluster(scheduler="slurm", gpus=1, cpus=4, workers=2)) == (2, 2)
+    assert workers_and_threads(Cluster(workers=3, threads=5)) == (3, 5)

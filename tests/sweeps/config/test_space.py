@@ -18,9 +18,9 @@ def test_a_dimension_is_asked_after_what_it_depends_on() -> None:
 
     def first_end(parameter: object) -> object:
         asked.append(parameter.name)
-        return parameter.domain.ends()[0]
+        return parameter.domain.corner_values()[0]
 
-    values = parse_space(TABLE, "x.toml").answer(first_end)
+    values = parse_space(TABLE, "x.toml").suggest(first_end)
     assert values == {
         "training.optimizer": "adam",
         "model.depth": 1,
@@ -46,7 +46,7 @@ def test_a_finite_space_lists_each_point_once() -> None:
 
 
 def test_the_ends_bring_every_choice_and_bound_about() -> None:
-    ends = list(parse_space(TABLE, "x.toml").ends())
+    ends = list(parse_space(TABLE, "x.toml").corner_points())
     assert all(values.keys() == TABLE.keys() for values in ends)
     brought = {(path, value) for values in ends for path, value in values.items()}
     assert {("training.optimizer", "adam"), ("training.optimizer", "sgd")} <= brought

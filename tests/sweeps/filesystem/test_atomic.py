@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 
 
 def test_only_one_of_many_creates(tmp_path: Path) -> None:
     path = tmp_path / "claim"
-    won = [files.create(path, str(number)) for number in range(5)]
+    won = [atomic.create(path, str(number)) for number in range(5)]
     assert won == [True, False, False, False, False]
     assert path.read_text() == "0"
     assert [entry.name for entry in tmp_path.iterdir()] == ["claim"]
 
 
 def _create(path: Path) -> bool:
-    return files.create(path, str(os.getpid()))
+    return atomic.create(path, str(os.getpid()))
 
 
 def test_only_one_of_many_processes_creates(tmp_path: Path) -> None:
@@ -29,19 +29,19 @@ def test_only_one_of_many_processes_creates(tmp_path: Path) -> None:
 
 def test_an_append_removes_a_half_line_first(tmp_path: Path) -> None:
     path = tmp_path / "rows"
-    files.append(path, '{"epoch": 1}')
+    atomic.append(path, '{"epoch": 1}')
     with path.open("a") as file:
         file.write('{"epo')
-    assert list(files.read_lines(path)) == [{"epoch": 1}]
-    files.append(path, '{"epoch": 2}')
-    assert list(files.read_lines(path)) == [{"epoch": 1}, {"epoch": 2}]
+    assert list(atomic.read_lines(path)) == [{"epoch": 1}]
+    atomic.append(path, '{"epoch": 2}')
+    assert list(atomic.read_lines(path)) == [{"epoch": 1}, {"epoch": 2}]
 
 
 @pytest.mark.parametrize("length", [1, 4095, 4096, 4097, 20_000])
 def test_a_half_line_of_any_length_is_removed(tmp_path: Path, length: int) -> None:
     path = tmp_path / "rows"
     path.write_text("1\n" + "x" * length)
-    files.append(path, "2")
+    atomic.append(path, "2")
     assert path.read_text() == "1\n2\n"
 
 
@@ -49,7 +49,7 @@ def test_a_full_disk_leaves_nothing_of_the_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows"
-    files.append(path, "1")
+    atomic.append(path, "1")
     write = os.pwrite
 
     def half(handle: int, content: bytes, offset: int) -> int:
@@ -59,20 +59,20 @@ def test_a_full_disk_leaves_nothing_of_the_line(
 
     monkeypatch.setattr(os, "pwrite", half)
     with pytest.raises(OSError, match="no space"):
-        files.append(path, "234")
+        atomic.append(path, "234")
     monkeypatch.undo()
     assert path.read_text() == "1\n"
 
 
 def test_a_replaced_file_is_never_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result"
-    files.write(path, "old")
+    atomic.write(path, "old")
 
     def fail(*_: object) -> int:
         raise OSError(errno.EDQUOT, "over quota")
 
     monkeypatch.setattr(os, "pwrite", fail)
     with pytest.raises(OSError, match="over quota"):
-        files.write(path, "new")
+        atomic.write(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["result"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_curve
@@ -99,7 +99,7 @@ def test_kill_the_watcher_then_a_worker_and_run_it_again(
     watcher.kill()
     watcher.communicate()
     victim = next(trial for trial in paths.trials() if len(read_curve(trial)) == 2)
-    os.kill(files.read_json(victim.attempts()[-1].claim)["pid"], signal.SIGKILL)
+    os.kill(atomic.read_json(victim.attempts()[-1].claim)["pid"], signal.SIGKILL)
     again = start(**settings)
     wait_for(lambda: len(victim.attempts()) == 2)
     open_gate(paths)
@@ -117,11 +117,11 @@ def test_kill_everything_and_run_it_again(
     wait_for(lambda: trials_of(paths) == [2, 2])  # each worker has claimed: none is overlooked
     watcher.kill()
     watcher.communicate()
-    supervisor = files.read_json(paths.jobs()[0].started)["pid"]
-    controller = int(files.read_json(paths.jobs()[0].submitted)["id"])
+    supervisor = atomic.read_json(paths.jobs()[0].started)["pid"]
+    controller = int(atomic.read_json(paths.jobs()[0].submitted)["id"])
     for pid in [controller, supervisor]:  # first those who would fill a place again
         os.kill(pid, signal.SIGKILL)
-    for pid in {files.read_json(t.attempts()[-1].claim)["pid"] for t in paths.trials()}:
+    for pid in {atomic.read_json(t.attempts()[-1].claim)["pid"] for t in paths.trials()}:
         os.kill(pid, signal.SIGKILL)
     open_gate(paths)
     assert "sent to" in finish(start(**settings))
@@ -182,7 +182,7 @@ def test_a_bug_stops_the_sweep_and_says_where(
     assert process.returncode == 1
     said = r"stopped: [34] trials failed alike: RuntimeError: a bug of the trainer's"  # two workers
     assert re.search(said, output)
-    assert "failure.txt" in output
+    assert "traceback.txt" in output
     assert len(the_sweep(tmp_path).paths.trials()) <= 4
 
 

@@ -12,25 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.filesystem.process import Process
-from sweeps.jobs.slots import Place, Places
-from sweeps.jobs.status import jobs_alive
+from sweeps.jobs.slots import Slot, Slots
+from sweeps.jobs.status import active_jobs
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_curve
-from sweeps.workers.exit_codes import End
+from sweeps.workers.exit_codes import ExitCode
 from tests.sweeps.conftest import MakeSweep
 
 
-def place(tmp_path: Path, script: str) -> Place:
-    return Place(1, [sys.executable, "-c", script], tmp_path / "log", dict(os.environ))
+def place(tmp_path: Path, script: str) -> Slot:
+    return Slot(1, [sys.executable, "-c", script], tmp_path / "log", dict(os.environ))
 
 
-def run_out(filled: Place) -> None:
+def run_out(filled: Slot) -> None:
     give_up = time.monotonic() + 60
     while not filled.done:
         assert time.monotonic() < give_up
-        filled.look(leaving=False)
+        filled.update(leaving=False)
         time.sleep(0.01)
 
 
@@ -57,19 +57,19 @@ def test_a_worker_that_dies_again_and_again_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled = place(tmp_path, "raise SystemExit(3)")
-    monkeypatch.setattr("sweeps.jobs.slots.RESTARTS", 1)
+    monkeypatch.setattr("sweeps.jobs.slots.MAX_RESTARTS", 1)
     run_out(filled)
     assert filled.starts == 2
 
 
 def test_nobody_is_replaced_once_the_job_is_leaving(tmp_path: Path) -> None:
     filled = place(tmp_path, "raise SystemExit(3)")
-    filled.look(leaving=False)
+    filled.update(leaving=False)
     filled.process.wait()
-    filled.look(leaving=True)
+    filled.update(leaving=True)
     assert filled.done
     empty = place(tmp_path, "raise SystemExit(3)")
-    empty.look(leaving=True)
+    empty.update(leaving=True)
     assert (empty.done, empty.starts) == (True, 0)
 
 
@@ -103,11 +103,11 @@ def test_a_job_is_alive_while_its_process_is(make_sweep: MakeSweep) -> None:
     job.folder.mkdir(parents=True)
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     record = {"id": "1", "scheduler": "local", "process": Process.of(sleeper.pid).to_json()}
-    files.write(job.submitted, json.dumps(record))
-    assert jobs_alive(sweep.paths) == [job]
+    atomic.write(job.submitted, json.dumps(record))
+    assert active_jobs(sweep.paths) == [job]
     sleeper.kill()
     threading.Event().wait(0.2)
-    assert jobs_alive(sweep.paths) == []  # a zombie is no process any more
+    assert active_jobs(sweep.paths) == []  # a zombie is no process any more
     sleeper.wait()
 
 
@@ -117,31 +117,31 @@ def test_a_job_on_another_machine_counts_while_it_shows_that_it_lives(
     sweep = make_sweep()
     job = sweep.paths.job("one")
     job.folder.mkdir(parents=True)
-    files.write(job.started, json.dumps({"machine": "elsewhere/1/2", "pid": 1, "started": "1"}))
-    assert jobs_alive(sweep.paths) == [job]
+    atomic.write(job.started, json.dumps({"machine": "elsewhere/1/2", "pid": 1, "started": "1"}))
+    assert active_jobs(sweep.paths) == [job]
     os.utime(job.started, (time.time() - 3600, time.time() - 3600))
-    assert jobs_alive(sweep.paths) == []
+    assert active_jobs(sweep.paths) == []
 
 
 def test_a_worker_that_found_the_disk_full_is_not_replaced(tmp_path: Path) -> None:
-    filled = place(tmp_path, f"raise SystemExit({int(End.FULL)})")
+    filled = place(tmp_path, f"raise SystemExit({int(ExitCode.DISK_FULL)})")
     run_out(filled)
     assert filled.starts == 1
 
 
-def crew(tmp_path: Path, usual: str, lonely: str) -> Places:
+def crew(tmp_path: Path, usual: str, lonely: str) -> Slots:
     """Two usual places, and one for a worker alone, each running a script."""
     script = f"import os, pathlib, sys, time; folder = pathlib.Path({str(tmp_path)!r})\n"
-    return Places(
+    return Slots(
         [place(tmp_path, script + usual) for _ in range(2)], place(tmp_path, script + lonely)
     )
 
 
-def run_all(places: Places) -> None:
+def run_all(places: Slots) -> None:
     give_up = time.monotonic() + 60
     while not places.are_done():
         assert time.monotonic() < give_up
-        places.look(leaving=False)
+        places.update(leaving=False)
         time.sleep(0.01)
 
 
@@ -155,21 +155,21 @@ def test_one_worker_alone_comes_after_the_others_have_left_and_before_they_come_
     )
     lonely = "sys.exit(3) if list(folder.glob('there-*')) else (folder / 'solved').touch()"
     places = crew(tmp_path, usual, lonely)
-    for one in places.usual:  # as workers do: heed the signal, and leave when ready
+    for one in places.regular:  # as workers do: heed the signal, and leave when ready
         one.command[2] = "import signal; signal.signal(15, lambda *_: None)\n" + one.command[2]
     run_all(places)
     assert (tmp_path / "solved").exists()
-    assert places.lonely.ended == 0
+    assert places.exclusive.exit_code == 0
 
 
 def test_where_the_one_alone_dies_again_and_again_nobody_asks_for_it_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.jobs.slots.RESTARTS", 1)
+    monkeypatch.setattr("sweeps.jobs.slots.MAX_RESTARTS", 1)
     places = crew(tmp_path, "sys.exit(11)", "sys.exit(3)")
     run_all(places)
-    assert places.lonely.starts == 2
-    assert all(one.done for one in places.usual)
+    assert places.exclusive.starts == 2
+    assert all(one.done for one in places.regular)
 
 
 HICCUP = """
@@ -205,11 +205,11 @@ def test_a_worker_that_cannot_even_be_killed_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled = place(tmp_path, "import time; time.sleep(60)")
-    filled.look(leaving=False)
+    filled.update(leaving=False)
     process = filled.process
     monkeypatch.setattr("sweeps.jobs.slots.KILL_SECONDS", 0.1)
     monkeypatch.setattr(process, "kill", lambda: None)  # as one that waits for a driver
-    filled.free()
+    filled.kill_worker()
     assert filled.process is None
     monkeypatch.undo()
     process.kill()

@@ -14,9 +14,9 @@ MakeConfirmed = Callable[..., Sweep]
 
 def confirmed(sweep: Sweep, only: str | None = None) -> Sweep:
     """Run a sweep and the confirmation of its best trials; return the latter."""
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     again = confirm(sweep, best_trials(sweep, only), sweep.plan.cluster, ("promote", "tiny"))
-    worker_of(again).work()
+    worker_of(again).run()
     return again
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from sweeps.promotion.confirm import best_trials
-from sweeps.promotion.pipeline import Wish, promote
+from sweeps.promotion.pipeline import PromotionRequest, promote
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import open_sweep
 
@@ -28,7 +28,9 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sweep = open_sweep(SweepPaths(folder))
-    promote(sweep, Wish(best_trials(sweep), dry_run=False, force="", say=print), step)
+    promote(
+        sweep, PromotionRequest(best_trials(sweep), dry_run=False, force="", print_line=print), step
+    )
 
 
 if __name__ == "__main__":

@@ -12,17 +12,17 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sweeps.cli import main as cli
-from sweeps.errors import InputError, WorldError
-from sweeps.filesystem import atomic as files
-from sweeps.promotion.confirm import best_trials, confirm, refuse_what_cannot_be_promoted
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem import atomic
+from sweeps.promotion.confirm import best_trials, check_promotable, confirm
 from sweeps.promotion.entities import Version
-from sweeps.promotion.pipeline import Outcome, Wish, promote
-from sweeps.promotion.reads import reads_of
+from sweeps.promotion.pipeline import Outcome, PromotionRequest, promote
+from sweeps.promotion.reads import reads_of_test_split
 from sweeps.promotion.registry import CHAMPION, PREVIOUS, Registry, default_store
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_result
-from sweeps.tracking.sync import store_for
+from sweeps.tracking.sync import store_of_sweep
 from tests.sweeps import tiny
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
 from tests.sweeps.promotion.conftest import confirmed, with_promotion
@@ -35,12 +35,14 @@ def put_up(
     sweep: Sweep, only: str | None = None, *, dry_run: bool = False, force: str = ""
 ) -> tuple[Outcome, str]:
     said: list[str] = []
-    wish = Wish(best_trials(sweep, only), dry_run=dry_run, force=force, say=said.append)
+    wish = PromotionRequest(
+        best_trials(sweep, only), dry_run=dry_run, force=force, print_line=said.append
+    )
     return promote(sweep, wish), "\n".join(said)
 
 
 def registry_of(sweep: Sweep) -> Registry:
-    return Registry(store_for(sweep), sweep.experiment.model_name)
+    return Registry(store_of_sweep(sweep), sweep.experiment.model_name)
 
 
 def champion(sweep: Sweep) -> Version | None:
@@ -68,7 +70,7 @@ def test_the_first_candidate_becomes_the_champion_and_says_where_it_comes_from(
     assert version.tags["sweep.decision"] == "passed the gate"
     assert best in said
     assert "selection bias" in said
-    client = MlflowClient(tracking_uri=store_for(searched).uri)
+    client = MlflowClient(tracking_uri=store_of_sweep(searched).uri)
     run = client.get_run(version.tags["sweep.confirmation_run"])
     above = client.get_run(run.data.tags["mlflow.parentRunId"])
     assert above.info.run_name == "tiny-confirm"
@@ -79,7 +81,7 @@ def test_the_first_candidate_becomes_the_champion_and_says_where_it_comes_from(
 
 def test_the_promotion_is_a_run_with_the_test_data_as_its_input(searched: Sweep) -> None:
     put_up(searched)
-    client = MlflowClient(tracking_uri=store_for(searched).uri)
+    client = MlflowClient(tracking_uri=store_of_sweep(searched).uri)
     number = client.get_model_version_by_alias("tests-tiny", CHAMPION)
     run = client.get_run(number.run_id)
     assert {"test/score", "test/score/case_000", "test/score/case_002"} <= run.data.metrics.keys()
@@ -187,7 +189,7 @@ def test_test_data_that_change_meanwhile_are_noticed(
     known = tiny.data_of
     monkeypatch.setattr(tiny, "data_of", lambda config: known(config) | {"digest": "another"})
     (searched.paths.promotion / "champions").rename(searched.paths.promotion / "away")
-    with pytest.raises(WorldError, match=r"the test data changed since .* run this again"):
+    with pytest.raises(EnvironmentFailure, match=r"the test data changed since .* run this again"):
         put_up(searched)
     assert put_up(searched)[0].version == 2
 
@@ -195,16 +197,16 @@ def test_test_data_that_change_meanwhile_are_noticed(
 def test_what_cannot_be_promoted_is_refused_before_any_training(
     searched: Sweep, make_sweep: MakeSweep
 ) -> None:
-    refuse_what_cannot_be_promoted(searched)
+    check_promotable(searched)
     with pytest.raises(InputError, match="tiny-confirm confirms tiny; promote that one"):
-        refuse_what_cannot_be_promoted(open_sweep(searched.paths.confirmation))
+        check_promotable(open_sweep(searched.paths.confirmation))
     over_seeds = EXPERIMENT.replace("[space]\n", '[space]\n"training.seed" = [1, 2]\n', 1)
     sweep = make_sweep("seeds", text=over_seeds)
     with pytest.raises(InputError, match=r"searches over training\.seed: no seed is new to it"):
-        refuse_what_cannot_be_promoted(sweep)
+        check_promotable(sweep)
     sweep = make_sweep("losses", text=EXPERIMENT.replace("val/score", "val/loss"))
     with pytest.raises(InputError, match="val/loss is not measured on the test split"):
-        refuse_what_cannot_be_promoted(sweep)
+        check_promotable(sweep)
 
 
 def test_an_interrupted_dry_run_goes_on_as_one(
@@ -224,11 +226,11 @@ def test_an_interrupted_dry_run_goes_on_as_one(
 
 def test_every_look_at_the_test_split_is_counted(searched: Sweep) -> None:
     runs = RunsPaths(searched.paths.runs)
-    assert reads_of(runs, "tiny") == []
+    assert reads_of_test_split(runs, "tiny") == []
     put_up(searched, dry_run=True)
-    assert [read.why for read in reads_of(runs, "tiny")] == ["candidate"]
+    assert [read.why for read in reads_of_test_split(runs, "tiny")] == ["candidate"]
     _, said = put_up(searched)
-    assert [read.why for read in reads_of(runs, "tiny")] == ["candidate", "fetched back"]
+    assert [read.why for read in reads_of_test_split(runs, "tiny")] == ["candidate", "fetched back"]
     assert "has been read once, for 1 model" in said
 
 
@@ -251,9 +253,9 @@ def test_a_damaged_champion_is_not_beaten_but_named(searched: Sweep) -> None:
 def test_a_version_from_elsewhere_is_refused(searched: Sweep) -> None:
     put_up(searched)
     registry = registry_of(searched)
-    client = MlflowClient(tracking_uri=store_for(searched).uri)
+    client = MlflowClient(tracking_uri=store_of_sweep(searched).uri)
     ours = client.get_model_version("tests-tiny", "1")
-    with default_store(store_for(searched).uri):
+    with default_store(store_of_sweep(searched).uri):
         client.create_model_version("tests-tiny", source=ours.source, run_id=ours.run_id)
     foreign = registry.versions()[-1]
     with pytest.raises(InputError, match="version 2 was not registered by a promotion"):
@@ -295,7 +297,7 @@ def test_killed_before_any_step_the_old_champion_stands_and_running_it_again_com
     assert put_up(sweep)[0] == Outcome(passed=True, version=2)
     assert [v.number for v in registry.versions()] == [1, 2]
     assert (champion(sweep).number, registry.version(PREVIOUS).number) == (2, 1)
-    client = MlflowClient(tracking_uri=store_for(sweep).uri)
+    client = MlflowClient(tracking_uri=store_of_sweep(sweep).uri)
     experiment = client.get_experiment_by_name("tiny").experiment_id
     assert len(client.search_logged_models([experiment])) == 2
     names = [run.info.run_name for run in client.search_runs([experiment], max_results=100)]
@@ -310,8 +312,10 @@ def test_a_rollback_that_was_killed_half_way_is_ended_by_the_next(
     put_up(lenient, by_value(searched)[0])
     put_up(searched)
     registry = registry_of(searched)
-    point = registry._point
-    monkeypatch.setattr(registry, "_point", lambda alias, n: alias == PREVIOUS or point(alias, n))
+    move = registry._set_alias
+    monkeypatch.setattr(
+        registry, "_set_alias", lambda alias, n: alias == PREVIOUS or move(alias, n)
+    )
     registry.roll_back()  # as if it had been killed between the two
     assert (champion(searched).number, registry.version(PREVIOUS).number) == (1, 1)
     assert registry_of(searched).roll_back() == (1, 2)
@@ -360,16 +364,16 @@ def test_confirming_more_trials_adds_to_what_is_there(searched: Sweep) -> None:
     before = {paths.name for paths in again.trials()}
     last = by_value(searched)[0]
     more = confirm(searched, best_trials(searched, last), searched.plan.cluster, ("promote",))
-    worker_of(more).work()
+    worker_of(more).run()
     assert before < {paths.name for paths in again.trials()}
     assert len(again.trials()) == 12
-    configs = [files.read_json(paths.config)["config"]["training"] for paths in again.trials()]
+    configs = [atomic.read_json(paths.config)["config"]["training"] for paths in again.trials()]
     assert all(config["seed"] in {1, 2, 3} for config in configs)
 
 
 def test_a_sweep_that_is_not_over_is_not_promoted_from(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=4, pruner="none")
-    worker_of(sweep, trials=2).work()
+    worker_of(sweep, trials=2).run()
     with pytest.raises(InputError, match="is not over: 2 of 4 trials; let it end"):
         best_trials(sweep)
     with pytest.raises(InputError, match="no complete trial '0009-x'"):

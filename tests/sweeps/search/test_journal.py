@@ -7,7 +7,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeps.filesystem import atomic as files
+from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.search.journal import Journal
 
@@ -81,7 +81,7 @@ def test_a_holder_that_stood_still_past_its_turn_overwrites_nothing(
 ) -> None:
     frozen, successor = journal_at(tmp_path), journal_at(tmp_path)
     frozen.append_logs([{"n": 0}])
-    write_whole = files.write_whole
+    write_whole = atomic.write_all
 
     def meanwhile(*given: object, **named: object) -> int:
         monkeypatch.undo()
@@ -89,6 +89,6 @@ def test_a_holder_that_stood_still_past_its_turn_overwrites_nothing(
         successor.append_logs([{"n": 1, "long": "x" * 100}])
         return write_whole(*given, **named)
 
-    monkeypatch.setattr(files, "write_whole", meanwhile)
+    monkeypatch.setattr(atomic, "write_all", meanwhile)
     frozen.append_logs([{"n": 2}])
     assert sorted(entry["n"] for entry in journal_at(tmp_path).read_logs(0)) == [0, 1, 2]

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.config.experiment import Objective, Pruner
-from sweeps.search.pruning import best, falls_behind, is_rung
+from sweeps.search.pruning import best_epoch, is_rung, should_prune
 
 HALVING = Pruner(kind="successive_halving", min_epochs=2, reduction=3, rivals=2)
 UP, DOWN = Objective(metric="m"), Objective(metric="m", direction="minimize")
@@ -16,23 +16,23 @@ def test_rungs_are_powers_apart() -> None:
 
 def test_the_best_third_goes_on() -> None:
     rivals = [{2: value / 10} for value in range(8)]
-    assert not falls_behind({2: 0.55}, rivals, 2, HALVING, UP)
-    assert falls_behind({2: 0.45}, rivals, 2, HALVING, UP)
-    assert falls_behind({2: 0.55}, rivals, 2, HALVING, DOWN)
+    assert not should_prune({2: 0.55}, rivals, 2, HALVING, UP)
+    assert should_prune({2: 0.45}, rivals, 2, HALVING, UP)
+    assert should_prune({2: 0.55}, rivals, 2, HALVING, DOWN)
 
 
 def test_nobody_is_given_up_before_there_are_rivals() -> None:
-    assert not falls_behind({2: 0.0}, [{2: 1.0}, {1: 1.0}], 2, HALVING, UP)
+    assert not should_prune({2: 0.0}, [{2: 1.0}, {1: 1.0}], 2, HALVING, UP)
 
 
 def test_a_trial_stands_by_its_best_epoch_so_far() -> None:
     rivals = [{1: 0.5, 2: 0.4, 3: 0.9}, {1: 0.1, 2: 0.2}]
-    assert not falls_behind({1: 0.6, 2: 0.1}, rivals, 2, HALVING, UP)
+    assert not should_prune({1: 0.6, 2: 0.1}, rivals, 2, HALVING, UP)
 
 
 @given(CURVES)
 def test_the_best_epoch_is_the_first_of_the_highest(curve: dict[int, float]) -> None:
-    epoch, value = best(curve, UP)
+    epoch, value = best_epoch(curve, UP)
     assert value == max(curve.values())
     assert epoch == min(e for e, v in curve.items() if v == value)
 
@@ -42,4 +42,4 @@ def test_the_best_of_all_is_never_given_up(
     curve: dict[int, float], rivals: list[dict[int, float]]
 ) -> None:
     curve = curve | {2: 2.0}
-    assert not falls_behind(curve, rivals, 2, HALVING, UP)
+    assert not should_prune(curve, rivals, 2, HALVING, UP)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.storage.cleanup import best_epochs, leftovers, remove
-from sweeps.storage.results import ranked
+from sweeps.storage.cleanup import find_leftovers, remove_leftovers, spare_checkpoints
+from sweeps.storage.results import rank_trials
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import look, state_of
+from sweeps.storage.trial_record import read_snapshot, state_of
 from sweeps.tracking.sync import publish_once
 from tests.sweeps.cli.test_main import run  # noqa: F401 (a fixture)
 from tests.sweeps.conftest import MakeSweep, worker_of
@@ -32,8 +32,8 @@ def test_what_nobody_needs_goes_and_nothing_else(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=8)
-    monkeypatch.setattr("sweeps.workers.trial.trim", lambda trial: None)
-    worker_of(sweep).work()
+    monkeypatch.setattr("sweeps.workers.trial.trim_checkpoints", lambda trial: None)
+    worker_of(sweep).run()
     before = contents(sweep)
     attempt = sweep.paths.trials()[0].attempt(1)
     drafts = {
@@ -43,11 +43,11 @@ def test_what_nobody_needs_goes_and_nothing_else(
     }
     fresh = attempt.checkpoints / ".last.pt.draft-124"
     fresh.touch()
-    found = leftovers(sweep)
-    assert [leftover.what.split()[0] for leftover in found] == ["checkpoints", "unfinished"]
+    found = find_leftovers(sweep)
+    assert [leftover.kind.split()[0] for leftover in found] == ["checkpoints", "unfinished"]
     assert found[1].size == 3000
     assert contents(sweep) == before | drafts | {fresh}  # looking removes nothing
-    remove(found)
+    remove_leftovers(found)
     gone = {"last.pt", "previous.pt"}
     pruned = {t.folder for t in sweep.paths.trials() if state_of(t) == "pruned"}
     kept = {
@@ -57,20 +57,20 @@ def test_what_nobody_needs_goes_and_nothing_else(
     }
     assert contents(sweep) - {fresh} == kept
     assert pruned
-    assert leftovers(sweep) == []
+    assert find_leftovers(sweep) == []
 
 
 def test_a_file_with_a_second_name_frees_nothing(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
-    monkeypatch.setattr("sweeps.workers.trial.trim", lambda trial: None)
-    worker_of(sweep).work()
+    monkeypatch.setattr("sweeps.workers.trial.trim_checkpoints", lambda trial: None)
+    worker_of(sweep).run()
     attempt = sweep.paths.trials()[0].attempt(1)
     attempt.last_checkpoint.unlink()
     attempt.last_checkpoint.hardlink_to(attempt.best_checkpoint)
     previous = (attempt.checkpoints / "previous.pt").stat().st_size
-    assert leftovers(sweep)[0].size == previous
+    assert find_leftovers(sweep)[0].size == previous
 
 
 def test_the_best_epochs_go_only_where_mlflow_has_them_and_all_but_the_best(
@@ -78,15 +78,15 @@ def test_the_best_epochs_go_only_where_mlflow_has_them_and_all_but_the_best(
 ) -> None:
     sweep = make_sweep(trials=5, pruner="none")
     give_store(sweep)
-    worker_of(sweep).work()
-    assert best_epochs(sweep, keep=2) is None
+    worker_of(sweep).run()
+    assert spare_checkpoints(sweep, keep=2) is None
     assert publish_once(sweep) is None
-    spare = best_epochs(sweep, keep=2)
-    looks = map(look, sweep.paths.trials())
-    order = [trial for trial, _ in ranked(looks, sweep.experiment.objective)]
+    spare = spare_checkpoints(sweep, keep=2)
+    looks = map(read_snapshot, sweep.paths.trials())
+    order = [trial for trial, _ in rank_trials(looks, sweep.experiment.objective)]
     assert spare.paths == [trial.attempt(1).best_checkpoint for trial in order[2:]]
-    remove([spare])
-    assert best_epochs(sweep, keep=2) is None
+    remove_leftovers([spare])
+    assert spare_checkpoints(sweep, keep=2) is None
     assert [trial.attempt(1).best_checkpoint.exists() for trial in order] == [True] * 2 + [
         False
     ] * 3
@@ -94,17 +94,17 @@ def test_the_best_epochs_go_only_where_mlflow_has_them_and_all_but_the_best(
 
 def test_beside_a_living_sweep_nothing_is_lost(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=6, gate_at=3)
-    workers = [threading.Thread(target=worker_of(sweep).work) for _ in range(2)]
+    workers = [threading.Thread(target=worker_of(sweep).run) for _ in range(2)]
     for thread in workers:
         thread.start()
     try:
         wait_for(lambda: len(list(sweep.paths.folder.glob("waiting/*"))) == 2)
         before = contents(sweep)
-        remove(leftovers(sweep))
+        remove_leftovers(find_leftovers(sweep))
         assert before <= contents(sweep)
         open_gate(sweep)
         while any(thread.is_alive() for thread in workers):
-            remove(leftovers(sweep))
+            remove_leftovers(find_leftovers(sweep))
     finally:
         open_gate(sweep)
         for thread in workers:
@@ -120,7 +120,7 @@ def test_the_command_shows_and_then_removes(
     run: Callable[..., tuple[int, str, str]],  # noqa: F811
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     draft = old(sweep.paths.folder / ".plan.json.0123456789ab")
     runs = ["--runs", str(sweep.paths.runs)]
     status, out, _ = run("clean", *runs)

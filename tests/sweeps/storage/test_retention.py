@@ -10,10 +10,10 @@ import pytest
 
 from sweeps.search.study import Study
 from sweeps.storage.paths import AttemptPaths, TrialPaths
-from sweeps.storage.retention import unneeded
-from sweeps.storage.sweep import Sweep, resume, stop
+from sweeps.storage.retention import unneeded_checkpoints
+from sweeps.storage.sweep import Sweep, clear_stop, stop_sweep
 from sweeps.storage.trial_record import read_curve, read_result, state_of
-from sweeps.tracking.sync import forget_published, publish_once
+from sweeps.tracking.sync import forget_publication, publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.tiny import Tiny
 from tests.sweeps.workers.test_crashes import check_mlflow, outcome
@@ -35,24 +35,24 @@ def stop_after(sweep: Sweep, epochs: int, monkeypatch: pytest.MonkeyPatch) -> No
         for row in fit(*given, **named):
             yield row
             if row.epoch == epochs:
-                stop(sweep.paths, "for the test")
+                stop_sweep(sweep.paths, "for the test")
 
     with monkeypatch.context() as patch:
         patch.setattr(Tiny, "fit", cut)
-        worker_of(sweep).work()
-    resume(sweep.paths)
+        worker_of(sweep).run()
+    clear_stop(sweep.paths)
 
 
 def test_of_trials_that_ended_the_best_epoch_of_complete_ones_is_kept(
     make_sweep: MakeSweep,
 ) -> None:
     sweep = make_sweep(trials=8)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert Counter(map(state_of, sweep.paths.trials())).keys() == {"complete", "pruned"}
     for trial in sweep.paths.trials():
         kept = {"best.pt"} if state_of(trial) == "complete" else set()
         assert files_of(trial) == [kept]
-        assert trial.attempt(1).picture.exists()
+        assert trial.attempt(1).figure.exists()
 
 
 def test_an_attempt_keeps_its_checkpoints_until_the_next_has_an_epoch_of_its_own(
@@ -67,7 +67,7 @@ def test_an_attempt_keeps_its_checkpoints_until_the_next_has_an_epoch_of_its_own
     assert files_of(trial) == [whole, {"best.pt", "last.pt"}]
     stop_after(sweep, 4, monkeypatch)
     assert files_of(trial) == [set(), set(), whole]
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert files_of(trial) == [set(), set(), set(), {"best.pt"}]
 
 
@@ -75,11 +75,11 @@ def test_what_a_kill_after_the_end_left_is_trimmed_by_the_next_worker(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=2, pruner="none")
-    monkeypatch.setattr("sweeps.workers.trial.trim", lambda trial: None)
-    worker_of(sweep).work()
+    monkeypatch.setattr("sweeps.workers.trial.trim_checkpoints", lambda trial: None)
+    worker_of(sweep).run()
     monkeypatch.undo()
     assert all("last.pt" in files_of(trial)[0] for trial in sweep.paths.trials())
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert [files_of(trial) for trial in sweep.paths.trials()] == [[{"best.pt"}]] * 2
 
 
@@ -89,11 +89,11 @@ def test_nothing_of_an_open_trial_is_unneeded(
     sweep = make_sweep(trials=1, pruner="none")
     stop_after(sweep, 3, monkeypatch)
     trial = sweep.paths.trials()[0]
-    assert unneeded(trial) == []
-    worker_of(sweep).work()
+    assert unneeded_checkpoints(trial) == []
+    worker_of(sweep).run()
     trial.settled.unlink()  # killed between the result and the study
     trial.attempt(2).last_checkpoint.touch()
-    assert unneeded(trial) == []
+    assert unneeded_checkpoints(trial) == []
 
 
 def cut_short(file: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
 ) -> None:
     """From the one before, or from the start: the same curve, the same study, one point a step."""
     whole = make_sweep("whole", trials=2, pruner="none")
-    worker_of(whole).work()
+    worker_of(whole).run()
     sweep = make_sweep(trials=2, pruner="none")
     give_store(sweep)
     stop_after(sweep, 5, monkeypatch)
@@ -123,9 +123,9 @@ def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
         assert publish_once(sweep) is None
     for name in damaged:
         cut_short(trial.attempt(1).checkpoints / name)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     if published:
-        forget_published(sweep)  # the points are there already, and are sent again
+        forget_publication(sweep)  # the points are there already, and are sent again
     assert publish_once(sweep) is None
     assert outcome(sweep) == outcome(whole)
     again = (trial.folder / "computed.log").read_text().split()
@@ -152,10 +152,10 @@ def test_an_epoch_that_came_to_other_figures_counts_as_computed_last(
             yield replace(row, metrics=figures)
 
     monkeypatch.setattr(Tiny, "fit", otherwise)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     rows = read_curve(trial)
     assert [row.epoch for row in rows] == list(range(1, 10))
-    told = Study(sweep.paths, sweep.experiment, stale_after=5).member(0).curve
+    told = Study(sweep.paths, sweep.experiment, stale_after=5).trial(0).curve
     assert rows[2].metrics["val/score"] == pytest.approx(told[3] + 1e-6, abs=1e-12)
     assert read_result(trial).state == "complete"
     assert json.loads(trial.attempt(2).metrics.read_text().splitlines()[0])["epoch"] == 3

@@ -12,8 +12,8 @@ from sweeps.config.space import short_names
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import State, read_curve, read_result
-from sweeps.tracking.store import Store, check_writable, is_ours, store_of, take_over
-from sweeps.tracking.sync import forget_published, publish_once
+from sweeps.tracking.store import Store, acquire_lease, check_writable, resolve_store, take_over
+from sweeps.tracking.sync import forget_publication, publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.workers.test_worker import wait_for
 
@@ -32,7 +32,7 @@ def runs_by_name(runs: Path) -> dict[str, object]:
 def published(make_sweep: MakeSweep, give_store: Callable[[Sweep], None]) -> Sweep:
     sweep = make_sweep(trials=6)
     give_store(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is None
     return sweep
 
@@ -79,9 +79,9 @@ def test_artifacts_survive_moving_the_runs(published: Sweep, tmp_path: Path) -> 
         run = runs[paths.name].info.run_id
         there = {a.path for a in client.list_artifacts(run)}
         if read_result(paths).state is not State.COMPLETE:
-            assert there == {"config.json", "picture.png"}
+            assert there == {"config.json", "figure.png"}
             continue
-        assert there == {"checkpoints", "config.json", "picture.png"}
+        assert there == {"checkpoints", "config.json", "figure.png"}
         best = client.download_artifacts(run, "checkpoints/best.pt", str(tmp_path))
         assert Path(best).read_bytes() == paths.attempts()[-1].best_checkpoint.read_bytes()
 
@@ -91,33 +91,33 @@ def test_a_failed_trial_shows_its_traceback(
 ) -> None:
     sweep = make_sweep(trials=1, bug="true")
     give_store(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is None
     run = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[0].name]
     assert run.info.status == "FAILED"
     assert run.data.tags["sweep.state"] == State.FAILED
     assert "a bug of the trainer's" in run.data.tags["sweep.reason"]
     files = {a.path for a in client_of(sweep.paths.runs).list_artifacts(run.info.run_id)}
-    assert "failure.txt" in files
+    assert "traceback.txt" in files
 
 
 def test_another_host_leaves_the_database_to_its_holder(
     published: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = store_of(RunsPaths(published.paths.runs), None)
-    assert is_ours(store)
+    store = resolve_store(RunsPaths(published.paths.runs), None)
+    assert acquire_lease(store)
     monkeypatch.setenv("SWEEPS_HOST", "login2")
-    assert not is_ours(store)
+    assert not acquire_lease(store)
     assert "sweeps sync --take-over" in publish_once(published)
     take_over(store)
     assert publish_once(published) is None
     monkeypatch.delenv("SWEEPS_HOST")
-    assert not is_ours(store)
+    assert not acquire_lease(store)
 
 
 def test_a_store_that_is_away_is_said_and_raises_nothing(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     cluster = sweep.plan.cluster.model_copy(update={"tracking": "http://127.0.0.1:9"})
     away = replace(sweep, plan=replace(sweep.plan, cluster=cluster))
     assert "127.0.0.1" in publish_once(away)
@@ -125,7 +125,7 @@ def test_a_store_that_is_away_is_said_and_raises_nothing(make_sweep: MakeSweep) 
 
 def test_a_store_whose_making_was_killed_is_made_again(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     runs = RunsPaths(sweep.paths.runs)
     making = subprocess.Popen([sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)])
 
@@ -153,7 +153,7 @@ def test_a_store_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     runs = RunsPaths(tmp_path / "runs")
     with pytest.raises(ValueError, match="the store cannot be written"):
-        check_writable(store_of(runs, None))
+        check_writable(resolve_store(runs, None))
     assert not Store("http://x", runs).is_database_here
 
 
@@ -162,7 +162,7 @@ def test_the_last_epochs_are_sent_though_the_trial_ends_meanwhile(
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
     give_store(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     trial = sweep.paths.trials()[0]
     trial.settled.unlink()
 
@@ -185,13 +185,13 @@ def test_a_sweep_that_was_extended_can_be_sent_anew(
 ) -> None:
     sweep = make_sweep(trials=2)
     give_store(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is None
     longer = make_sweep(trials=3)
-    forget_published(longer)
+    forget_publication(longer)
     assert publish_once(longer) is None
     assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "RUNNING"
-    worker_of(longer).work()
+    worker_of(longer).run()
     assert publish_once(longer) is None
     assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "FINISHED"
     assert len(runs_by_name(sweep.paths.runs)) == 4
@@ -202,12 +202,12 @@ def test_a_run_that_somebody_deleted_stops_no_other(
 ) -> None:
     sweep = make_sweep(trials=2)
     give_store(sweep)
-    worker_of(sweep, trials=1).work()
+    worker_of(sweep, trials=1).run()
     assert publish_once(sweep) is None
     first = sweep.paths.trials()[0]
     client_of(sweep.paths.runs).delete_run(runs_by_name(sweep.paths.runs)[first.name].info.run_id)
     first.mlflow.write_text(first.mlflow.read_text().replace('"done": true', '"done": false'))
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is not None
     second = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[1].name]
     assert second.info.status == "FINISHED"
@@ -225,7 +225,7 @@ def test_a_run_that_a_request_sent_twice_has_made_is_deleted(
     monkeypatch.setattr(MlflowClient, "create_run", answer_lost)
     sweep = make_sweep(trials=2)
     give_store(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is None
     client = client_of(sweep.paths.runs)
     experiment = client.get_experiment_by_name("tiny")

@@ -18,8 +18,8 @@ import pytest
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
-from sweeps.tracking.store import store_of
-from sweeps.tracking.ui import serve
+from sweeps.tracking.store import resolve_store
+from sweeps.tracking.ui import serve_ui
 from tests.listening import listening
 from tests.sweeps.conftest import MakeSweep, worker_of
 
@@ -96,7 +96,7 @@ def test_ui_catches_up_and_serves_on_this_machine_alone(
 ) -> None:
     sweep, said = make_sweep(trials=3, pruner="none"), tmp_path / "said"
     give_store(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     port = free_port()
     command = [sys.executable, "-m", "sweeps", "ui", "--port", str(port)]
     with said.open("w") as out:
@@ -129,5 +129,5 @@ def test_a_server_elsewhere_is_only_named(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    serve(store_of(RunsPaths(make_sweep().paths.runs), None), 5000)
+    serve_ui(resolve_store(RunsPaths(make_sweep().paths.runs), None), 5000)
     assert "https://mlflow.example.org" in capsys.readouterr().out

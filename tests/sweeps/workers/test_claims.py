@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.filesystem.process import Process, machine
 from sweeps.storage.paths import TrialPaths
-from sweeps.workers.claims import ClaimLostError, Lookout, heartbeat, take
+from sweeps.workers.claims import ClaimLostError, ClaimMonitor, claim_after, heartbeat
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def trial(tmp_path: Path) -> TrialPaths:
 
 
 def test_one_of_two_gets_the_trial_and_the_other_loses_its_claim(trial: TrialPaths) -> None:
-    first = take(trial, 0, "job")
+    first = claim_after(trial, 0, "job")
     assert first is not None
-    assert take(trial, 0, "job") is None
-    second = take(trial, 1, "job")
+    assert claim_after(trial, 0, "job") is None
+    second = claim_after(trial, 1, "job")
     assert second is not None
     assert second.is_held()
     with pytest.raises(ClaimLostError, match="taken by another"):
@@ -30,8 +30,8 @@ def test_one_of_two_gets_the_trial_and_the_other_loses_its_claim(trial: TrialPat
 
 
 def test_a_trial_given_back_is_an_orphan_at_once(trial: TrialPaths) -> None:
-    claim = take(trial, 0, "job")
-    lookout = Lookout(claim_seconds=1000)
+    claim = claim_after(trial, 0, "job")
+    lookout = ClaimMonitor(claim_seconds=1000)
     assert not lookout.is_orphan(claim.attempt)
     claim.release()
     assert lookout.is_orphan(claim.attempt)
@@ -39,15 +39,16 @@ def test_a_trial_given_back_is_an_orphan_at_once(trial: TrialPaths) -> None:
 
 def test_a_killed_owner_leaves_an_orphan_at_once(trial: TrialPaths) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from sweeps.workers.claims import take\n"
+        "import sys, time; from pathlib import Path; from sweeps.workers.claims import claim_after\n"
         "from sweeps.storage.paths import TrialPaths\n"
-        "take(TrialPaths(Path(sys.argv[1])), 0, 'job'); print('taken', flush=True); time.sleep(60)"
+        "claim_after(TrialPaths(Path(sys.argv[1])), 0, 'job')\n"
+        "print('taken', flush=True); time.sleep(60)"
     )
     owner = subprocess.Popen(
         [sys.executable, "-c", script, str(trial.folder)], stdout=subprocess.PIPE, text=True
     )
     owner.stdout.readline()
-    lookout = Lookout(claim_seconds=1000)
+    lookout = ClaimMonitor(claim_seconds=1000)
     assert not lookout.is_orphan(trial.attempt(1))
     assert lookout.is_alive(trial.attempt(1))
     os.kill(owner.pid, signal.SIGKILL)
@@ -57,9 +58,9 @@ def test_a_killed_owner_leaves_an_orphan_at_once(trial: TrialPaths) -> None:
 
 
 def test_an_owner_elsewhere_is_an_orphan_only_after_it_was_seen_silent(trial: TrialPaths) -> None:
-    claim = take(trial, 0, "job")
+    claim = claim_after(trial, 0, "job")
     claim.attempt.claim.write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
-    lookout = Lookout(claim_seconds=2.0)
+    lookout = ClaimMonitor(claim_seconds=2.0)
     for beat in range(3):
         claim.attempt.heartbeat.write_text(str(beat))
         assert not lookout.is_orphan(claim.attempt)
@@ -75,17 +76,17 @@ def test_an_owner_elsewhere_is_an_orphan_only_after_it_was_seen_silent(trial: Tr
 def test_an_owner_elsewhere_that_nobody_watched_is_neither_alive_nor_dead(
     trial: TrialPaths,
 ) -> None:
-    claim = take(trial, 0, "job")
+    claim = claim_after(trial, 0, "job")
     claim.attempt.claim.write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
     claim.attempt.heartbeat.write_text("7")
-    lookout = Lookout(claim_seconds=30)
+    lookout = ClaimMonitor(claim_seconds=30)
     assert not lookout.is_alive(claim.attempt)
     assert not lookout.is_orphan(claim.attempt)
 
 
 def test_the_heart_beats_while_the_block_runs(trial: TrialPaths) -> None:
-    claim = take(trial, 0, "job")
-    with heartbeat(claim, every=0.02):
+    claim = claim_after(trial, 0, "job")
+    with heartbeat(claim, interval_seconds=0.02):
         time.sleep(0.2)
     beats = int(claim.attempt.heartbeat.read_text().split()[1])
     time.sleep(0.1)
@@ -101,9 +102,9 @@ def test_a_reused_process_number_is_not_the_process() -> None:
 
 def test_a_stopped_owner_is_not_alive(trial: TrialPaths) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    claim = take(trial, 0, "job")
+    claim = claim_after(trial, 0, "job")
     claim.attempt.claim.write_text(json.dumps(Process.of(sleeper.pid).to_json()))
-    lookout = Lookout(claim_seconds=30)
+    lookout = ClaimMonitor(claim_seconds=30)
     assert lookout.is_alive(claim.attempt)
     os.kill(sleeper.pid, signal.SIGSTOP)
     time.sleep(0.1)

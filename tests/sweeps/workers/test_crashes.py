@@ -10,8 +10,8 @@ import pytest
 
 from sweeps.search.study import Study
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import read_curve, read_result, read_trial, state_of
-from sweeps.tracking.sync import forget_published, publish_once
+from sweeps.storage.trial_record import read_curve, read_result, read_spec, state_of
+from sweeps.tracking.sync import forget_publication, publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.crashing import STEPS
 
@@ -37,18 +37,18 @@ def outcome(sweep: Sweep) -> list[tuple[object, ...]]:
         result = read_result(paths)
         assert result is not None
         curve = [(row.epoch, dict(row.metrics)) for row in read_curve(paths)]
-        found.append((read_trial(paths).values, result, curve))
+        found.append((read_spec(paths).values, result, curve))
     return found
 
 
 def check_whole(sweep: Sweep) -> None:
     """Folders, study and MLflow agree: every trial, and each of its epochs once."""
     study = Study(sweep.paths, sweep.experiment, stale_after=5)
-    members = {member.number: member for member in study.members() if member.duplicate_of is None}
+    members = {member.number: member for member in study.trials() if member.duplicate_of is None}
     folders = {paths.number: paths for paths in sweep.paths.trials()}
     assert len(folders) == sweep.experiment.trials
     voided = [m for m in members.values() if m.number not in folders]
-    assert all(member.told == "failed" for member in voided)
+    assert all(member.reported == "failed" for member in voided)
     for number, paths in folders.items():
         epochs = [row.epoch for row in read_curve(paths)]
         result = read_result(paths)
@@ -56,7 +56,7 @@ def check_whole(sweep: Sweep) -> None:
         assert epochs == list(range(1, result.epochs + 1))
         assert sorted(members[number].curve) == epochs
         pruned = result.state == "pruned"
-        assert members[number].told == ("pruned" if pruned else "value")
+        assert members[number].reported == ("pruned" if pruned else "value")
         assert members[number].value == (None if pruned else pytest.approx(result.value))
     check_mlflow(sweep)
 
@@ -74,7 +74,7 @@ def check_mlflow(sweep: Sweep) -> None:
         assert {"learning_rate", "optimizer", "batch_size"} <= run.data.params.keys()
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
         kept = {"checkpoints"} if state_of(paths) == "complete" else set()
-        assert artifacts == kept | {"config.json", "picture.png"}
+        assert artifacts == kept | {"config.json", "figure.png"}
         history = client.get_metric_history(runs[paths.name].info.run_id, "val/score")
         rows = read_curve(paths)
         assert [(p.step, p.timestamp) for p in history] == [(r.epoch, r.timestamp) for r in rows]
@@ -105,13 +105,13 @@ def test_a_killed_worker_changes_nothing(
 ) -> None:
     if not uncut:
         whole = make_sweep("whole")
-        worker_of(whole).work()
+        worker_of(whole).run()
         uncut["tiny"] = outcome(whole)
     sweep = make_sweep()
     give_store(sweep)
     crash(sweep, step, times)
     publish_once(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is None
     check_whole(sweep)
     check_computed(sweep, lost=1 if step == "in the middle of a checkpoint" else 0)
@@ -128,7 +128,7 @@ def test_two_crashes_in_one_trial_are_no_worse_than_one(
     crash(sweep, "after the claim of an orphan", 1)
     crash(sweep, "between checkpoint and row", 1)
     crash(sweep, "half a row", 2)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is None
     check_whole(sweep)
     check_computed(sweep, lost=0)
@@ -139,8 +139,8 @@ def test_publishing_twice_changes_nothing(
 ) -> None:
     sweep = make_sweep(trials=3)
     give_store(sweep)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert publish_once(sweep) is None
-    forget_published(sweep)
+    forget_publication(sweep)
     assert publish_once(sweep) is None
     check_mlflow(sweep)

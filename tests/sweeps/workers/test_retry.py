@@ -10,33 +10,33 @@ from dataclasses import replace
 import pytest
 
 from sweeps.config.cluster import Cluster
-from sweeps.jobs.deaths import note_death
-from sweeps.jobs.watchdog import Watch
-from sweeps.monitor.status import status_of
+from sweeps.jobs.deaths import record_death
+from sweeps.jobs.watchdog import Watchdog
+from sweeps.monitor.status import sweep_status
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep, stop_reason
 from sweeps.storage.trial_record import (
-    Row,
+    EpochRow,
     State,
     append_row,
     read_curve,
     read_result,
-    read_trial,
+    read_spec,
     state_of,
 )
 from sweeps.tracking.sync import publish_once
-from sweeps.workers.claims import owner_of, take
-from sweeps.workers.exit_codes import Death, End
+from sweeps.workers.claims import claim_after, claim_owner
+from sweeps.workers.exit_codes import ExitCode, WorkerDeath
 from sweeps.workers.retry import (
-    DEATHS,
-    Kind,
-    Trouble,
-    Way,
-    end_of,
-    in_words,
-    note,
-    troubles_of,
-    way_of,
+    MAX_WORKER_DEATHS,
+    Failure,
+    FailureKind,
+    RetryPlan,
+    describe_failures,
+    failures_of,
+    record_failure,
+    result_after_failures,
+    retry_plan_of,
 )
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
 from tests.sweeps.tracking.test_publisher import runs_by_name
@@ -65,7 +65,7 @@ def job_command(sweep: Sweep) -> list[str]:
 
 
 def batch(trial: TrialPaths) -> int:
-    return read_trial(trial).config["training"]["batch_size"]
+    return read_spec(trial).config["training"]["batch_size"]
 
 
 def two_workers(**settings: object) -> Cluster:
@@ -86,19 +86,19 @@ def test_what_does_not_fit_is_tried_alone_and_then_in_parts(
     assert {state_of(trial) for trial in sweep.paths.trials()} == {State.COMPLETE}
     large = [trial for trial in sweep.paths.trials() if batch(trial) == 64]
     for trial in large:
-        assert way_of(trial) == Way(alone=True, parts=4)
-        alone = [trouble.parts for trouble in troubles_of(trial) if trouble.alone]
+        assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=4)
+        alone = [trouble.accumulation_steps for trouble in failures_of(trial) if trouble.exclusive]
         assert alone == [1, 2]  # nobody was beside the last try: it would not have fitted
     for trial in set(sweep.paths.trials()) - set(large):
-        assert way_of(trial).parts == 1
-        assert not any(trouble.alone for trouble in troubles_of(trial))
+        assert retry_plan_of(trial).accumulation_steps == 1
+        assert not any(trouble.exclusive for trouble in failures_of(trial))
     assert large
     assert publish_once(sweep) is None
     tags = runs_by_name(sweep.paths.runs)[large[0].name].data.tags
-    assert tags["sweep.parts"] == "4"
-    assert "out of memory" in tags["sweep.troubles"]
+    assert tags["sweep.accumulation_steps"] == "4"
+    assert "out of memory" in tags["sweep.failures"]
     whole = make_sweep("whole", trials=6, pruner="none")
-    worker_of(whole).work()
+    worker_of(whole).run()
     by_signature = {t.signature: read_curve(t)[-1].metrics for t in whole.paths.trials()}
     for trial in sweep.paths.trials()[:2]:
         if trial.signature in by_signature:
@@ -116,65 +116,65 @@ def test_a_job_of_one_worker_goes_to_parts_at_once_and_one_image_too_many_is_tol
     assert "ended with status 11" in said
     for trial in sweep.paths.trials():
         assert state_of(trial) is State.COMPLETE
-        assert way_of(trial).parts == batch(trial)
+        assert retry_plan_of(trial).accumulation_steps == batch(trial)
         tries = [2**at for at in range(batch(trial).bit_length() - 1)]
-        assert [trouble.parts for trouble in troubles_of(trial)] == tries
+        assert [trouble.accumulation_steps for trouble in failures_of(trial)] == tries
 
 
 def test_a_trial_of_which_one_image_is_too_much_is_worth_the_worst(make_sweep: MakeSweep) -> None:
     text = with_training("memory = 19", "image = 20").replace("[4, 16, 64]", "[4, 16]")
     sweep = make_sweep(trials=1, text=text)
     worker = worker_of(sweep)
-    while (end := worker.work()) is not End.DONE:
-        assert end is End.MEMORY
+    while (end := worker.run()) is not ExitCode.DONE:
+        assert end is ExitCode.OUT_OF_MEMORY
         trial = sweep.paths.trials()[0]
         assert trial.attempts()[-1].released.exists()
     result = read_result(trial)
     assert (result.state, result.value) == (State.DIVERGED, -1.0)
     assert "out of memory alone on the device, an image at a time" in result.reason
     assert "DeviceFullError: 20 of 19 wanted" in result.reason
-    assert worker.study.member(0).value == -1.0
+    assert worker.study.trial(0).value == -1.0
 
 
 def test_only_a_worker_alone_takes_up_what_did_not_fit_beside_others(
     make_sweep: MakeSweep,
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none", text=with_training("memory = 3"))
-    beside = worker_of(sweep, alone=False)
-    assert beside.work() is End.MEMORY
+    beside = worker_of(sweep, exclusive=False)
+    assert beside.run() is ExitCode.OUT_OF_MEMORY
     trial = sweep.paths.trials()[0]
-    assert [trouble.alone for trouble in troubles_of(trial)] == [False]
+    assert [trouble.exclusive for trouble in failures_of(trial)] == [False]
     trial.attempts()[-1].claim.write_text(  # its process is gone, as a worker's would be
         re.sub('"pid": .*', '"pid": 1,', trial.attempts()[-1].claim.read_text())
     )
-    assert beside.work() is End.MEMORY
+    assert beside.run() is ExitCode.OUT_OF_MEMORY
     assert len(trial.attempts()) == 1
-    (seen,) = status_of(sweep, None).trials
+    (seen,) = sweep_status(sweep, None).trials
     assert (seen.state, seen.reason) == ("waiting", "out of memory once")
-    assert worker_of(sweep, only_lonely=True).work() is End.MEMORY
-    assert way_of(trial) == Way(alone=True, parts=2)
+    assert worker_of(sweep, exclusive_only=True).run() is ExitCode.OUT_OF_MEMORY
+    assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=2)
 
 
 def test_the_tries_go_on_after_a_kill_and_from_the_last_checkpoint(make_sweep: MakeSweep) -> None:
     whole = make_sweep("whole", trials=1, pruner="none")
-    worker_of(whole).work()
+    worker_of(whole).run()
     sweep = make_sweep(trials=1, pruner="none")
     claim = worker_of(sweep)._next_claim()
-    note(claim.attempt, Trouble(Kind.MEMORY, "none left", alone=False))
+    record_failure(claim.attempt, Failure(FailureKind.OUT_OF_MEMORY, "none left", exclusive=False))
     claim.release()
-    killed = take(claim.trial, 1, "killed")  # claimed, and killed before it did anything
+    killed = claim_after(claim.trial, 1, "killed")  # claimed, and killed before it did anything
     killed.release()
-    assert way_of(claim.trial) == Way(alone=True, parts=1)
-    worker_of(sweep).work()
+    assert retry_plan_of(claim.trial) == RetryPlan(exclusive=True, accumulation_steps=1)
+    worker_of(sweep).run()
     assert outcome(sweep) == outcome(whole)
-    assert in_words(claim.trial) == "out of memory once"
+    assert describe_failures(claim.trial) == "out of memory once"
 
 
 def test_a_trial_that_makes_three_workers_unusable_fails_and_one_that_makes_two_goes_on(
     make_sweep: MakeSweep,
 ) -> None:
     whole = make_sweep("whole", trials=2, pruner="none")
-    worker_of(whole).work()
+    worker_of(whole).run()
     twice = make_sweep(
         trials=2, pruner="none", cluster=two_workers(), text=with_training("poison = 2")
     )
@@ -185,18 +185,18 @@ def test_a_trial_that_makes_three_workers_unusable_fails_and_one_that_makes_two_
 
     sweep = make_sweep("three", trials=3, text=with_training("poison = 3"), pruner="none")
     worker = worker_of(sweep)
-    ends = [worker.work() for _ in range(3)]
-    assert ends == [End.UNUSABLE] * 3
+    ends = [worker.run() for _ in range(3)]
+    assert ends == [ExitCode.PROCESS_LOST] * 3
     trial = sweep.paths.trials()[0]
     assert state_of(trial) is State.RUNNING
-    assert worker_of(sweep, trials=1).work() is End.DONE
+    assert worker_of(sweep, trials=1).run() is ExitCode.DONE
     result = read_result(trial)
     assert result.state is State.FAILED
     assert "3 workers made unusable: DeviceLostError: device-side assert" in result.reason
-    assert result.alike.startswith("DeviceLostError in go_wrong, tiny.py:")
-    assert "Traceback" in trial.attempt(3).failure.read_text()
+    assert result.failure_key.startswith("DeviceLostError in go_wrong, tiny.py:")
+    assert "Traceback" in trial.attempt(3).traceback.read_text()
     for _ in range(9):
-        worker.work()
+        worker.run()
     assert "3 trials failed alike" in stop_reason(sweep.paths)
 
 
@@ -204,16 +204,19 @@ def test_a_trial_that_makes_three_workers_unusable_fails_and_one_that_makes_two_
 def test_what_is_tried_next_follows_from_the_notes(make_sweep: MakeSweep, parts: int) -> None:
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
-    assert way_of(claim.trial) == Way(alone=False, parts=1)
-    note(claim.attempt, Trouble(Kind.MEMORY, "none left", parts=parts, alone=True))
-    assert way_of(claim.trial) == Way(alone=True, parts=2 * parts)
-    assert end_of(claim.trial, 2 * parts, -1.0) is None
-    assert end_of(claim.trial, parts, -1.0).state is State.DIVERGED
+    assert retry_plan_of(claim.trial) == RetryPlan(exclusive=False, accumulation_steps=1)
+    record_failure(
+        claim.attempt,
+        Failure(FailureKind.OUT_OF_MEMORY, "none left", accumulation_steps=parts, exclusive=True),
+    )
+    assert retry_plan_of(claim.trial) == RetryPlan(exclusive=True, accumulation_steps=2 * parts)
+    assert result_after_failures(claim.trial, 2 * parts, -1.0) is None
+    assert result_after_failures(claim.trial, parts, -1.0).state is State.DIVERGED
 
 
 def test_a_worker_that_hangs_is_killed_and_the_next_goes_on(make_sweep: MakeSweep) -> None:
     whole = make_sweep("whole", trials=2, pruner="none")
-    worker_of(whole).work()
+    worker_of(whole).run()
     text = with_training("hang = 1")
     cluster = two_workers(hang_seconds=10)
     sweep = make_sweep(trials=2, pruner="none", cluster=cluster, text=text)
@@ -222,7 +225,7 @@ def test_a_worker_that_hangs_is_killed_and_the_next_goes_on(make_sweep: MakeSwee
     assert "ended with status -9" not in said
     assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
     for trial in sweep.paths.trials():
-        assert in_words(trial) == "hung once"
+        assert describe_failures(trial) == "hung once"
         assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
@@ -231,9 +234,9 @@ def test_a_trial_that_hangs_for_the_third_time_fails(make_sweep: MakeSweep) -> N
     sweep = make_sweep(trials=1, pruner="none", cluster=cluster, text=with_training("hang = 1"))
     claim = worker_of(sweep)._next_claim()
     for number in (2, 3):
-        note(claim.attempt, Trouble(Kind.HUNG, "no epoch came", alike="hung"))
+        record_failure(claim.attempt, Failure(FailureKind.HUNG, "no epoch came", key="hung"))
         claim.release()
-        claim = take(claim.trial, number - 1, "by-hand")
+        claim = claim_after(claim.trial, number - 1, "by-hand")
     claim.release()
     process = subprocess.Popen(job_command(sweep))
     try:
@@ -250,13 +253,13 @@ def test_workers_that_are_killed_are_replaced_and_what_they_had_goes_on(
     make_sweep: MakeSweep,
 ) -> None:
     whole = make_sweep("whole", trials=2, pruner="none", seconds=0.1)
-    worker_of(whole).work()
+    worker_of(whole).run()
     text = with_training("deadly = 2")
     sweep = make_sweep(trials=2, pruner="none", seconds=0.1, cluster=two_workers(), text=text)
     assert run_job(sweep).count("ended with status -9") == 2
     assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
     # The first of the two deaths had two epochs to show for it.
-    assert [in_words(trial) for trial in sweep.paths.trials()] == ["died once", ""]
+    assert [describe_failures(trial) for trial in sweep.paths.trials()] == ["died once", ""]
 
 
 def test_a_trial_that_kills_worker_after_worker_fails_and_the_job_goes_on(
@@ -275,19 +278,19 @@ def test_a_trial_that_kills_worker_after_worker_fails_and_the_job_goes_on(
 def test_only_deaths_since_the_last_epoch_count(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
-    append_row(claim.attempt, Row(1, {"val/score": 0.5}, 0, 0.0, None))
-    note(claim.attempt, Trouble(Kind.DIED, "killed", alike="killed"))
-    for number in range(1, DEATHS + 1):
-        claim = take(claim.trial, number, "by-hand")
-        assert end_of(claim.trial, 99, -1.0) is None
-        note(claim.attempt, Trouble(Kind.DIED, "killed", alike="killed"))
-    assert end_of(claim.trial, 99, -1.0).reason == "5 workers died: killed"
-    append_row(claim.attempt, Row(2, {"val/score": 0.5}, 0, 0.0, None))
-    assert end_of(claim.trial, 99, -1.0) is None
+    append_row(claim.attempt, EpochRow(1, {"val/score": 0.5}, 0, 0.0, None))
+    record_failure(claim.attempt, Failure(FailureKind.WORKER_DIED, "killed", key="killed"))
+    for number in range(1, MAX_WORKER_DEATHS + 1):
+        claim = claim_after(claim.trial, number, "by-hand")
+        assert result_after_failures(claim.trial, 99, -1.0) is None
+        record_failure(claim.attempt, Failure(FailureKind.WORKER_DIED, "killed", key="killed"))
+    assert result_after_failures(claim.trial, 99, -1.0).reason == "5 workers died: killed"
+    append_row(claim.attempt, EpochRow(2, {"val/score": 0.5}, 0, 0.0, None))
+    assert result_after_failures(claim.trial, 99, -1.0) is None
 
 
 def test_a_trial_that_was_trained_is_not_lost_for_its_picture(make_sweep: MakeSweep) -> None:
-    text = with_training("deadly_picture = true")
+    text = with_training("deadly_figure = true")
     sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
     assert run_job(sweep).count("ended with status -9") == 2
     assert state_of(sweep.paths.trials()[0]) is State.COMPLETE
@@ -301,22 +304,25 @@ def test_a_death_that_cannot_be_noted_ends_no_supervisor(
 
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
-    monkeypatch.setattr("sweeps.jobs.deaths.note", refuse)
-    assert note_death(sweep, Death(owner_of(claim.attempt), 9)) is False
+    monkeypatch.setattr("sweeps.jobs.deaths.record_failure", refuse)
+    assert record_death(sweep, WorkerDeath(claim_owner(claim.attempt), 9)) is False
     monkeypatch.undo()
-    assert note_death(sweep, Death(replace(owner_of(claim.attempt), started="1"), 9)) is False
-    assert note_death(sweep, Death(owner_of(claim.attempt), 9)) is True
-    assert in_words(claim.trial) == "died once"
+    assert (
+        record_death(sweep, WorkerDeath(replace(claim_owner(claim.attempt), started="1"), 9))
+        is False
+    )
+    assert record_death(sweep, WorkerDeath(claim_owner(claim.attempt), 9)) is True
+    assert describe_failures(claim.trial) == "died once"
 
 
 def test_how_long_an_epoch_may_take_follows_from_those_before(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1)
-    watch = Watch(sweep)
+    watch = Watchdog(sweep)
     assert watch._is_too_long(6.1 * 3600)
     assert not watch._is_too_long(5.9 * 3600)
-    worker_of(sweep).work()
+    worker_of(sweep).run()
     assert watch._is_too_long(1801)
     assert not watch._is_too_long(1799)
     rows = [replace(row, seconds=400.0) for row in read_curve(sweep.paths.trials()[0])]

@@ -124,4 +124,4 @@ def test_the_smallest_slice_that_is_read_can_be_scored() -> None:
 
 
 def test_the_share_of_codes_used_counts_codes_not_uses() -> None:
-    assert metrics.used(torch.tensor([5, 0, 1, 0])) == 0.5
+    assert metrics.codebook_usage(torch.tensor([5, 0, 1, 0])) == 0.5

@@ -12,7 +12,7 @@ from vqvae.config import Config
 from vqvae.data.config import DataConfig
 from vqvae.data.layout import SliceName
 from vqvae.errors import InputError
-from vqvae.evaluation.test_split import PICTURE, TABLE, Assessment, digest_of
+from vqvae.evaluation.test_split import FIGURE, TABLE, SplitScores, digest_of
 from vqvae.sweep import trainer
 
 pytestmark = pytest.mark.xdist_group("package")
@@ -42,12 +42,12 @@ def config(data: DataConfig, tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def found(config: Config, package: Path, tmp_path: Path) -> Assessment:
+def found(config: Config, package: Path, tmp_path: Path) -> SplitScores:
     return trainer.evaluate(config, package, tmp_path / "out")
 
 
 def test_a_package_is_scored_whole_by_patient_and_by_organ(
-    found: Assessment, config: Config
+    found: SplitScores, config: Config
 ) -> None:
     names = {"ssim", "ssim_body", "ssim_uniform7", "ssim_zscore", "psnr", "nmse"}
     organs = {f"{kind}_{organ}" for kind in ("ssim", "psnr") for organ in ("bone", "prostate")}
@@ -65,7 +65,7 @@ def test_a_package_is_scored_whole_by_patient_and_by_organ(
     assert set(trainer.floors) <= set(found.scores)
 
 
-def test_it_says_on_which_data(found: Assessment, config: Config) -> None:
+def test_it_says_on_which_data(found: SplitScores, config: Config) -> None:
     assert found.data["name"] == "set"
     assert found.data["source"] == str(config.data.root)
     assert found.data["digest"] == digest_of(config.data.root)
@@ -78,7 +78,9 @@ def test_it_says_on_which_data(found: Assessment, config: Config) -> None:
     }
 
 
-def test_every_slice_has_its_row_and_the_worst_are_drawn(found: Assessment, tmp_path: Path) -> None:
+def test_every_slice_has_its_row_and_the_worst_are_drawn(
+    found: SplitScores, tmp_path: Path
+) -> None:
     rows = list(csv.DictReader((tmp_path / "out" / TABLE).read_text().splitlines()))
 
     assert len(rows) == 8
@@ -89,17 +91,17 @@ def test_every_slice_has_its_row_and_the_worst_are_drawn(found: Assessment, tmp_
     # A prostate in the first slice of each patient, bone wherever there is a segmentation.
     assert [row["ssim_prostate"] != "" for row in rows] == [True, False, False, False] * 2
     assert [row["ssim_bone"] != "" for row in rows] == [True] * 7 + [False]
-    with Image.open(tmp_path / "out" / PICTURE) as picture:
+    with Image.open(tmp_path / "out" / FIGURE) as picture:
         assert picture.width > 6 * 112
 
 
 def test_again_it_says_the_same_to_the_last_bit(
-    found: Assessment, config: Config, package: Path, tmp_path: Path
+    found: SplitScores, config: Config, package: Path, tmp_path: Path
 ) -> None:
     again = trainer.evaluate(config, package, tmp_path / "again")
 
     assert again == found
-    for name in (PICTURE, TABLE):
+    for name in (FIGURE, TABLE):
         one, other = (tmp_path / folder / name for folder in ("out", "again"))
         assert one.read_bytes() == other.read_bytes()
 

@@ -11,7 +11,7 @@ from vqvae.model.quantizer import EmaCodebook, Quantizer
 
 
 def make(**changes: object) -> Quantizer:
-    defaults = {"codebook_size": 8, "code_dimension": 3, "revive_after": 0}
+    defaults = {"codebook_size": 8, "code_dimension": 3, "dead_code_threshold_steps": 0}
     made = Quantizer(ModelConfig.model_validate(defaults | changes))
     made.codebook.vectors.data.normal_()
     return made
@@ -21,10 +21,10 @@ def make(**changes: object) -> Quantizer:
 def test_nearest_is_what_trying_every_code_finds(
     at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantizer, "_DISTANCES_AT_ONCE", at_once)
+    monkeypatch.setattr(quantizer, "_MAX_DISTANCES", at_once)
     vectors, codebook = torch.randn(2, 5, 7, 3), torch.randn(11, 3)
 
-    found = quantizer.nearest(vectors, codebook)
+    found = quantizer.nearest_codes(vectors, codebook)
 
     distances = (vectors[..., None, :] - codebook).square().sum(-1)
     assert torch.equal(found, distances.argmin(-1))
@@ -33,7 +33,7 @@ def test_nearest_is_what_trying_every_code_finds(
 def test_a_vector_is_the_channels_of_one_place() -> None:
     maps = torch.randn(2, 3, 4, 5)
 
-    flat = quantizer.channels_last(maps)
+    flat = quantizer.flatten_to_vectors(maps)
 
     assert torch.equal(flat[1 * 20 + 2 * 5 + 3], maps[1, :, 2, 3])
 
@@ -44,7 +44,7 @@ def test_quantized_values_are_the_nearest_codes() -> None:
     result = module(encoded)
 
     assert result.indices.shape == (2, 4, 5)
-    torch.testing.assert_close(result.values, module.look_up(result.indices))
+    torch.testing.assert_close(result.values, module.codes_to_vectors(result.indices))
 
 
 def test_the_straight_through_gradient_is_one() -> None:
@@ -58,7 +58,7 @@ def test_the_straight_through_gradient_is_one() -> None:
 def test_each_loss_moves_only_what_it_is_for() -> None:
     module, encoded = make(codebook="gradient"), torch.randn(2, 3, 4, 5, requires_grad=True)
     result = module(encoded)
-    codes = module.look_up(result.indices)
+    codes = module.codes_to_vectors(result.indices)
 
     to_codes = torch.autograd.grad(
         result.codebook_loss,
@@ -88,8 +88,8 @@ def test_running_means_equal_a_numpy_reference() -> None:
 
     for step in range(20):
         batch = torch.randn(30, 3)
-        indices = quantizer.nearest(batch, codebook.vectors)
-        codebook.learn_(batch, indices)
+        indices = quantizer.nearest_codes(batch, codebook.vectors)
+        codebook.update_(batch, indices)
         for code in range(size):
             mine = batch.double().numpy()[indices.numpy() == code]
             counts[code] = decay * counts[code] + (1 - decay) * len(mine)
@@ -104,7 +104,7 @@ def test_an_unused_code_stays_where_it_is_for_ever() -> None:
     codebook.replace_(torch.tensor([True, True]), torch.tensor([[0.0] * 3, [100.0] * 3]))
 
     for _ in range(300):
-        codebook.learn_(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64))
+        codebook.update_(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64))
 
     assert torch.equal(codebook.vectors[1], torch.full((3,), 100.0))
     assert codebook.vectors.abs().max() <= 100
@@ -113,24 +113,24 @@ def test_an_unused_code_stays_where_it_is_for_ever() -> None:
 def test_codes_start_on_vectors_of_the_first_batch() -> None:
     module, encoded = make(), torch.randn(1, 3, 2, 2)
 
-    module.start_(encoded, torch.Generator().manual_seed(1))
+    module.init_codebook_(encoded, torch.Generator().manual_seed(1))
 
-    rows = {tuple(row) for row in quantizer.channels_last(encoded).tolist()}
+    rows = {tuple(row) for row in quantizer.flatten_to_vectors(encoded).tolist()}
     assert {tuple(row) for row in module.codebook.vectors.tolist()} == rows
 
 
 @pytest.mark.parametrize("kind", ["ema", "gradient"])
 def test_an_idle_code_is_revived_after_as_many_batches_as_asked(kind: str) -> None:
-    module = make(codebook=kind, revive_after=3)
+    module = make(codebook=kind, dead_code_threshold_steps=3)
     module.codebook.vectors.data[5] = 1000.0
     generator = torch.Generator().manual_seed(1)
 
     for batch in range(3):
         assert module.codebook.vectors.data[5, 0] == 1000, batch
         encoded = torch.randn(1, 3, 8, 8)
-        module.learn_(encoded, module(encoded).indices, generator)
+        module.update_(encoded, module(encoded).indices, generator)
 
-    rows = quantizer.channels_last(encoded).tolist()
+    rows = quantizer.flatten_to_vectors(encoded).tolist()
     assert module.codebook.vectors.data[5].tolist() in rows
     assert module.idle[5] == 0
 
@@ -138,17 +138,17 @@ def test_an_idle_code_is_revived_after_as_many_batches_as_asked(kind: str) -> No
 def test_revival_is_repeatable_from_the_generators_state() -> None:
     errors, generator = torch.rand(50), torch.Generator().manual_seed(3)
     state = generator.get_state()
-    first = quantizer.draw_by_error(errors, 10, generator)
+    first = quantizer.sample_by_error(errors, 10, generator)
 
     generator.set_state(state)
 
-    assert torch.equal(quantizer.draw_by_error(errors, 10, generator), first)
+    assert torch.equal(quantizer.sample_by_error(errors, 10, generator), first)
 
 
 def test_vectors_without_error_are_not_drawn() -> None:
     errors = torch.tensor([0.0, 0.0, 1.0, 0.0, 3.0])
 
-    drawn = quantizer.draw_by_error(errors, 4000, torch.Generator().manual_seed(0))
+    drawn = quantizer.sample_by_error(errors, 4000, torch.Generator().manual_seed(0))
 
     assert set(drawn.tolist()) == {2, 4}
     assert 0.7 < (drawn == 4).double().mean() < 0.8
@@ -156,7 +156,7 @@ def test_vectors_without_error_are_not_drawn() -> None:
 
 @pytest.mark.parametrize("errors", [torch.zeros(3), torch.full((3,), math.nan)])
 def test_drawing_survives_errors_that_say_nothing(errors: torch.Tensor) -> None:
-    drawn = quantizer.draw_by_error(errors, 5, torch.Generator())
+    drawn = quantizer.sample_by_error(errors, 5, torch.Generator())
 
     assert ((drawn >= 0) & (drawn < 3)).all()
 
@@ -164,7 +164,9 @@ def test_drawing_survives_errors_that_say_nothing(errors: torch.Tensor) -> None:
 def test_usage_counts_every_place() -> None:
     indices = torch.randint(0, 5, (2, 3, 4))
 
-    assert torch.equal(quantizer.usage(indices, 5), torch.bincount(indices.flatten(), minlength=5))
+    assert torch.equal(
+        quantizer.code_counts(indices, 5), torch.bincount(indices.flatten(), minlength=5)
+    )
 
 
 def test_half_precision_outside_leaves_the_quantizer_in_float32() -> None:

@@ -3,7 +3,7 @@ import torch
 
 from vqvae.config import ModelConfig
 from vqvae.model.encoder_decoder import Residual
-from vqvae.model.vqvae import VQVAE, crop, pad, spread_of
+from vqvae.model.vqvae import VQVAE, crop, pad, reconstruction_scale_of
 
 
 def make(**changes: object) -> VQVAE:
@@ -39,13 +39,13 @@ def test_cropping_undoes_padding() -> None:
 @pytest.mark.parametrize("loss", ["l1", "mse"])
 def test_the_terms_follow_their_definitions(loss: str) -> None:
     model, images = make(reconstruction_loss=loss, commitment=0.7), torch.rand(3, 1, 18, 21)
-    model.spread.fill_(0.5)
+    model.reconstruction_scale.fill_(0.5)
 
     found = model.losses(images)
 
     error = found.images - images
     distance = error.abs().mean() if loss == "l1" else error.square().mean()
-    codes = model.quantizer.look_up(found.indices)
+    codes = model.quantizer.codes_to_vectors(found.indices)
     gap = (found.encoded - codes).square().mean()
     torch.testing.assert_close(found.reconstruction, distance / 0.5)
     torch.testing.assert_close(found.codebook, gap)
@@ -67,11 +67,11 @@ def test_answering_with_the_mean_costs_one(loss: str) -> None:
 
     expected = images.var(correction=0) if loss == "mse" else (images - images.mean()).abs().mean()
 
-    torch.testing.assert_close(spread_of(config, images), expected)
+    torch.testing.assert_close(reconstruction_scale_of(config, images), expected)
 
 
 def test_blank_training_images_do_not_divide_by_nothing() -> None:
-    assert spread_of(ModelConfig(), torch.zeros(2, 1, 16, 16)) > 0
+    assert reconstruction_scale_of(ModelConfig(), torch.zeros(2, 1, 16, 16)) > 0
 
 
 @pytest.mark.parametrize("kind", ["ema", "gradient"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vqvae.config import Config
-from vqvae.errors import InputError, UnreachableError
+from vqvae.errors import InputError, UnavailableError
 from vqvae.files import share_whole, write_whole
 from vqvae.training.checkpoint import (
     BEST,
@@ -19,11 +19,11 @@ from vqvae.training.checkpoint import (
     PREVIOUS,
     Best,
     Checkpoint,
-    find,
+    adopt,
+    find_checkpoint,
     load,
     load_model,
     save,
-    settle,
 )
 from vqvae.training.loop import fit
 
@@ -86,10 +86,10 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", stale)
-    with pytest.raises(UnreachableError, match="cannot be read"):
-        find(tmp_path / "next", [trained])
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        find_checkpoint(tmp_path / "next", [trained])
     monkeypatch.undo()
-    assert find(tmp_path / "next", [trained]).checkpoint.row.epoch == 1
+    assert find_checkpoint(tmp_path / "next", [trained]).checkpoint.row.epoch == 1
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "random"])
@@ -283,8 +283,8 @@ def test_the_best_epoch_is_the_one_that_the_checkpoint_before_had(
         save(checkpoint_of(trained, epoch, best), tmp_path / "one")
     cut_short(tmp_path / "one" / LAST)
 
-    found = find(tmp_path / "two", [tmp_path / "one"])
-    settle(found, tmp_path / "two")
+    found = find_checkpoint(tmp_path / "two", [tmp_path / "one"])
+    adopt(found, tmp_path / "two")
 
     assert load(tmp_path / "two" / LAST).row.epoch == 2
     assert load(tmp_path / "two" / BEST).row.epoch == 1

@@ -9,7 +9,7 @@ import torch
 
 from tests.vqvae.conftest import tiny
 from vqvae.config import Config, TrainingConfig
-from vqvae.data.batches import cut, open_images
+from vqvae.data.batches import open_images, split_batch
 from vqvae.data.config import DataConfig
 from vqvae.data.splits import open_split
 from vqvae.errors import InputError
@@ -17,8 +17,8 @@ from vqvae.evaluation.evaluate import evaluate
 from vqvae.model.vqvae import VQVAE, Losses
 from vqvae.sweep import trainer
 from vqvae.training.checkpoint import BEST, LAST, Epoch, load, load_model
-from vqvae.training.loop import better, fit, learning_rate, reason_to_end, train_step
-from vqvae.training.state import Run, begin
+from vqvae.training.loop import better_epoch, divergence_reason, fit, learning_rate, train_step
+from vqvae.training.state import TrainingState, initial_state
 
 NAMES = {
     *("train/loss", "train/reconstruction_loss", "train/codebook_loss", "train/commitment_loss"),
@@ -168,17 +168,21 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(
 def test_a_collapsed_codebook_ends_the_run_but_not_in_the_first_epoch() -> None:
     metrics = FINE | {"val/perplexity": 1.2}
 
-    assert reason_to_end(metrics, epoch=1, codes=16) is None
-    assert "codebook collapsed: val/perplexity 1.20" in reason_to_end(metrics, epoch=2, codes=16)
-    assert reason_to_end(metrics | {"val/perplexity": 1.6}, epoch=2, codes=16) is None
-    assert "val/loss is nan" in reason_to_end(metrics | {"val/loss": math.nan}, epoch=1, codes=16)
+    assert divergence_reason(metrics, epoch=1, codes=16) is None
+    assert "codebook collapsed: val/perplexity 1.20" in divergence_reason(
+        metrics, epoch=2, codes=16
+    )
+    assert divergence_reason(metrics | {"val/perplexity": 1.6}, epoch=2, codes=16) is None
+    assert "val/loss is nan" in divergence_reason(
+        metrics | {"val/loss": math.nan}, epoch=1, codes=16
+    )
 
 
 def test_a_loss_that_exploded_ends_the_run_at_once() -> None:
     high = {**FINE, "train/loss": 1e3, "val/reconstruction_loss": 99.0}
 
-    assert reason_to_end(high, epoch=1, codes=16) is None  # it may have come down meanwhile
-    said = reason_to_end(high | {"val/reconstruction_loss": 1234.5}, epoch=1, codes=16)
+    assert divergence_reason(high, epoch=1, codes=16) is None  # it may have come down meanwhile
+    said = divergence_reason(high | {"val/reconstruction_loss": 1234.5}, epoch=1, codes=16)
     assert "exploded: val/reconstruction_loss is 1234 in epoch 1" in said
 
 
@@ -194,14 +198,14 @@ def test_a_training_that_explodes_is_told_so(data: DataConfig, tmp_path: Path) -
 def test_two_codes_unevenly_used_have_not_collapsed() -> None:
     metrics = FINE | {"val/perplexity": 1.4}
 
-    assert reason_to_end(metrics, epoch=2, codes=2) is None
-    assert reason_to_end(metrics | {"val/perplexity": 1.05}, epoch=2, codes=2) is not None
+    assert divergence_reason(metrics, epoch=2, codes=2) is None
+    assert divergence_reason(metrics | {"val/perplexity": 1.05}, epoch=2, codes=2) is not None
 
 
 def test_a_diverged_epoch_is_never_the_best() -> None:
     row = Epoch(2, {"val/ssim": 0.9}, 0, 0.0, diverged="for a reason")
 
-    assert better(None, row, "val/ssim", maximize=True) is None
+    assert better_epoch(None, row, "val/ssim", maximize=True) is None
 
 
 @pytest.mark.parametrize(("maximize", "expected"), [(True, 2), (False, 4)])
@@ -209,7 +213,7 @@ def test_of_equal_epochs_the_earlier_is_the_best(maximize: bool, expected: int) 
     best = None
 
     for epoch, value in enumerate([0.5, 0.7, 0.7, 0.2, 0.2], 1):
-        best = better(best, Epoch(epoch, {"x": value}, 0, 0.0), "x", maximize=maximize)
+        best = better_epoch(best, Epoch(epoch, {"x": value}, 0, 0.0), "x", maximize=maximize)
 
     assert best.epoch == expected
 
@@ -339,13 +343,13 @@ def test_a_constant_rate_stays() -> None:
     assert {learning_rate(config, step, 10) for step in range(10)} == {0.5}
 
 
-def step(config: Config, parts: int) -> tuple[Run, Losses, list[torch.Tensor]]:
+def step(config: Config, parts: int) -> tuple[TrainingState, Losses, list[torch.Tensor]]:
     """One step on a batch of five, and the gradients it followed."""
     split = open_split(config.data, "train")
     images = open_images(split, torch.device("cpu"), torch.channels_last)
-    run = begin(config, torch.device("cpu"), images)
+    run = initial_state(config, torch.device("cpu"), images)
     run.model.quantizer.idle.fill_(1)  # a code that this batch does not choose is revived
-    losses = train_step(run, images.take(0, torch.arange(5)), 1e-2, parts)
+    losses = train_step(run, images.select(0, torch.arange(5)), 1e-2, parts)
     return run, losses, [p.grad for p in run.model.parameters()]
 
 
@@ -382,7 +386,7 @@ def test_no_more_than_a_part_is_computed_at_once(
         return encode(model, images)
 
     monkeypatch.setattr(VQVAE, "to_vectors", record)
-    train(config, tmp_path, parts=4)
+    train(config, tmp_path, accumulation_steps=4)
 
     assert max(seen) == 2
 
@@ -391,7 +395,7 @@ def test_a_training_goes_on_in_parts_from_where_it_stood(config: Config, tmp_pat
     whole = train(config, tmp_path / "whole")
     first = train(config, tmp_path / "cut", upto=1)
 
-    rest = train(config, tmp_path / "cut", parts=2)
+    rest = train(config, tmp_path / "cut", accumulation_steps=2)
 
     assert rest[0] == first[0]
     for row, expected in zip(rest, whole, strict=True):
@@ -402,5 +406,5 @@ def test_a_training_goes_on_in_parts_from_where_it_stood(config: Config, tmp_pat
 def test_a_batch_is_cut_until_a_part_is_one_image(data: DataConfig) -> None:
     for size, most in ((1, 1), (2, 2), (3, 4), (5, 8), (64, 64)):
         config = tiny(data, batch_size=size)
-        assert trainer.most_parts(config) == most
-        assert {len(part) for part in cut(torch.zeros(size), most)} == {1}
+        assert trainer.max_accumulation_steps(config) == most
+        assert {len(part) for part in split_batch(torch.zeros(size), most)} == {1}

@@ -43,7 +43,7 @@ class Visit:
     gain: float  # intensity on disk of a value of 1
 
 
-def draw_patient(random: np.random.Generator) -> Patient:
+def sample_patient(random: np.random.Generator) -> Patient:
     """A new patient."""
     size = random.normal(1, 0.045)
     fat = random.uniform(9, 27)
@@ -62,7 +62,7 @@ def draw_patient(random: np.random.Generator) -> Patient:
     )
 
 
-def draw_visit(random: np.random.Generator) -> Visit:
+def sample_visit(random: np.random.Generator) -> Visit:
     """A new visit."""
     return Visit(
         bladder=random.uniform(20, 38),

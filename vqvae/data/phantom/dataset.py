@@ -16,7 +16,7 @@ from vqvae.data.config import PhantomConfig
 from vqvae.data.folder import new_folder
 from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
 from vqvae.data.nifti import write_image
-from vqvae.data.phantom.anatomy import HIGHEST, LOWEST, Visit, draw_patient, draw_visit, levels
+from vqvae.data.phantom.anatomy import HIGHEST, LOWEST, Visit, levels, sample_patient, sample_visit
 from vqvae.data.phantom.canvas import Field
 from vqvae.data.phantom.organs import paint_organs
 from vqvae.data.phantom.pelvis import Section, Texture, grid
@@ -89,10 +89,10 @@ def _volumes(config: PhantomConfig) -> Iterator[_Volume]:
 
 
 def _write_volume(config: PhantomConfig, volume: _Volume, base: Path) -> None:
-    patient = draw_patient(np.random.default_rng([config.seed, volume.case, 0]))
+    patient = sample_patient(np.random.default_rng([config.seed, volume.case, 0]))
     textures = _textures(config, volume.case)
     random = np.random.default_rng([config.seed, volume.case, volume.week + 1])
-    visit = draw_visit(random)
+    visit = sample_visit(random)
     width = config.width * 9 // 8 if volume.wide else config.width
     start = (config.width * 9 // 8 - width) // 2
     pixel = _FIELD_OF_VIEW / config.height

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from sweeps.config.cluster import Cluster
-from sweeps.errors import WorldError
-from sweeps.filesystem import atomic as files
-from sweeps.jobs.slurm.commands import SlurmSilentError, ask, is_silence
-from sweeps.jobs.slurm.pending_reasons import in_words
-from sweeps.jobs.slurm.queue import Queue, look
-from sweeps.jobs.slurm.rate_limit import ask_if_free, ask_in_turn, now
-from sweeps.jobs.slurm.site_info import user
-from sweeps.jobs.slurm.time_limit import END, note_of_the_end, seconds_left
-from sweeps.jobs.whereabouts import whereabouts
+from sweeps.errors import EnvironmentFailure
+from sweeps.filesystem import atomic
+from sweeps.jobs.slurm.commands import SlurmUnavailableError, is_unavailable, run_command
+from sweeps.jobs.slurm.pending_reasons import describe_reason
+from sweeps.jobs.slurm.queue import Queue, read_queue
+from sweeps.jobs.slurm.rate_limit import file_server_time, run_if_allowed, run_when_allowed
+from sweeps.jobs.slurm.site_info import read_user
+from sweeps.jobs.slurm.time_limit import JOB_END_VARIABLE, export_job_end, seconds_left
+from sweeps.jobs.whereabouts import describe_jobs
 from sweeps.storage.paths import SlurmPaths
 from tests.sweeps.conftest import MakeSweep
 
@@ -44,9 +44,11 @@ def let_pass(slurm: SlurmPaths, seconds: float) -> None:
     """Make what was asked and answered so much older."""
     if slurm.queue.exists():
         content = json.loads(slurm.queue.read_text())
-        slurm.queue.write_text(json.dumps(content | {"asked": content["asked"] - seconds}))
-    times = json.loads(slurm.asked.read_text())
-    slurm.asked.write_text(json.dumps([then - seconds for then in times]))
+        slurm.queue.write_text(
+            json.dumps(content | {"queried_at": content["queried_at"] - seconds})
+        )
+    times = json.loads(slurm.queries.read_text())
+    slurm.queries.write_text(json.dumps([then - seconds for then in times]))
 
 
 def test_one_answer_serves_all_who_ask_within_a_minute(
@@ -58,14 +60,14 @@ def test_one_answer_serves_all_who_ask_within_a_minute(
         "echo '7_[2-3]|PENDING||UNLIMITED|(null)|ReqNodeNotAvail, May be | reserved'",
     )
     paths = make_sweep().paths
-    running, waiting = look(paths).entries.values()
-    assert (running.seconds_left, running.comment, running.waits) == (93784.0, "a", False)
+    running, waiting = read_queue(paths).entries.values()
+    assert (running.seconds_left, running.comment, running.is_pending) == (93784.0, "a", False)
     assert waiting.reason == "ReqNodeNotAvail, May be | reserved"
-    assert (waiting.seconds_left, waiting.comment, waiting.waits) == (None, "", True)
-    assert look(paths).entries == {running.id: running, waiting.id: waiting}
+    assert (waiting.seconds_left, waiting.comment, waiting.is_pending) == (None, "", True)
+    assert read_queue(paths).entries == {running.id: running, waiting.id: waiting}
     assert calls.read_text().count("called") == 1
     let_pass(paths.slurm, 63)
-    look(paths)
+    read_queue(paths)
     assert calls.read_text().count("called") == 2
 
 
@@ -82,20 +84,20 @@ def test_no_third_question_is_put_within_a_minute(
             let_pass(paths.slurm, seconds)
 
     monkeypatch.setattr("sweeps.jobs.slurm.rate_limit.time.sleep", sleep)
-    assert look(paths).asked  # one
+    assert read_queue(paths).queried_at  # one
     let_pass(paths.slurm, 61)
-    assert look(paths).entries  # the watcher's own pace leaves room for one who is in a hurry
+    assert read_queue(paths).entries  # the watcher's own pace leaves room for one who is in a hurry
     assert calls.read_text().count("called") == 1
-    look(paths, fresh=5.0)  # two
+    read_queue(paths, max_age=5.0)  # two
     let_pass(paths.slurm, 10)
-    assert ask_if_free(paths.slurm, "squeue") is not None
-    assert ask_if_free(paths.slurm, "squeue") is None
-    assert look(paths, fresh=5.0).entries  # which has to do for now
+    assert run_if_allowed(paths.slurm, "squeue") is not None
+    assert run_if_allowed(paths.slurm, "squeue") is None
+    assert read_queue(paths, max_age=5.0).entries  # which has to do for now
     assert calls.read_text().count("called") == 3
     assert waited == []
-    ask_in_turn(paths.slurm, "squeue")
+    run_when_allowed(paths.slurm, "squeue")
     assert 42 < sum(waited) < 53
-    look(paths, since=now(paths.slurm))
+    read_queue(paths, since=file_server_time(paths.slurm))
     assert 52 < sum(waited) < 63
     assert calls.read_text().count("called") == 5
 
@@ -106,19 +108,21 @@ def test_an_answer_that_is_too_old_is_none(
     command("squeue", "echo '7_1|RUNNING|n1|1:00|a|None'")
     paths = make_sweep().paths
     paths.job("a-0").folder.mkdir(parents=True)
-    assert ask_if_free(paths.slurm, "squeue")
-    assert ask_if_free(paths.slurm, "squeue")
-    assert look(paths) == Queue(0.0, {})
-    files.write(
+    assert run_if_allowed(paths.slurm, "squeue")
+    assert run_if_allowed(paths.slurm, "squeue")
+    assert read_queue(paths) == Queue(0.0, {})
+    atomic.write(
         paths.job("a-0").folder / "submitted.json", json.dumps({"id": "7_1", "scheduler": "slurm"})
     )
-    assert whereabouts(paths) == ["jobs: 1 sent; SLURM is asked within a minute where they are"]
+    assert describe_jobs(paths) == ["jobs: 1 sent; SLURM is asked within a minute where they are"]
     let_pass(paths.slurm, 63)
-    assert look(paths).asked
+    assert read_queue(paths).queried_at
     let_pass(paths.slurm, 200)
-    assert ask_if_free(paths.slurm, "squeue")
-    assert look(paths).asked > now(paths.slurm) - 5  # not at the watcher's pace
-    assert whereabouts(paths) == ["job 7_1 runs on n1 (1 min 00 s left)"]
+    assert run_if_allowed(paths.slurm, "squeue")
+    assert (
+        read_queue(paths).queried_at > file_server_time(paths.slurm) - 5
+    )  # not at the watcher's pace
+    assert describe_jobs(paths) == ["job 7_1 runs on n1 (1 min 00 s left)"]
 
 
 def test_a_controller_that_is_away_is_waited_for_and_a_refusal_is_not(
@@ -130,14 +134,14 @@ def test_a_controller_that_is_away_is_waited_for_and_a_refusal_is_not(
         "squeue",
         f"[ -f {tmp_path}/back ] && exit; touch {tmp_path}/back; echo '{away}' >&2; exit 1",
     )
-    assert ask("squeue", patience=30) == ""
+    assert run_command("squeue", patience=30) == ""
     assert calls.read_text().count("called") == 2
     command("squeue", f"echo '{away}' >&2; exit 1")
-    with pytest.raises(SlurmSilentError, match="Unable to contact"):
-        ask("squeue")
+    with pytest.raises(SlurmUnavailableError, match="Unable to contact"):
+        run_command("squeue")
     calls = command("squeue", "echo 'squeue: error: Invalid user' >&2; exit 1")
-    with pytest.raises(WorldError, match="Invalid user"):
-        ask("squeue", patience=30)
+    with pytest.raises(EnvironmentFailure, match="Invalid user"):
+        run_command("squeue", patience=30)
     assert calls.read_text().count("called") == 1
 
 
@@ -150,8 +154,8 @@ def test_a_controller_that_is_away_is_waited_for_and_a_refusal_is_not(
     ],
 )
 def test_silence_is_known_from_a_refusal(complaint: str) -> None:
-    assert is_silence(complaint)
-    assert not is_silence("sbatch: error: invalid partition specified: comp371")
+    assert is_unavailable(complaint)
+    assert not is_unavailable("sbatch: error: invalid partition specified: comp371")
 
 
 def test_a_jobs_end_is_what_slurm_or_its_first_line_wrote_down(
@@ -159,9 +163,9 @@ def test_a_jobs_end_is_what_slurm_or_its_first_line_wrote_down(
 ) -> None:
     cluster = Cluster(scheduler="slurm", time_limit="12:00:00")
     assert seconds_left(cluster) == 12 * 3600
-    line = f"{note_of_the_end(cluster)}; echo ${END}"
+    line = f"{export_job_end(cluster)}; echo ${JOB_END_VARIABLE}"
     noted = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-    monkeypatch.setenv(END, noted.stdout.strip())
+    monkeypatch.setenv(JOB_END_VARIABLE, noted.stdout.strip())
     assert seconds_left(cluster) == pytest.approx(12 * 3600, abs=5)
     monkeypatch.setenv("SLURM_JOB_END_TIME", f"{time.time() + 500:.0f}")
     assert seconds_left(cluster) == pytest.approx(500, abs=5)
@@ -169,15 +173,15 @@ def test_a_jobs_end_is_what_slurm_or_its_first_line_wrote_down(
 
 
 def test_reasons_are_plain_words_with_the_mend_where_waiting_is_in_vain() -> None:
-    assert in_words("QOSMaxJobsPerUserLimit") == (
+    assert describe_reason("QOSMaxJobsPerUserLimit") == (
         "your other job is running; this one starts when it ends"
     )
-    said = in_words("PartitionConfig", "7_1")
+    said = describe_reason("PartitionConfig", "7_1")
     assert said.startswith("it will never start: account,")
     assert "scancel 7_1" in said
-    assert in_words("ReqNodeNotAvail, May be reserved").startswith("the nodes are down")
-    assert "scontrol release 7" in in_words("launch failed requeued held", "7")
-    assert in_words("SomethingNew") == "SLURM says SomethingNew"
+    assert describe_reason("ReqNodeNotAvail, May be reserved").startswith("the nodes are down")
+    assert "scontrol release 7" in describe_reason("launch failed requeued held", "7")
+    assert describe_reason("SomethingNew") == "SLURM says SomethingNew"
 
 
 def test_who_has_no_name_here_is_asked_for_by_number(
@@ -193,7 +197,7 @@ def test_who_has_no_name_here_is_asked_for_by_number(
     calls = command("sacctmgr", f"echo \"$*\" > {tmp_path}/said; echo 'a|b|normal,urgent'")
     slurm = make_sweep().paths.slurm
     for _ in range(2):  # and once only
-        known = user(slurm)
+        known = read_user(slurm)
         assert known is not None
         assert (known.default, known.qos) == ("a", {"b": {"normal", "urgent"}})
     assert f" show user {os.getuid()} withassoc " in (tmp_path / "said").read_text()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.storage.paths import RunsPaths, TrialPaths
-from tests.faults.acts import processes
+from tests.faults.inside import processes
 from tests.faults.server import Line
 from tests.faults.sites import CLAIM_SECONDS, NoEndError, Site
 from tests.faults.steps import CLOCK

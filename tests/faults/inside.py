@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.faults.orders import Order
+from tests.faults.schedule import ScheduledFault
 
 DISK = "FAULTS_DISK"
 """The environment variable that names the small file system under test."""
@@ -20,12 +20,12 @@ OVER_QUOTA_SECONDS = 1.5
 """How long every write of a process fails that is over its quota."""
 
 
-def kill(_: Order) -> None:
+def kill(_: ScheduledFault) -> None:
     """As `kill -9` of this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_all(_: Order) -> None:
+def kill_all(_: ScheduledFault) -> None:
     """As `kill -9` of every worker of the sweep, this process last."""
     for pid in processes("sweeps work", os.environ["FAULTS_SWEEP"]):
         if pid != os.getpid():
@@ -33,12 +33,12 @@ def kill_all(_: Order) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stop(_: Order) -> None:
+def stop(_: ScheduledFault) -> None:
     """Stand still until somebody sends SIGCONT."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def fill_disk(_: Order) -> None:
+def fill_disk(_: ScheduledFault) -> None:
     """Leave no room on the file system: the suite makes some again."""
     disk = Path(os.environ[DISK])
     if not disk.is_mount():
@@ -53,7 +53,7 @@ def fill_disk(_: Order) -> None:
                     raise
 
 
-def exceed_quota(_: Order) -> None:
+def exceed_quota(_: ScheduledFault) -> None:
     """Have whatever this process writes refused for a while, as over a quota.
 
     A fake, for quotas do not hold for root: what is replaced is the system's answer.
@@ -73,10 +73,10 @@ def exceed_quota(_: Order) -> None:
     io.open = refusing(io.open, lambda path, mode="r", *_, **__: mode[0] in "wax")
 
 
-ACTS: dict[str, Callable[[Order], None]] = {
+FAULTS_INSIDE: dict[str, Callable[[ScheduledFault], None]] = {
     "kill -9 of a worker": kill,
     "kill -9 of all workers": kill_all,
-    "a worker frozen, robbed, woken": stop,
+    "a worker frozen, replaced, resumed": stop,
     "the disk full": fill_disk,
     "over quota": exceed_quota,
 }

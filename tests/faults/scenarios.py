@@ -1,4 +1,4 @@
-"""Storms: sweeps that meet several faults one after another, planned from a seed."""
+"""Scenarios: sweeps that meet several faults one after another, planned from a seed."""
 
 import os
 import random
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.storage.paths import RunsPaths
-from sweeps.workers.claims import owner_of
-from tests.faults import outside, sites
-from tests.faults.acts import ACTS
+from sweeps.workers.claims import claim_owner
+from tests.faults import external, sites
 from tests.faults.checks import Verdict, judge
-from tests.faults.orders import Order
+from tests.faults.inside import FAULTS_INSIDE
+from tests.faults.schedule import ScheduledFault
 from tests.faults.server import Line
 from tests.faults.sites import NoEndError, Site
 from tests.faults.steps import PHASES, STEPS
@@ -40,18 +40,18 @@ class Fault:
     @property
     def where(self) -> str:
         """Which store or disk the sweep must have for it; empty for any."""
-        if self.name in outside.AT_SERVER:
+        if self.name in external.AT_SERVER:
             return "server"
         if self.name in DISK_FAULTS:
             return "small disk"
-        return "database" if self.name in outside.IN_DATABASE else ""
+        return "database" if self.name in external.IN_DATABASE else ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.phase} {self.step}".strip()
 
 
 @dataclass
-class Storm:
+class Scenario:
     """A sweep, and what it is to meet."""
 
     number: int
@@ -73,79 +73,83 @@ class Storm:
 
 def every_fault(without: Collection[str] = ()) -> list[Fault]:
     """Each pair of fault and step in each phase, and each fault from outside three times."""
-    bound = [Fault(name, step, phase) for name in ACTS for step in STEPS for phase in PHASES]
+    bound = [
+        Fault(name, step, phase) for name in FAULTS_INSIDE for step in STEPS for phase in PHASES
+    ]
     return [fault for fault in bound + 3 * _loose() if fault.name not in without]
 
 
-def plan(count: int, seed: int, without: Collection[str] = ()) -> list[Storm]:
-    """Storms of `count` faults in all: every fault as often as is due, the rest by chance."""
+def plan(count: int, seed: int, without: Collection[str] = ()) -> list[Scenario]:
+    """Scenarios of `count` faults in all: every fault as often as is due, the rest by chance."""
     chance = random.Random(seed)
     due = every_fault(without)
     chance.shuffle(due)
     more = [chance.choice(due) for _ in range(max(0, count - len(due)))]
     chosen = (due + more)[:count]
-    storms: list[Storm] = []
+    scenarios: list[Scenario] = []
     for where in ("database", "server", "small disk"):
         # What can happen anywhere goes to each kind of store by chance.
         mine = [f for f in chosen if (f.where or _home(f, seed)) == where]
         for group in _groups(mine):
             trainer = "vqvae" if where != "small disk" and chance.random() < 0.12 else "tiny"
-            storms.append(Storm(0, group, trainer, where, chance.randrange(2**31)))
-    chance.shuffle(storms)
-    for number, storm in enumerate(storms, start=1):
-        storm.number = number
-    return storms
+            scenarios.append(Scenario(0, group, trainer, where, chance.randrange(2**31)))
+    chance.shuffle(scenarios)
+    for number, scenario in enumerate(scenarios, start=1):
+        scenario.number = number
+    return scenarios
 
 
-def weather(storm: Storm, folder: Path, server: int = 0, cluster: str = sites.HERE) -> None:
-    """Run a storm's sweep to its end through all its faults, and judge it.
+def run_scenario(
+    scenario: Scenario, folder: Path, server: int = 0, cluster: str = sites.HERE
+) -> None:
+    """Run a scenario's sweep to its end through all its faults, and judge it.
 
     Args:
-        storm: what is to happen; what did is written into it.
+        scenario: what is to happen; what did is written into it.
         folder: where the sweep's folder is made.
-        server: the port of an MLflow server, for a storm that has one.
+        server: the port of an MLflow server, for a scenario that has one.
         cluster: the cluster file of where its jobs run.
     """
     started = time.monotonic()
-    line = Line(server) if storm.where == "server" else None
+    line = Line(server) if scenario.where == "server" else None
     site = Site(
-        folder / f"storm-{storm.number}",
-        f"storm-{storm.number}",
-        sites.VQVAE if storm.trainer == "vqvae" else sites.TINY,
+        folder / f"scenario-{scenario.number}",
+        f"scenario-{scenario.number}",
+        sites.VQVAE if scenario.trainer == "vqvae" else sites.TINY,
         line.uri if line else None,
-        small_disk=storm.where == "small disk",
+        small_disk=scenario.where == "small disk",
         cluster=cluster,
     )
     try:
-        _meet(storm, outside.Scene(site, line, random.Random(storm.seed)))
+        _meet(scenario, external.Scene(site, line, random.Random(scenario.seed)))
     except NoEndError as error:
-        storm.said.append(str(error))
+        scenario.said.append(str(error))
     finally:
-        storm.said += site.said
-        storm.seconds = time.monotonic() - started
+        scenario.said += site.said
+        scenario.seconds = time.monotonic() - started
         site.close()
         if line is not None:
             line.close()
 
 
-def _meet(storm: Storm, scene: outside.Scene) -> None:
+def _meet(scenario: Scenario, scene: external.Scene) -> None:
     scene.site.run()
-    for at, fault in enumerate(storm.faults):
+    for at, fault in enumerate(scenario.faults):
         _let_happen(scene, fault, f"{at:02d}")
-        storm.fired.append(fault)
-    storm.verdict = _end(scene)
+        scenario.fired.append(fault)
+    scenario.verdict = _end(scene)
 
 
-def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
+def _let_happen(scene: external.Scene, fault: Fault, name: str) -> None:
     if not fault.step:
-        acts = outside.ANYWHERE | outside.IN_DATABASE | outside.AT_SERVER | outside.ELSEWHERE
+        acts = external.ANYWHERE | external.IN_DATABASE | external.AT_SERVER | external.ELSEWHERE
         acts[fault.name](scene)
         return
     site = scene.site
     rare = {"claim", "publication"}
     times = 1 if fault.step in rare else scene.chance.choice([1, 1, 2])
-    order = Order(name, fault.name, fault.step, fault.phase, times)
-    site.orders.give(order)
+    scheduled = ScheduledFault(name, fault.name, fault.step, fault.phase, times)
+    site.schedule.give(scheduled)
     began = time.monotonic()
 
     def has_fired() -> bool:
@@ -153,23 +157,23 @@ def _let_happen(scene: outside.Scene, fault: Fault, name: str) -> None:
         due = fault.step == "claim" and time.monotonic() - began > NUDGE_SECONDS
         if due and _make_an_orphan(scene):
             began = time.monotonic()
-        return site.orders.fired(order) is not None
+        return site.schedule.fired(scheduled) is not None
 
     try:
         site.wait_for(has_fired, more=True)
     except NoEndError:
         raise NoEndError(f"{fault} was never reached") from None
-    found = site.orders.fired(order)
+    found = site.schedule.fired(scheduled)
     if found is not None and "frozen" in fault.name:
-        outside.resume_stopped(site, found["pid"])
+        external.resume_stopped(site, found["pid"])
     if fault.name in DISK_FAULTS:
         time.sleep(FULL_SECONDS)
         site.make_room()
 
 
-def _make_an_orphan(scene: outside.Scene) -> bool:
+def _make_an_orphan(scene: external.Scene) -> bool:
     """`kill -9` of one worker that has a trial, if one has: the next to look claims it."""
-    owners = {owner_of(trial.attempts()[-1]).pid for trial in outside.open_trials(scene.site)}
+    owners = {claim_owner(trial.attempts()[-1]).pid for trial in external.open_trials(scene.site)}
     workers = sorted(owners & set(scene.site.processes("sweeps work")))
     if workers:
         with suppress(ProcessLookupError):
@@ -177,7 +181,7 @@ def _make_an_orphan(scene: outside.Scene) -> bool:
     return bool(workers)
 
 
-def _end(scene: outside.Scene) -> Verdict:
+def _end(scene: external.Scene) -> Verdict:
     """Let the sweep end, send MLflow what is missing, and look at everything."""
     site, line = scene.site, scene.line
     site.wait_for(site.is_over)
@@ -193,7 +197,7 @@ def _end(scene: outside.Scene) -> Verdict:
 
 
 def _loose() -> list[Fault]:
-    kinds = outside.ANYWHERE | outside.IN_DATABASE | outside.AT_SERVER | outside.ELSEWHERE
+    kinds = external.ANYWHERE | external.IN_DATABASE | external.AT_SERVER | external.ELSEWHERE
     return [Fault(name) for name in kinds]
 
 
@@ -202,8 +206,8 @@ def _home(fault: Fault, seed: int) -> str:
 
 
 def _groups(faults: list[Fault]) -> Iterator[list[Fault]]:
-    """So many faults a storm; one that must come last comes last, and alone of its kind."""
-    last = [f for f in faults if f.name in outside.ELSEWHERE or "to the end" in f.name]
+    """So many faults a scenario; one that must come last comes last, and alone of its kind."""
+    last = [f for f in faults if f.name in external.ELSEWHERE or "to the end" in f.name]
     rest = [f for f in faults if f not in last]
     while rest or last:
         group, rest = rest[: FAULTS_A_STORM - 1], rest[FAULTS_A_STORM - 1 :]

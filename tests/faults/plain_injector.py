@@ -3,38 +3,38 @@
 from types import ModuleType
 from typing import Any
 
-from tests.faults.steps import Armed
+from tests.faults.steps import Injector
 
 STEPS = ("metrics append", "checkpoint", "rename", "ask", "report", "tell", "publication")
 """There is no claim there; metrics are appended by telling MLflow, which publishes them, too."""
 
 
-def arm_plain(script: ModuleType) -> None:
-    """Replace the functions that make the steps, as `tests.faults.steps.arm` does for a sweep."""
+def inject_plain(script: ModuleType) -> None:
+    """Replace the functions that make the steps, as `tests.faults.steps.inject` does."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
     from optuna.study import _optimize
 
-    armed = Armed()
-    armed.halve_checkpoints()
-    armed.wrap_save(script)
-    armed.wrap(optuna.Study, "ask", "ask")
-    armed.wrap(optuna.Trial, "report", "report")
-    armed.wrap(_optimize, "_tell_with_warning", "tell")
-    _halve_journal(armed, JournalFileBackend)
+    injector = Injector()
+    injector.halve_checkpoints()
+    injector.wrap_save(script)
+    injector.wrap(optuna.Study, "ask", "ask")
+    injector.wrap(optuna.Trial, "report", "report")
+    injector.wrap(_optimize, "_tell_with_warning", "tell")
+    _halve_journal(injector, JournalFileBackend)
     for step in ("metrics append", "publication"):
-        armed.wrap(script.mlflow, "log_metric", step)
+        injector.wrap(script.mlflow, "log_metric", step)
     original = script.mlflow.log_metric
 
     def log_metric(*given: Any, **named: Any) -> Any:
-        armed.reach("metrics append", "middle")
-        armed.reach("publication", "middle")
+        injector.reach("metrics append", "middle")
+        injector.reach("publication", "middle")
         return original(*given, **named)
 
     script.mlflow.log_metric = log_metric
 
 
-def _halve_journal(armed: Armed, backend: Any) -> None:
+def _halve_journal(injector: Injector, backend: Any) -> None:
     original = backend.append_logs
 
     def append_logs(self: Any, logs: list[dict[str, Any]]) -> None:
@@ -46,9 +46,9 @@ def _halve_journal(armed: Armed, backend: Any) -> None:
             with open(self._file_path, "ab") as file:  # noqa: PTH123
                 file.write(line[: len(line) // 2])
 
-        step = armed.within("ask", "report", "tell")
+        step = injector.within("ask", "report", "tell")
         if step is not None:
-            armed.reach(step, "middle", leave_half)
+            injector.reach(step, "middle", leave_half)
         original(self, logs)
 
     backend.append_logs = append_logs

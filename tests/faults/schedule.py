@@ -1,7 +1,7 @@
-"""Orders: a file says which fault is to happen where, and the process that gets there takes it.
+"""A schedule of faults: a file says which fault happens where; who gets there takes it.
 
-The suite writes an order into a folder; every process of the sweep under test looks there at each
-of its steps (`tests/faults/steps.py`). Taking an order is making a file exclusively, so it is
+The suite writes a fault into a folder; every process of the sweep under test looks there at
+each of its steps (`tests/faults/steps.py`). Taking a fault is making a file exclusively, so it is
 carried out once, and that file is the proof that the fault has happened.
 """
 
@@ -18,7 +18,7 @@ FOLDER = "FAULTS_FOLDER"
 
 
 @dataclass(frozen=True)
-class Order:
+class ScheduledFault:
     """A fault that is to happen at a step.
 
     Attributes:
@@ -36,7 +36,7 @@ class Order:
     times: int = 1
 
 
-class Orders:
+class Schedule:
     """The folder of orders."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,43 +45,45 @@ class Orders:
         self._arrivals: Counter[str] = Counter()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def give(self, order: Order) -> None:
+    def give(self, scheduled: ScheduledFault) -> None:
         """Have the next process that gets to the order's step carry it out."""
-        draft = self.folder / f".{order.name}"
-        draft.write_text(json.dumps(asdict(order)))
-        draft.rename(self.folder / f"{order.name}.json")
+        draft = self.folder / f".{scheduled.name}"
+        draft.write_text(json.dumps(asdict(scheduled)))
+        draft.rename(self.folder / f"{scheduled.name}.json")
 
-    def withdraw(self, order: Order) -> None:
+    def withdraw(self, scheduled: ScheduledFault) -> None:
         """Have nobody carry it out any more."""
-        (self.folder / f"{order.name}.json").unlink(missing_ok=True)
+        (self.folder / f"{scheduled.name}.json").unlink(missing_ok=True)
 
-    def fired(self, order: Order) -> dict[str, Any] | None:
-        """Who carried the order out, and when; None while nobody has."""
+    def fired(self, scheduled: ScheduledFault) -> dict[str, Any] | None:
+        """Who met the fault, and when; None while nobody has."""
         try:
-            content: dict[str, Any] = json.loads((self.folder / f"{order.name}.fired").read_text())
+            content: dict[str, Any] = json.loads(
+                (self.folder / f"{scheduled.name}.fired").read_text()
+            )
         except (FileNotFoundError, ValueError):
             return None
         return content
 
-    def take(self, step: str, phase: str) -> Order | None:
+    def take(self, step: str, phase: str) -> ScheduledFault | None:
         """The order for this step, if there is one and nobody else was quicker."""
         for path in sorted(self.folder.glob("*.json")):
             try:
-                order = Order(**json.loads(path.read_text()))
+                scheduled = ScheduledFault(**json.loads(path.read_text()))
             except FileNotFoundError:
                 continue
-            if (order.step, order.phase) != (step, phase):
+            if (scheduled.step, scheduled.phase) != (step, phase):
                 continue
-            self._arrivals[order.name] += 1
-            if self._arrivals[order.name] >= order.times and self._sign(order):
+            self._arrivals[scheduled.name] += 1
+            if self._arrivals[scheduled.name] >= scheduled.times and self._sign(scheduled):
                 path.unlink(missing_ok=True)
-                return order
+                return scheduled
         return None
 
-    def _sign(self, order: Order) -> bool:
+    def _sign(self, scheduled: ScheduledFault) -> bool:
         try:
             handle = os.open(
-                self.folder / f"{order.name}.fired", os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                self.folder / f"{scheduled.name}.fired", os.O_WRONLY | os.O_CREAT | os.O_EXCL
             )
         except FileExistsError:
             return False
@@ -90,7 +92,7 @@ class Orders:
         return True
 
 
-def orders_here() -> Orders | None:
+def schedule_here() -> Schedule | None:
     """The orders that this process is under; None outside of the suite."""
     folder = os.environ.get(FOLDER)
-    return Orders(Path(folder)) if folder else None
+    return Schedule(Path(folder)) if folder else None

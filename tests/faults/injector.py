@@ -2,20 +2,20 @@
 
 import sys
 
-from tests.faults.steps import arm, arm_publisher, shift_clock
+from tests.faults.steps import inject, inject_into_publisher, shift_clock
 from tests.sweeps import tiny as tiny_trainer
 
 shift_clock()
-_armed = arm()
-_armed.wrap_save(tiny_trainer)
+_injector = inject()
+_injector.wrap_save(tiny_trainer)
 if len(sys.argv) > 1 and sys.argv[1] == "publish":
-    arm_publisher(_armed)
+    inject_into_publisher(_injector)
 
 tiny = tiny_trainer.trainer
 
 
 class _Vqvae:
-    """The VQ-VAE, armed when it is first asked to train: torch is not light."""
+    """The VQ-VAE, injector when it is first asked to train: torch is not light."""
 
     def __getattr__(self, name: str) -> object:
         from vqvae.sweep import trainer
@@ -24,7 +24,7 @@ class _Vqvae:
             from vqvae.training import checkpoint
 
             self.__dict__["armed"] = True
-            _armed.wrap_save(checkpoint)
+            _injector.wrap_save(checkpoint)
         return getattr(trainer, name)
 
 
