@@ -45,7 +45,7 @@ test-faults: $(STAMP)  ## so many FAULTS at every step of real sweeps (SEED=n gi
 	$(BIN)/python -m tests.faults --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
 slurm-testbed: $(STAMP)  ## a shell on such a SLURM, to try things on
-	@$(BIN)/python -m tests.slurm.shell
+	@$(BIN)/python -m tests.slurm.testbed
 
 fuzz: $(STAMP)  ## 10,000 generated inputs through the entry points, and 100 as processes (minutes)
 	$(BIN)/python -m tests.fuzz --inputs 10000 --processes 100 $(if $(SEED),--seed $(SEED))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.filesystem import atomic
+from sweeps.storage.job_record import read_job_record
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import open_sweep
 from sweeps.storage.trial_record import read_curve
@@ -171,7 +172,7 @@ def use_of(paths: SweepPaths) -> Use:
 
 def span_of(paths: SweepPaths, token: str) -> tuple[float, float]:
     """When SLURM gave a job its slot and when it took it back, in seconds since 1970."""
-    number = atomic.read_json(paths.job(token).submitted)["id"]
+    number = read_job_record(paths.job(token)).id
     answer = call("sacct", "-X", "-n", "-P", "-j", number, "-o", "Start,End")
     start, end = answer.splitlines()[0].split("|")
     return tuple(time.mktime(time.strptime(t, "%Y-%m-%dT%H:%M:%S")) for t in (start, end))  # type: ignore[return-value]

@@ -43,13 +43,13 @@ class Timed:
 
     def __getattr__(self, name: str) -> Any:
         """All but `fit` is the trainer's own."""
-        from vqvae.sweep import trainer  # noqa: PLC0415
+        from vqvae.sweep import trainer
 
         return getattr(trainer, name)
 
     def fit(self, *given: Any, should_stop: Callable[[], bool], **named: Any) -> Iterator[Any]:
         """Train; write down what each epoch took, and what came between it and the next."""
-        from vqvae.sweep import trainer  # noqa: PLC0415
+        from vqvae.sweep import trainer
 
         asking = 0.0
 

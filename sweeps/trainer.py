@@ -59,6 +59,18 @@ class Scores(Protocol):
         """What was scored on: `name`, `digest` (of the content), `source` and a `profile`."""
 
 
+class Objective(Protocol):
+    """By which metric an epoch is the best one."""
+
+    @property
+    def metric(self) -> str:
+        """One of the trainer's `bounds`."""
+
+    @property
+    def maximize(self) -> bool:
+        """Whether the highest value is the best, or the lowest."""
+
+
 class Trainer(Protocol):
     """What can be searched over. Importing its module must be light (no torch)."""
 
@@ -66,7 +78,10 @@ class Trainer(Protocol):
     """The configuration: a frozen pydantic model that refuses unknown keys."""
 
     bounds: Mapping[str, tuple[float, float]]
-    """Metrics that a sweep may optimize, each with its worst and its best value, in this order."""
+    """Metrics that a sweep may optimize, each with its worst and its best value, in this order.
+
+    The first one is optimized where an experiment names none.
+    """
 
     test_metrics: Collection[str]
     """Those of them that `evaluate` measures on the test split, as `test/…`."""
@@ -101,13 +116,12 @@ class Trainer(Protocol):
         continue_from: Sequence[Path],
         threads: int,
         should_stop: Callable[[], bool],
-        metric: str,
-        maximize: bool,
+        objective: Objective,
         accumulation_steps: int,
     ) -> Iterator[Epoch]:
         """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
 
-        `best.pt` is the first epoch with the highest `metric`, or the lowest unless `maximize`.
+        `best.pt` is the first epoch with the best value of the objective's metric.
         Other files in `folder` are the trainer's own and go when the trial has ended.
 
         Each epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
@@ -115,8 +129,8 @@ class Trainer(Protocol):
         checkpoint, its row is yielded first and the training goes on from there, to the same end
         bit for bit (CPU, same `threads`). One that is damaged is passed over for the one before
         it; where none is whole, training begins anew. `should_stop` is asked before each epoch
-        begins. Each batch is computed in so many `parts`, to the same step but for rounding;
-        whatever was trained before may have been in others.
+        begins. Each batch is computed in `accumulation_steps` micro-batches whose gradients are
+        added up, to the same step but for rounding; earlier epochs may have had another number.
         """
 
     def max_accumulation_steps(self, config: Any) -> int:
@@ -172,7 +186,7 @@ def load_trainer(name: str) -> Trainer:
     """
     module, separator, attribute = name.partition(":")
     if not separator or not module or not attribute:
-        mend = "write module:attribute, as in vqvae.sweep:trainer"
+        mend = "write module:attribute, as in my_package.my_module:trainer"
         raise InputError(f"trainer {name!r}: {mend}")
     if str(Path.cwd()) not in sys.path:  # a trainer of one's own may lie beside the experiments
         sys.path.append(str(Path.cwd()))

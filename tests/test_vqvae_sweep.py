@@ -9,7 +9,7 @@ import torch
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import read_experiment
 from sweeps.storage.paths import RunsPaths
-from sweeps.storage.sweep import Given, Sweep, clear_stop, create_or_update, stop_reason
+from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, stop_reason
 from sweeps.storage.trial_record import read_curve, read_result, read_spec
 from sweeps.workers.exit_codes import ExitCode
 from sweeps.workers.retry import RetryPlan, retry_plan_of
@@ -19,6 +19,7 @@ from vqvae.model.vqvae import VQVAE, Losses
 
 EXPERIMENT = """
 name = "small"
+trainer = "vqvae.sweep:trainer"
 trials = 2
 [trial.data]
 root = "{root}"
@@ -68,7 +69,8 @@ def make(tmp_path: Path, runs: str, *, phantom: bool = True) -> Sweep:
     resolved = read_experiment(path)
     fingerprint = resolved.trainer.prepare(resolved.corner_configs())
     paths = RunsPaths(tmp_path / runs).sweep("small")
-    return create_or_update(paths, resolved, path, Given(Cluster(), fingerprint))
+    plan = Plan(resolved.experiment, Cluster(), fingerprint)
+    return create_or_update(paths, resolved, path, plan)
 
 
 def without_phantom(text: str) -> str:
@@ -101,7 +103,7 @@ def test_a_killed_worker_costs_no_bit(tmp_path: Path, step: str) -> None:
         assert trial.attempts()[-1].figure.stat().st_size > 1000
 
 
-def test_what_does_not_fit_into_memory_is_trained_in_parts_from_where_it_stood(
+def test_what_does_not_fit_into_memory_is_trained_in_micro_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device on which, from some step on, one image fits and two do not."""

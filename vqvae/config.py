@@ -1,26 +1,61 @@
-"""The configuration of a model and of its training, and the reading of it from TOML.
+"""The configuration of the data, the model and its training, and the reading of it from TOML.
 
-It stands apart from the modules that use it because they import torch, and looking at a
+It stands apart from the modules that use it because they import numpy and torch, and looking at a
 configuration must not cost that.
 """
 
-import difflib
 import stat
 import tomllib
 import unicodedata
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from vqvae.data.config import DataConfig
 from vqvae.errors import InputError
+from vqvae.text import did_you_mean
+
+MAX_BYTES = 2**20
+"""Bytes of a TOML file that somebody means."""
 
 # Strict, so that `true` is no number and "1" neither; a whole number is a float all the same.
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+Patients = Annotated[int, Field(ge=1, le=400)]
+Pixels = Annotated[int, Field(ge=32, le=1024, multiple_of=8)]
 
-_LARGEST = 2**20  # bytes of such a file; a pipe or a device would be read for ever
+
+class PhantomConfig(BaseModel):
+    """A synthetic data set: the same values give the same bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    train_patients: Patients = 8
+    validate_patients: Patients = 2
+    test_patients: Patients = 2
+    volumes: int = Field(default=2, ge=1, le=52, description="volumes per patient, a week apart")
+    slices: int = Field(default=20, ge=1, le=400, description="slices per volume")
+    height: Pixels = Field(default=256, description="pixels from the patient's right to left")
+    width: Pixels = Field(default=128, description="pixels from back to front")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class DataConfig(BaseModel):
+    """Where the slices are and how they are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path = Field(default=Path("data/phantom"), description="the folder of the HipMRI layout")
+    phantom: PhantomConfig | None = Field(
+        default=None, description="write this phantom at root if nothing is there"
+    )
+    on_bad_slice: Literal["stop", "skip"] = Field(
+        default="stop", description="what an unreadable slice does"
+    )
+    cache: Path | None = Field(
+        default=None, description="where decoded slices go; none: $TMPDIR, or the user's cache"
+    )
 
 
 class ModelConfig(BaseModel):
@@ -85,26 +120,31 @@ def read_config(path: Path) -> Config:
         InputError: the file cannot be read, or a key or value in it is wrong.
     """
     try:
-        content = tomllib.loads(_text_of(path))
-        _refuse_strange(content)
+        content = tomllib.loads(_read_text(path))
+        _refuse_invalid(content)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
     # A number of thousands of digits is a plain ValueError, a nest of brackets a RecursionError.
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as TOML: {reason}") from error
     try:
         return Config.model_validate(content)
     except ValidationError as error:
         raise InputError(f"{path}: {describe(error)}") from error
 
 
-def _text_of(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """A file's text, without the mark that some editors put before the first character."""
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-        raise ValueError(f"not a file, or one of more than {_LARGEST} bytes")
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
+        raise ValueError("it is not a file")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
     return path.read_text(encoding="utf-8-sig")
 
 
-def _refuse_strange(value: Any) -> None:
+def _refuse_invalid(value: Any) -> None:
     """Refuse what no configuration holds: control characters, and numbers beyond TOML's 64 bits."""
     match value:
         case str() if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in value):
@@ -112,40 +152,39 @@ def _refuse_strange(value: Any) -> None:
         case int() if value.bit_length() > 63:
             raise ValueError("a whole number has more than 64 bits")
         case dict():
-            _refuse_strange([*value, *value.values()])
+            _refuse_invalid([*value, *value.values()])
         case list():
             for inner in value:
-                _refuse_strange(inner)
+                _refuse_invalid(inner)
 
 
 def describe(error: ValidationError) -> str:
-    """Say in one line what is wrong: the keys, the values, and the names that are near."""
-    return "; ".join(_describe(dict(found)) for found in error.errors())
+    """What is wrong with a configuration, in one line: each key, its value, and what is valid."""
+    return "; ".join(map(_describe_error, error.errors()))
 
 
-def _describe(found: dict[str, Any]) -> str:
-    place = [str(part) for part in found["loc"]]
-    key = ".".join(place)
-    if found["type"] == "missing":
-        return f"{key} is missing"
-    if found["type"] == "extra_forbidden":
-        return f"no key is named {key}; {_near(place)}"
-    return f"{key} = {found['input']!r}: {found['msg'][:1].lower()}{found['msg'][1:]}"
+def _describe_error(error: ErrorDetails) -> str:
+    path = ".".join(map(str, error["loc"])) or "the file"
+    match error["type"]:
+        case "extra_forbidden":
+            return f"unknown key {path!r}{did_you_mean(*_key_and_siblings(error))}"
+        case "missing":
+            return f"{path!r} is missing"
+        case "value_error":
+            return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+        case _:
+            return f"{path} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def _near(place: list[str]) -> str:
-    names = _names(Config, place[:-1])
-    near = difflib.get_close_matches(place[-1], names, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else f"valid: {', '.join(names)}"
-
-
-def _names(model: type[BaseModel], place: list[str]) -> list[str]:
-    """The keys of the section at `place`, found by walking the models."""
-    for part in place:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        choices = [annotation, *get_args(annotation)]
+def _key_and_siblings(error: ErrorDetails) -> tuple[str, list[str]]:
+    """An unknown key, and the keys of the table that it was looked for in."""
+    *tables, key = map(str, error["loc"])
+    model: type[BaseModel] = Config
+    for table in tables:
+        annotation = model.model_fields[table].annotation if table in model.model_fields else None
+        choices = (annotation, *get_args(annotation))
         inner = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
         if not inner:
-            return []
+            return key, []
         model = inner[0]
-    return list(model.model_fields)
+    return key, list(model.model_fields)

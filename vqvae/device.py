@@ -2,26 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vqvae.config import TrainingConfig
-from vqvae.errors import InputError, UnavailableError
+from vqvae.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda")
-
-ErrorKind = Literal["out_of_memory", "process_lost", "environment_unavailable", "bug"]
-_OUT_OF_MEMORY = (
-    *("out of memory", "can't allocate memory", "alloc_failed", "allocation_failed"),
-    # What is left to cuDNN when it tries convolutions and no workspace is to be had.
-    *("unable to find a valid cudnn algorithm", "find was unable to find an engine"),
-)
-_PROCESS_LOST = (
-    *("cuda error", "device-side assert", "cuda driver error", "cublas_status_", "cudnn_status_"),
-    *("cudnn error", "cusolver error", "cufft error", "misaligned address", "nccl error"),
-)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -36,26 +24,6 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' is asked for, but torch sees no CUDA device here")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def classify_error(error: Exception) -> ErrorKind:
-    """What an exception says of this process and its device.
-
-    torch has a type for its own allocator's refusal alone; what CUDA, cuBLAS and cuDNN answer
-    comes as a RuntimeError, and tells itself by its words.
-    """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "out_of_memory"
-    if isinstance(error, UnavailableError):
-        return "environment_unavailable"
-    if not isinstance(error, RuntimeError):
-        return "bug"
-    words = str(error).lower()
-    if any(sign in words for sign in _OUT_OF_MEMORY):
-        return "out_of_memory"
-    # Asynchronous: what failed may be any kernel before, and every call after it fails, too.
-    lost = isinstance(error, torch.AcceleratorError) or any(sign in words for sign in _PROCESS_LOST)
-    return "process_lost" if lost else "bug"
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -4,7 +4,7 @@ import errno
 
 
 class InputError(ValueError):
-    """What was given is wrong: one line that names the thing and the mend."""
+    """What was given is wrong: one line that says what, and what to do."""
 
 
 class UnavailableError(InputError):

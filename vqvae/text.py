@@ -1,24 +1,51 @@
-"""Text that may come from others, made fit for a terminal and for a line."""
+"""Text as people see it: printable, in one line, without passwords; names that are close.
 
-LONGEST = 1000
-"""Characters of a message: what is longer hides what it has to say."""
+The text may come from others. `sweeps/text.py` has the same functions, to the letter
+(`tests/test_twins.py`): the two packages do not know each other, and speak with one voice.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+MAX_LENGTH = 1000
+"""Characters of a message: in a longer one nobody finds what is wrong."""
+
+_CREDENTIALS = re.compile(r"://[^/\s'\"]*@")
+"""`user:password@` before a host."""
 
 
 def printable(text: str) -> str:
-    """`text` with every character that does not print written out, line ends kept.
+    """`text` with every character that does not print written as an escape, line ends kept.
 
-    An escape sequence in a name could move the cursor, or write over what was said before.
+    An escape sequence in a name could move the cursor, or write over earlier output.
     """
-    return "".join(c if c.isprintable() or c == "\n" else _spelt(c) for c in text)
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
 
 
 def one_line(text: str) -> str:
-    """`text` in one line that prints; of a very long one both ends, where thing and mend are."""
-    line = printable(" ".join(text.split()))
-    if len(line) <= LONGEST:
+    """`text` in one printable line, without the passwords of addresses.
+
+    Of a very long text both ends stay, where a message says what is wrong and what to do.
+    """
+    line = _CREDENTIALS.sub("://…@", printable(" ".join(text.split())))
+    if len(line) <= MAX_LENGTH:
         return line
-    return f"{line[: LONGEST * 2 // 3]} … {line[-LONGEST // 3 :]}"
+    return f"{line[: MAX_LENGTH * 2 // 3]} … {line[-MAX_LENGTH // 3 :]}"
 
 
-def _spelt(character: str) -> str:
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the names close to `word`, or else all of them.
+
+    Of dotted names those with the same last part are close, too.
+    """
+    known = sorted(words)
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    close = close or [name for name in known if name.endswith("." + word.rpartition(".")[2])]
+    if close:
+        return f"; did you mean {' or '.join(map(repr, close))}?"
+    return f"; the valid ones are {', '.join(known)}" if known else ""
+
+
+def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()

@@ -9,34 +9,73 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from sweeps.cli.defaults import choose_defaults
 from sweeps.cli.doctor_checks import (
     COMMAND_SECONDS,
     Finding,
+    check_from_job,
     check_shared_folder,
     check_tracking_server,
     clock_offset,
     run_check,
 )
+from sweeps.cli.sweep_arguments import Runs
 from sweeps.config.cluster import Cluster, read_cluster
 from sweeps.config.experiment import read_experiment
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
-from sweeps.jobs.launcher import send_doctor
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
 from sweeps.jobs.slurm.site_check import check_site
 from sweeps.jobs.start import SweepRequest
+from sweeps.jobs.submit import submit_tasks
 from sweeps.storage.paths import DoctorPaths
+from sweeps.storage.sweep import runs_folder
+from sweeps.text import printable
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
 ROOM_GIB = 2.0
 """So much room a sweep's checkpoints and an environment's caches want at least."""
+JOB_MINUTES = "2"
+"""The time limit of the doctor's job."""
 CLOCK_SECONDS = 5.0
 """Clocks that differ by more confuse people; the sweep itself goes by no other machine's clock."""
+
+
+def doctor(
+    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    runs: Runs = None,
+    wait: Annotated[float, typer.Option(min=0, help="minutes for the job to start and end")] = 10.0,
+) -> None:
+    """Look whether a sweep can work here, and in a job of a minute."""
+    path, cluster = choose_defaults(experiment, cluster)
+    passed = True
+    for finding in run_checks(SweepRequest(path, cluster, runs_folder(runs)), 60 * wait):
+        typer.echo(printable(finding.line()))
+        passed = passed and finding.passed
+    if not passed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class DoctorTask:
+    """What the doctor's job runs: checks of what only a job can see."""
+
+    folder: Path
+    experiment: Path
+    cluster: Cluster
+
+    def __call__(self) -> None:
+        """Check, and write down what was found."""
+        check_from_job(DoctorPaths(self.folder), self.experiment, self.cluster)
 
 
 def run_checks(request: SweepRequest, wait_seconds: float) -> Iterator[Finding]:
@@ -76,7 +115,9 @@ def _check_slurm(
         return
     experiment = request.experiment.absolute()
     try:
-        number = send_doctor(paths, cluster, experiment)
+        short = cluster.model_copy(update={"time_limit": JOB_MINUTES})
+        task = DoctorTask(paths.folder, experiment, cluster)
+        number = submit_tasks(paths.sweep, short, "doctor", [task])[0].id
     except (InputError, EnvironmentFailure) as error:
         yield Finding("a job", False, str(error))
         return

@@ -4,27 +4,40 @@ import math
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
-from sweeps.cli import side_by_side
-from sweeps.config.cluster import (
-    Cluster,
-    margin_seconds,
-    parse_minutes,
-    read_cluster,
-    workers_and_threads,
-)
+import typer
+
+from sweeps.cli.defaults import choose_defaults
+from sweeps.cli.sweep_arguments import Runs
+from sweeps.config.cluster import Cluster, read_cluster, workers_and_threads
 from sweeps.config.experiment import ResolvedExperiment, read_experiment
 from sweeps.config.space import Values, short_names
-from sweeps.jobs.launcher import submission_text
 from sweeps.jobs.slurm.commands import dry_run
 from sweeps.jobs.slurm.site_check import check_site
+from sweeps.jobs.slurm.time_limit import limit_seconds, margin_seconds
 from sweeps.jobs.start import SweepRequest
-from sweeps.monitor.lines import duration, number
+from sweeps.jobs.submit import submission_text
 from sweeps.search.study import Study
 from sweeps.storage.paths import SweepPaths
-from sweeps.storage.trial_record import read_curve, state_of
+from sweeps.storage.progress import progress_of
+from sweeps.storage.sweep import runs_folder
+from sweeps.storage.trial_record import read_curve
+from sweeps.text import duration, number, printable
 
 PROPOSALS = 5
+
+
+def plan(
+    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
+    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    runs: Runs = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="as for run")] = None,
+) -> None:
+    """Show what run would do, and what it may cost; send nothing."""
+    path, cluster = choose_defaults(experiment, cluster)
+    for line in describe_plan(SweepRequest(path, cluster, runs_folder(runs), trials)):
+        typer.echo(printable(line))
 
 
 def describe_plan(request: SweepRequest) -> list[str]:
@@ -37,9 +50,7 @@ def describe_plan(request: SweepRequest) -> list[str]:
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
     paths = request.runs.sweep(resolved.experiment.name)
-    place = "on one GPU" if cluster.gpus else "in one job"
-    known = side_by_side.in_words(paths, resolved.experiment.trainer, place)
-    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster), known]
+    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster)]
     if cluster.scheduler != "slurm":
         return lines
     check_site(request.cluster, cluster, request.runs.slurm)
@@ -73,8 +84,7 @@ def _proposals(paths: SweepPaths, resolved: ResolvedExperiment) -> list[str]:
 def _cost(paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster) -> list[str]:
     """An upper bound: every trial to its last epoch, each epoch as slow as the slowest so far."""
     curves = [read_curve(trial) for trial in paths.trials()]
-    ended = sum(trial.settled.exists() and state_of(trial).counts for trial in paths.trials())
-    left = max(0, resolved.experiment.trials - ended)
+    left = progress_of(paths, resolved.experiment.trials).left
     longest = max(resolved.trainer.epochs(config) for config in resolved.corner_configs())
     epochs, workers = left * longest, workers_and_threads(cluster)[0]
     lines = [
@@ -84,7 +94,7 @@ def _cost(paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster) -> 
     if not paces:
         return [*lines, "no epoch has been timed yet: run a trial, and this says hours and jobs"]
     seconds = epochs * max(paces) / workers
-    total = parse_minutes(cluster.time_limit) * 60.0
+    total = limit_seconds(cluster)
     jobs = math.ceil(seconds / (total - margin_seconds(total)))
     what = "GPU" if cluster.gpus else "job"
     shared = f", {workers} workers side by side" if workers > 1 else ""

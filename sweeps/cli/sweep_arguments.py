@@ -1,20 +1,18 @@
-"""What several commands share: which sweep is meant, watching it, and what to type next."""
+"""Which sweep a command means, and the commands to type next, so that they can be pasted."""
 
-import itertools
+import os
 import shlex
+import shutil
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from sweeps.cli.invocation import program_name
-from sweeps.config.experiment import is_sweep_name
+from sweeps.config.names import CONFIRMATION_SUFFIX, NAME_RULE, is_sweep_name
 from sweeps.errors import InputError
-from sweeps.storage.paths import CONFIRMATION_SUFFIX, RunsPaths, SweepPaths
-from sweeps.storage.sweep import Sweep, runs_folder
+from sweeps.storage.paths import RunsPaths, SweepPaths
+from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
 from sweeps.text import printable
 
 Runs = Annotated[Path | None, typer.Option("--runs", help="folder of all sweeps (default: runs)")]
@@ -40,7 +38,7 @@ def find_sweep(name: str | None, runs: Path | None, *, searches: bool = False) -
     folder = runs_folder(runs)
     if name is not None:
         if not is_sweep_name(name):  # `stop ../elsewhere` would write outside the runs
-            raise InputError(f"no sweep {name!r}: a name is 1 to 64 letters, digits, - and _")
+            raise InputError(f"no sweep {name!r}: a name is {NAME_RULE}")
         return folder.sweep(name)
     found = [
         paths
@@ -52,44 +50,16 @@ def find_sweep(name: str | None, runs: Path | None, *, searches: bool = False) -
     return found[-1]
 
 
-def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bool:
-    """Send the jobs that are missing and watch them, again and again while they get anywhere.
+def find_sweeps(name: str | None, runs: Path | None) -> list[Sweep]:
+    """The sweep of that name, or all of them, the latest last.
 
-    Returns:
-        Whether that is all; False where somebody ended the watching, or did not want it.
+    Raises:
+        InputError: there is none.
     """
-    from sweeps.jobs.start import TopUp  # noqa: PLC0415 (submitit is not light)
-
-    top_up = TopUp(sweep)
-    try:
-        for sent in itertools.chain([top_up.send()], iter(top_up.send, [])):
-            for number in sent:
-                typer.echo(f"job {number} sent to {cluster}")
-            if not watching:
-                typer.echo(f"watch it with: {sweep_command('watch', sweep)}")
-                return False
-            watch_until_done(sweep)
-    except KeyboardInterrupt:
-        print_detached(sweep)
-        return False
-    return True
-
-
-def watch_until_done(sweep: Sweep) -> None:
-    """Watch to the end of the sweep's jobs."""
-    from sweeps.monitor.watch import watch  # noqa: PLC0415
-    from sweeps.tracking.sync import publishing  # noqa: PLC0415
-
-    elsewhere = sweep.plan.cluster.scheduler != "local"
-    with publishing(sweep) if elsewhere else nullcontext():
-        watch(sweep, Console())
-
-
-def print_detached(sweep: Sweep) -> None:
-    """What a person is told who closes a watcher."""
-    typer.echo("\nthe sweep goes on without this watcher")
-    typer.echo(f"  watch it again: {sweep_command('watch', sweep)}")
-    typer.echo(f"  end it: {sweep_command('stop', sweep)}")
+    if name is not None:
+        return [open_sweep(find_sweep(name, runs))]
+    find_sweep(None, runs)  # refused where there is none
+    return [open_sweep(paths) for paths in sweeps_by_age(runs_folder(runs))]
 
 
 def resume_command(sweep: Sweep) -> str:
@@ -106,8 +76,8 @@ def sweep_command(name: str, sweep: Sweep) -> str:
 
 def runs_option(sweep: Sweep) -> list[str]:
     """The option that says where the sweep lies, if it needs one."""
-    ours = runs_folder().folder == sweep.paths.runs
-    return [] if ours else ["--runs", str(sweep.paths.runs)]
+    ours = runs_folder().folder == sweep.paths.runs.folder
+    return [] if ours else ["--runs", str(sweep.paths.runs.folder)]
 
 
 def make_or_sweeps(target: str, sweep: Sweep, *words: str) -> str:
@@ -115,10 +85,21 @@ def make_or_sweeps(target: str, sweep: Sweep, *words: str) -> str:
 
     A target means the latest search among the runs here, and no other.
     """
-    runs = sweep.paths.runs
+    runs = sweep.paths.runs.folder
     ours = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == runs
     if ours and runs == Path("runs").absolute():
         latest = find_sweep(None, runs, searches=True)
         if latest in {sweep.paths, sweep.paths.confirmation}:
             return f"make {target}"
     return printable(shlex.join([program_name("sweeps"), *words, "--runs", str(runs)]))
+
+
+def program_name(name: str) -> str:
+    """`name` where it is on the PATH, else its place beside the running interpreter."""
+    beside = Path(sys.executable).parent / name
+    on_path = shutil.which(name)
+    if on_path is not None and Path(on_path).samefile(beside if beside.exists() else on_path):
+        return name
+    if beside.exists():
+        return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
+    return f"{Path(sys.executable).name} -m {name}"

@@ -2,21 +2,40 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from sweeps.config.toml import StrictModel, did_you_mean, read_toml, validate
+from sweeps.config.names import refuse_credentials
+from sweeps.config.toml import StrictModel, read_toml, validate
 from sweeps.errors import InputError
-from sweeps.tracking.store import refuse_credentials
+from sweeps.text import did_you_mean
 
 MIN_TIME_LIMIT_MINUTES = 2
-MARGIN_SECONDS = 60.0
-"""What is left of a job's time for its last publication and its way back into the queue."""
-MAX_QUEUED_JOBS = 500
-"""So many jobs are queued at most: an array ends at 1,000 by default, and others wait, too."""
 FOLDER = Path("experiments/clusters")
+
+
+class Detect(StrictModel):
+    """How a cluster is recognised, so that `make sweep` needs no arguments there."""
+
+    experiment: str
+    """Its name in `experiments/`: what is run there if nobody says otherwise."""
+    command: str | None = None
+    """A program that is on the PATH there."""
+    folder: Path | None = None
+    """A folder that exists there."""
+
+    def matches(self) -> bool:
+        """Whether this machine is recognised; without conditions, any is."""
+        has_command = self.command is None or shutil.which(self.command) is not None
+        return has_command and (self.folder is None or self.folder.is_dir())
+
+    @property
+    def conditions(self) -> int:
+        """How many conditions it has: of several that match, the one with most is meant."""
+        return (self.command is not None) + (self.folder is not None)
 
 
 class Cluster(StrictModel):
@@ -48,6 +67,7 @@ class Cluster(StrictModel):
     exclude: str | None = None
     cpus: int = Field(1, ge=1)
     setup: list[str] = Field(default_factory=list)
+    detect: Detect | None = None
 
     @field_validator("time_limit")
     @classmethod
@@ -102,6 +122,23 @@ def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
     return validate(tables, Cluster, str(path))
 
 
+def detect_cluster(folder: Path = FOLDER) -> tuple[str, str]:
+    """The name of the cluster that is recognised here, and of its default experiment.
+
+    Raises:
+        InputError: no file recognises this machine, or one cannot be read.
+    """
+    found = {file.stem: read_cluster(file.stem, folder).detect for file in folder.glob("*.toml")}
+    matching = {name: detect for name, detect in found.items() if detect and detect.matches()}
+    if not matching:
+        raise InputError(
+            f"no cluster file in {folder} recognises this machine; run this in the project's "
+            "folder, or give an experiment and --cluster"
+        )
+    name = max(sorted(matching), key=lambda name: matching[name].conditions)
+    return name, matching[name].experiment
+
+
 def parse_minutes(text: str) -> int:
     """A time limit as SLURM writes it, in minutes, begun ones counted.
 
@@ -129,19 +166,6 @@ def parse_seconds(text: str) -> int:
     else:
         hours, whole, rest = 0, parts[0], parts[1] if len(parts) == 2 else 0
     return int(days or 0) * 86400 + hours * 3600 + whole * 60 + rest
-
-
-def margin_seconds(total: float) -> float:
-    """How long before its end a job of `total` seconds is to have finished its last epoch."""
-    return min(MARGIN_SECONDS, total / 8)
-
-
-def required_jobs(cluster: Cluster, trials_left: int) -> int:
-    """How many jobs are to run or wait while so many trials have not ended."""
-    if not cluster.trials_per_job or cluster.scheduler == "local":
-        return cluster.jobs
-    a_job = cluster.trials_per_job * workers_and_threads(cluster)[0]
-    return min(MAX_QUEUED_JOBS, max(1, -(-trials_left // a_job)))
 
 
 def workers_and_threads(cluster: Cluster) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,42 +9,31 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from sweeps.config.names import CONFIRMATION_SUFFIX, RESERVED, SAFE_NAME
 from sweeps.config.space import Space, Values, parse_space
-from sweeps.config.toml import (
-    StrictModel,
-    did_you_mean,
-    flatten,
-    read_toml,
-    replace_values,
-    validate,
-)
+from sweeps.config.toml import StrictModel, flatten, read_toml, replace_values, validate
 from sweeps.errors import InputError
-from sweeps.storage.paths import CONFIRMATION_SUFFIX
+from sweeps.text import did_you_mean
 from sweeps.trainer import Trainer, load_trainer
-
-RESERVED = {"artifacts", "store"}
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-def is_sweep_name(name: str) -> bool:
-    """Whether a sweep may be called so, a confirmation included."""
-    return (
-        SAFE_NAME.fullmatch(name.removesuffix(CONFIRMATION_SUFFIX)) is not None
-        and name not in RESERVED
-    )
 
 
 class Objective(StrictModel):
     """What the best trial is the best at."""
 
-    metric: str = "val/ssim"
+    metric: str = ""
+    """If a file names none, the first of the trainer's `bounds`."""
     direction: Literal["maximize", "minimize"] = "maximize"
     """Not needed in a file: the trainer knows which way its metrics are better."""
 
     @property
+    def maximize(self) -> bool:
+        """Whether the highest value is the best, or the lowest."""
+        return self.direction == "maximize"
+
+    @property
     def sign(self) -> int:
         """By which a value is multiplied so that more is better."""
-        return 1 if self.direction == "maximize" else -1
+        return 1 if self.maximize else -1
 
 
 class Sampler(StrictModel):
@@ -94,7 +82,7 @@ class Experiment(StrictModel):
 
     name: str
     trials: int = Field(ge=1, le=1_000_000)
-    trainer: str = "vqvae.sweep:trainer"
+    trainer: str
     objective: Objective = Field(default_factory=Objective)
     sampler: Sampler = Field(default_factory=Sampler)
     pruner: Pruner = Field(default_factory=Pruner)
@@ -211,7 +199,7 @@ def _trainer(experiment: Experiment, where: str) -> Trainer:
 
 def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:
     """The objective with the direction that its metric has."""
-    metric = objective.metric
+    metric = objective.metric or next(iter(trainer.bounds))
     if metric not in trainer.bounds:
         near = did_you_mean(metric, trainer.bounds)
         raise InputError(f"{where}: [objective] metric = {metric!r} is none to optimize{near}")

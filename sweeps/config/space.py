@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import model_validator
 
-from sweeps.config.toml import StrictModel, did_you_mean, validate
+from sweeps.config.toml import StrictModel, validate
 from sweeps.errors import InputError
+from sweeps.text import did_you_mean
 
 Scalar = str | int | float | bool
 Values = dict[str, Scalar]

@@ -1,10 +1,9 @@
 """TOML files and tables, strictly checked; every complaint is one line with its mend."""
 
-import difflib
 import stat
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeps.errors import InputError
+from sweeps.text import did_you_mean
 
 MAX_BYTES = 2**20
 """Bytes of a TOML file that somebody means."""
@@ -87,16 +87,6 @@ def validate(tables: Mapping[str, Any], model: type[Model], where: str) -> Model
         # A misspelt key may show as a missing one too; the misspelling is what can be mended.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         raise InputError(f"{where}: {_describe_error(first, model)}") from error
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """The part of a message that offers the names like `word`, or else all of them."""
-    known = sorted(words)
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    near = near or [name for name in known if name.endswith("." + word.rpartition(".")[2])]
-    if near:
-        return f"; did you mean {' or '.join(map(repr, near))}?"
-    return f"; there are {', '.join(known)}" if known else ""
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

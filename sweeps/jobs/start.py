@@ -7,10 +7,11 @@ from pathlib import Path
 from sweeps.config.cluster import read_cluster
 from sweeps.config.experiment import ResolvedExperiment, read_experiment
 from sweeps.errors import InputError
-from sweeps.jobs.launcher import TooManyJobsError, submit_missing
+from sweeps.jobs.launcher import submit_missing
 from sweeps.jobs.slurm.site_check import check_against_site, check_site
+from sweeps.jobs.submit import TooManyJobsError
 from sweeps.storage.paths import RunsPaths, SweepPaths
-from sweeps.storage.sweep import Given, Sweep, clear_stop, create_or_update, runs_folder
+from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, runs_folder
 from sweeps.storage.trial_record import read_curve
 from sweeps.tracking.store import acquire_lease, check_writable, resolve_store
 
@@ -49,25 +50,26 @@ def prepare_sweep(request: SweepRequest) -> Sweep:
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
-    given = Given(cluster, data_fingerprint(resolved), request.command())
+    fingerprint = data_fingerprint(resolved)
+    plan = Plan(resolved.experiment, cluster, fingerprint, request.command())
     paths = request.runs.sweep(resolved.experiment.name)
-    return start_or_update(paths, resolved, request.experiment, given, request.cluster)
+    return start_or_update(paths, resolved, request.experiment, plan, request.cluster)
 
 
 def start_or_update(
-    paths: SweepPaths, resolved: ResolvedExperiment, source: Path, given: Given, cluster_name: str
+    paths: SweepPaths, resolved: ResolvedExperiment, source: Path, plan: Plan, cluster_name: str
 ) -> Sweep:
     """Check where a sweep's work and its figures go, then make it or go on with it.
 
     Raises:
         InputError: no jobs can be sent to the cluster from here, or the store cannot be written.
     """
-    cluster = given.cluster
+    cluster = plan.cluster
     if cluster.scheduler == "slurm":
         check_site(cluster_name, cluster, paths.slurm)
-    store = resolve_store(RunsPaths(paths.runs), cluster.tracking)
+    store = resolve_store(paths.runs, cluster.tracking)
     check_writable(store)
-    sweep = create_or_update(paths, resolved, source, given)
+    sweep = create_or_update(paths, resolved, source, plan)
     acquire_lease(store)  # the host that launches is the one that publishes, if it is the first
     clear_stop(sweep.paths)
     return sweep

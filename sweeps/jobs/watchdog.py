@@ -1,10 +1,16 @@
-"""Workers that hang: their hearts beat, and no epoch comes.
+"""Workers that hang are killed, and workers that died are noted on their trial.
 
-A supervisor watches its own workers by its own clock and kills such a one; nothing milder reaches
-a process that waits for a driver. A worker without a trial waits for others, and may.
+Hanging: the heartbeat goes on, and no epoch comes. A supervisor watches its own workers by its own
+clock and kills such a one; nothing milder reaches a process that waits for a driver. A worker
+without a trial waits for others, and may.
+
+Dying: a signal ended the worker, for want of the machine's memory, by a fault in a library, or by
+hand; the signal does not say which. A trial whose workers die again and again, none of them with
+a finished epoch, is taken for the cause; otherwise it would cost every worker of the sweep.
 """
 
 import contextlib
+import signal
 import time
 from dataclasses import dataclass, field
 
@@ -12,8 +18,8 @@ from sweeps.filesystem.process import Process
 from sweeps.jobs.slots import Slot, Slots, print_line
 from sweeps.storage.paths import AttemptPaths
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import read_curve
-from sweeps.workers.claims import claim_owner
+from sweeps.storage.trial_record import claim_owner, has_epoch, read_curve
+from sweeps.workers.exit_codes import WorkerDeath
 from sweeps.workers.retry import Failure, FailureKind, record_failure
 
 MIN_WAIT_SECONDS = 1800.0
@@ -58,14 +64,14 @@ class Watchdog:
                 self._check_worker(place, place.process.pid)
 
     def _check_worker(self, place: Slot, pid: int) -> None:
-        now = time.monotonic()
-        attempt = self._attempt_of(pid)
+        now, known = time.monotonic(), self.progress.get(pid)
+        attempt = attempt_of(self.sweep, Process.of(pid), None if known is None else known.attempt)
         if attempt is None:
             self.progress.pop(pid, None)
             return
-        known, rows = self.progress.get(pid), _metrics_size(attempt)
-        if known is None or (known.attempt, known.size) != (attempt, rows):
-            self.progress[pid] = Progress(attempt, rows, now)
+        size = _metrics_size(attempt)
+        if known is None or (known.attempt, known.size) != (attempt, size):
+            self.progress[pid] = Progress(attempt, size, now)
         elif self._is_too_long(now - known.unchanged_since):
             self._kill(place, known, now - known.unchanged_since)
 
@@ -77,19 +83,6 @@ class Watchdog:
             with contextlib.suppress(OSError):  # a full disk: what cannot be noted does not count
                 record_failure(seen.attempt, Failure(FailureKind.HUNG, message, key="hung"))
 
-    def _attempt_of(self, pid: int) -> AttemptPaths | None:
-        """What the worker is at; one that was robbed is at it until it says that it found out."""
-        process = Process.of(pid)
-        known = self.progress.get(pid)
-        for trial in self.sweep.paths.trials():
-            mine = known is not None and known.attempt.folder.is_relative_to(trial.folder)
-            for attempt in [] if trial.settled.exists() and not mine else trial.attempts():
-                robbed = trial.attempt(attempt.number + 1).claim.exists()
-                is_open = robbed or not trial.settled.exists()
-                if is_open and not attempt.released.exists() and claim_owner(attempt) == process:
-                    return attempt
-        return None
-
     def _is_too_long(self, silence: float) -> bool:
         if fixed := self.sweep.plan.cluster.hang_seconds:
             return silence > fixed
@@ -99,11 +92,47 @@ class Watchdog:
         """What an epoch of this sweep may take, by those that it has seen."""
         rows = (row for trial in self.sweep.paths.trials() for row in read_curve(trial))
         longest = max((row.seconds for row in rows), default=None)
-        return (
-            FIRST_EPOCH_SECONDS
-            if longest is None
-            else max(MIN_WAIT_SECONDS, EPOCH_MULTIPLE * longest)
-        )
+        if longest is None:
+            return FIRST_EPOCH_SECONDS
+        return max(MIN_WAIT_SECONDS, EPOCH_MULTIPLE * longest)
+
+
+def record_death(sweep: Sweep, death: WorkerDeath) -> bool:
+    """Note on a dead worker's trial that it died; whether there was one without a finished epoch.
+
+    Where the folder cannot be read or written (a full disk) the death is not noted.
+    """
+    with contextlib.suppress(OSError):
+        attempt = attempt_of(sweep, death.process)
+        # A worker that wrote down a failure itself has said more than a signal can.
+        if attempt is None or has_epoch(attempt) or attempt.failure.exists():
+            return False
+        cause = f"signal {death.signal} ({signal.strsignal(death.signal)})"
+        message = f"{cause} before an epoch was finished; out of memory, or a fault in a library?"
+        record_failure(attempt, Failure(FailureKind.WORKER_DIED, message, key=f"died: {cause}"))
+        return True
+    return False
+
+
+def attempt_of(
+    sweep: Sweep, process: Process, known: AttemptPaths | None = None
+) -> AttemptPaths | None:
+    """The attempt that a process works on; None where it works on none.
+
+    Args:
+        sweep: whose trials are searched.
+        process: the worker.
+        known: its attempt when it was last seen. A worker whose claim is lost works on until it
+            finds that out, also where the trial has ended meanwhile.
+    """
+    for trial in sweep.paths.trials():
+        mine = known is not None and known.folder.is_relative_to(trial.folder)
+        for attempt in [] if trial.settled.exists() and not mine else trial.attempts():
+            is_claim_lost = trial.attempt(attempt.number + 1).claim.exists()
+            is_open = is_claim_lost or not trial.settled.exists()
+            if is_open and not attempt.released.exists() and claim_owner(attempt) == process:
+                return attempt
+    return None
 
 
 def _metrics_size(attempt: AttemptPaths) -> int:

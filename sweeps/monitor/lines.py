@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-from sweeps.config.space import Scalar
 from sweeps.monitor.status import SweepStatus, TrialStatus
-from sweeps.text import printable
+from sweeps.text import duration, number, printable
 
 
 def totals_line(status: SweepStatus) -> str:
     """How many trials ended how, and the time they took, in one line."""
     states = [f"{n} {state}" for state, n in sorted(status.totals.states.items()) if n]
-    parts = [f"{status.ended} of {status.planned} trials", *states]
+    parts = [f"{status.progress.ended} of {status.progress.planned} trials", *states]
     parts.append(f"{duration(status.totals.hours * 3600)} in epochs")
     if status.totals.hours_saved:
         parts.append(f"{duration(status.totals.hours_saved * 3600)} saved by pruning")
@@ -35,18 +34,3 @@ def failure_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
         if trial.traceback is not None:
             lines.append(f"  traceback: {trial.traceback}")
     return lines
-
-
-def number(value: Scalar) -> str:
-    """A value, a float to three digits."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def duration(seconds: float) -> str:
-    """A time in the two units that fit it."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

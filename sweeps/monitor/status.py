@@ -9,6 +9,7 @@ from sweeps.config.experiment import Objective
 from sweeps.config.space import Scalar, short_names
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
+from sweeps.storage.progress import Progress
 from sweeps.storage.results import Totals, compute_totals
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import (
@@ -18,8 +19,8 @@ from sweeps.storage.trial_record import (
     TrialResult,
     TrialSnapshot,
     read_snapshot,
+    was_given_up,
 )
-from sweeps.workers.claims import claim_owner
 from sweeps.workers.retry import describe_failures
 
 
@@ -60,31 +61,25 @@ class SweepStatus:
 
     name: str
     objective: Objective
-    planned: int
+    progress: Progress
     trials: list[TrialStatus]
     totals: Totals
     is_over: bool
     stopped: str | None
     jobs: tuple[str, ...] = ()
 
-    @property
-    def ended(self) -> int:
-        """Trials that ended and count."""
-        states = self.totals.states.items()
-        return sum(n for state, n in states if state.counts and state is not State.RUNNING)
-
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
     """Look at every folder of the sweep once; `jobs` is what is known of its jobs, in words."""
-    looks = [read_snapshot(paths) for paths in sweep.paths.trials()]
+    snapshots = [read_snapshot(paths) for paths in sweep.paths.trials()]
     objective = sweep.experiment.objective
-    totals = compute_totals(looks, objective)
+    totals = compute_totals(snapshots, objective)
     short = short_names(sweep.experiment.space)
     return SweepStatus(
         name=sweep.paths.name,
         objective=objective,
-        planned=sweep.experiment.trials,
-        trials=[_trial_status(seen, objective, totals, short) for seen in looks],
+        progress=sweep.progress(),
+        trials=[_trial_status(snapshot, objective, totals, short) for snapshot in snapshots],
         totals=totals,
         is_over=sweep.is_over(),
         stopped=stopped,
@@ -93,29 +88,29 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
 
 
 def _trial_status(
-    seen: TrialSnapshot, objective: Objective, totals: Totals, short: Mapping[str, str]
+    snapshot: TrialSnapshot, objective: Objective, totals: Totals, short: Mapping[str, str]
 ) -> TrialStatus:
-    rows, metric = seen.rows, objective.metric
+    rows, metric = snapshot.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
     return TrialStatus(
-        name=seen.paths.name,
-        state=_state(seen.paths, seen.result),
+        name=snapshot.paths.name,
+        state=_state(snapshot.paths, snapshot.result),
         epoch=rows[-1].epoch if rows else 0,
-        epochs=seen.spec.epochs,
-        best=_best(seen.result, curve, objective),
-        values={short.get(path, path): value for path, value in seen.spec.values.items()},
+        epochs=snapshot.spec.epochs,
+        best=_best(snapshot.result, curve, objective),
+        values={short.get(path, path): value for path, value in snapshot.spec.values.items()},
         pace=_pace(rows),
-        seconds_left=_seconds_left(rows, seen.spec.epochs) if seen.result is None else None,
-        reason=seen.result.reason if seen.result else describe_failures(seen.paths),
-        is_best=seen.paths == totals.best,
-        traceback=_traceback(seen),
+        seconds_left=_seconds_left(rows, snapshot.spec.epochs) if snapshot.result is None else None,
+        reason=snapshot.result.reason if snapshot.result else describe_failures(snapshot.paths),
+        is_best=snapshot.paths == totals.best,
+        traceback=_traceback(snapshot),
     )
 
 
-def _traceback(seen: TrialSnapshot) -> Path | None:
-    if seen.result is not None and seen.result.state is not State.FAILED:
+def _traceback(snapshot: TrialSnapshot) -> Path | None:
+    if snapshot.result is not None and snapshot.result.state is not State.FAILED:
         return None
-    there = [a.traceback for a in seen.paths.attempts() if a.traceback.exists()]
+    there = [a.traceback for a in snapshot.paths.attempts() if a.traceback.exists()]
     return there[-1] if there else None
 
 
@@ -130,9 +125,7 @@ def _best(
 def _state(paths: TrialPaths, result: TrialResult | None) -> str:
     if result is not None:
         return result.state.value
-    last = paths.attempts()[-1]
-    away = last.released.exists() or claim_owner(last).is_gone()
-    return "waiting" if away else State.RUNNING.value
+    return "waiting" if was_given_up(paths.attempts()[-1]) else State.RUNNING.value
 
 
 def _pace(rows: list[EpochRow]) -> float | None:

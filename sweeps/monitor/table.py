@@ -10,9 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.monitor.lines import number, totals_line
+from sweeps.monitor.lines import totals_line
 from sweeps.monitor.status import SweepStatus, TrialStatus
-from sweeps.text import printable
+from sweeps.text import number, printable
 
 _COLOURS = {
     "running": "cyan",

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from sweeps.errors import EnvironmentFailure
-from sweeps.jobs.status import active_jobs
-from sweeps.jobs.whereabouts import describe_jobs
+from sweeps.jobs.status import active_jobs, describe_jobs
 from sweeps.monitor.lines import totals_line, trial_line
 from sweeps.monitor.status import SweepStatus, sweep_status
 from sweeps.monitor.table import SweepTable

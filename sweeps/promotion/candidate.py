@@ -8,10 +8,11 @@ from functools import cached_property
 from pydantic import BaseModel
 
 from sweeps.config.experiment import Objective
+from sweeps.config.names import CONFIRMATION_SUFFIX
 from sweeps.promotion.confirm import confirmation_seeds, confirmation_trials
-from sweeps.promotion.paths import ScoredPaths
+from sweeps.promotion.entities import ScoredPaths
 from sweeps.promotion.scores import PackageScores
-from sweeps.storage.paths import CONFIRMATION_SUFFIX, TrialPaths
+from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
 

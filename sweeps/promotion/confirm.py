@@ -11,13 +11,14 @@ from typing import Any
 
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import Experiment, Pruner, Sampler, resolve
-from sweeps.config.toml import did_you_mean, flatten
+from sweeps.config.toml import flatten
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.jobs.start import data_fingerprint, start_or_update
 from sweeps.storage.paths import SweepPaths, TrialPaths
 from sweeps.storage.results import rank_trials
-from sweeps.storage.sweep import Given, Sweep, open_sweep
+from sweeps.storage.sweep import Plan, Sweep, open_sweep
 from sweeps.storage.trial_record import State, best_checkpoint, read_snapshot, read_spec, state_of
+from sweeps.text import did_you_mean
 
 LARGEST_SEED = 2**31 - 1
 
@@ -40,11 +41,11 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
             raise InputError(f"no complete trial {only!r} in sweep {sweep.paths.name}{near}")
         return [complete[only]]
     if not sweep.is_over():
-        ended = sum(state_of(trial).counts for trial in sweep.paths.trials())
-        mend = "let it end first (make sweep), or name a complete trial with --trial"
+        progress = sweep.progress()
+        advice = "let it end first (make sweep), or name a complete trial with --trial"
         raise InputError(
-            f"sweep {sweep.paths.name} is not over: {ended} of {sweep.experiment.trials} trials; "
-            f"{mend}"
+            f"sweep {sweep.paths.name} is not over: {progress.ended} of {progress.planned} trials "
+            f"have ended; {advice}"
         )
     if not complete:
         raise InputError(f"sweep {sweep.paths.name} has no complete trial to promote")
@@ -100,8 +101,8 @@ def confirm(
             f"the data are not those of sweep {sweep.paths.name} any more (slices came, went or "
             "changed); bring them back, or search on the new ones under another name"
         )
-    given = Given(cluster, fingerprint, command, confirms=sweep.paths.name)
-    return start_or_update(paths, resolved, sweep.paths.experiment, given, f"of {sweep.paths.name}")
+    plan = Plan(resolved.experiment, cluster, fingerprint, command, confirms=sweep.paths.name)
+    return start_or_update(paths, resolved, sweep.paths.experiment, plan, f"of {sweep.paths.name}")
 
 
 def confirmation_trials(

@@ -3,25 +3,21 @@
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
 from sweeps.promotion import gate
 from sweeps.promotion.candidate import Candidate, model_label
-from sweeps.promotion.entities import Version, package_digest
+from sweeps.promotion.entities import Version, champion_paths, package_digest
 from sweeps.promotion.gate import Check, Decision, Figures
-from sweeps.promotion.paths import champion_paths
+from sweeps.promotion.registry import Registry
 from sweeps.promotion.scores import PackageScores, metric_on_test_split, score_package
 from sweeps.storage.sweep import Sweep
-
-if TYPE_CHECKING:
-    from sweeps.promotion.registry import Registry
 
 
 def decide(
     sweep: Sweep,
-    registry: "Registry",
+    registry: Registry,
     candidate: Candidate,
     champion: Version | None,
     force: str,
@@ -57,7 +53,7 @@ class _ChampionComparison:
     """A candidate against a champion, on the candidate's test data."""
 
     sweep: Sweep
-    registry: "Registry"
+    registry: Registry
     candidate: Candidate
     champion: Version
 

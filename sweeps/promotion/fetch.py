@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from sweeps.errors import InputError
+from sweeps.promotion.registry import Registry
 from sweeps.storage.sweep import runs_folder
 from sweeps.tracking.store import resolve_store
 
@@ -29,8 +30,6 @@ def fetch(uri: str) -> Path:
     if store.is_database_here and not store.runs.database.exists():
         mend = "run this where the runs are, or set SWEEPS_RUNS or MLFLOW_TRACKING_URI"
         raise InputError(f"{uri}: there is no {store.runs.database}; {mend}")
-    from sweeps.promotion.registry import Registry  # noqa: PLC0415 (seconds to import)
-
     registry = Registry(store, asked["name"])
     versions = registry.versions()
     if not versions:

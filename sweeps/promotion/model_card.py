@@ -1,16 +1,23 @@
-"""The model card: what a model is, what it is worth and how that was found, from the figures."""
+"""The model card and the tags of a version: what a model is worth, and where it comes from."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.config.space import Scalar
-from sweeps.promotion.candidate import CandidateTrial
+from sweeps.filesystem import atomic
+from sweeps.promotion.candidate import Candidate, CandidateTrial
+from sweeps.promotion.entities import MANIFEST, RegistryEntry
 from sweeps.promotion.gate import Decision
 from sweeps.promotion.scores import PackageScores, metric_on_test_split
+from sweeps.storage.paths import TrialPaths
+from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import read_spec
 from sweeps.text import one_line
 
-MOST_COLUMNS = 8
+DIRTY = "-dirty"
+"""What git appends to a commit where the checkout differs from it."""
+MAX_COLUMNS = 8
 """With so many patients their figures still stand side by side."""
 
 
@@ -50,7 +57,7 @@ def card(
 
 def _scores(scored: PackageScores) -> str:
     """Every figure, beside it each patient's as far as there is room."""
-    shown = sorted(scored.patients) if len(scored.patients) <= MOST_COLUMNS else []
+    shown = sorted(scored.patients) if len(scored.patients) <= MAX_COLUMNS else []
     rows = [
         (
             *(name, f"{value:.4f}", _interval(scored.intervals.get(name))),
@@ -66,7 +73,7 @@ def _scores(scored: PackageScores) -> str:
 
 def _patients(scored: PackageScores, metric: str) -> str:
     """The figure that is compared, for patients that are too many for columns."""
-    if len(scored.patients) <= MOST_COLUMNS:
+    if len(scored.patients) <= MAX_COLUMNS:
         return ""
     rows = [(patient, _figure(f.get(metric))) for patient, f in sorted(scored.patients.items())]
     return _table(("patient", metric), rows)
@@ -109,3 +116,70 @@ def _interval(ends: Sequence[float] | None) -> str:
 
 def _short(value: object) -> str:
     return " ".join(str(value).split())
+
+
+def write_card(sweep: Sweep, name: str, candidate: Candidate, decision: Decision) -> None:
+    """Write the candidate's card from its figures."""
+    text = card(
+        name,
+        atomic.read_json(candidate.paths.package / MANIFEST),
+        candidate.ranked,
+        candidate.scored,
+        decision,
+        lineage(sweep, candidate),
+        read_spec(candidate.chosen.searched).values,
+    )
+    atomic.write(candidate.paths.card, text)
+
+
+def registry_entry(sweep: Sweep, candidate: Candidate, decision: Decision) -> RegistryEntry:
+    """The candidate as the registry takes it."""
+    metric = metric_on_test_split(sweep.resolved.experiment.objective.metric)
+    scored = candidate.scored
+    patients = {f"{metric}/{name}": figures[metric] for name, figures in scored.patients.items()}
+    why = f"forced: {decision.forced}" if decision.forced else "passed the gate"
+    tags = {
+        "sweep.decision": why,
+        "sweep.test": f"{scored.scores[metric]:.6f}",
+        "sweep.metric": metric,
+        "sweep.by": decision.by,
+    }
+    return RegistryEntry(
+        key=candidate.key,
+        name=f"promotion of {candidate.chosen.best_confirmation.name}, {candidate.key[:8]}",
+        package=candidate.paths.package,
+        card=candidate.paths.card,
+        attachments=(candidate.paths.decision, candidate.paths.scores),
+        evaluation=candidate.paths.evaluation,
+        figures={**scored.scores, **patients},
+        dataset=scored.data,
+        tags=tags | lineage(sweep, candidate),
+        time=scored.time,
+    )
+
+
+def lineage(sweep: Sweep, candidate: Candidate) -> dict[str, str]:
+    """The facts that lead back from a version to where it comes from, by the names of its tags."""
+    contender = candidate.chosen
+    commit = read_spec(contender.best_confirmation).commit
+    return {
+        "sweep.name": sweep.paths.name,
+        "sweep.trial": contender.searched.name,
+        "sweep.confirmed_by": contender.best_confirmation.name,
+        "sweep.seeds": " ".join(map(str, contender.seeds)),
+        "sweep.run": _run_of(contender.searched),
+        "sweep.confirmation_run": _run_of(contender.best_confirmation),
+        "sweep.commit": commit.removesuffix(DIRTY) or "unknown",
+        "sweep.commit_clean": "unknown" if not commit else str(DIRTY not in commit).lower(),
+        "sweep.data": sweep.plan.fingerprint,
+        "sweep.test_data": str(candidate.scored.data["digest"]),
+        "sweep.mean": f"{contender.mean:.6f}",
+        "sweep.spread": f"{contender.spread:.6f}",
+        "sweep.selection_bias": f"{contender.selection_bias:.6f}",
+    }
+
+
+def _run_of(trial: TrialPaths) -> str:
+    """The run that shows a trial in MLflow, where it was published."""
+    content = atomic.read_json(trial.mlflow)
+    return "not published" if content is None else str(content["run"])

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
@@ -17,19 +16,20 @@ from sweeps.filesystem.lock import Lock
 from sweeps.promotion.candidate import Candidate, CandidateTrial, model_label, rank_candidates
 from sweeps.promotion.confirm import best_checkpoint_folder
 from sweeps.promotion.decide import decide
-from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
+from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version, candidate_paths, champion_paths
 from sweeps.promotion.gate import Decision
-from sweeps.promotion.lineage import registry_entry, write_card
-from sweeps.promotion.paths import candidate_paths, champion_paths
-from sweeps.promotion.reads import describe_reads, reads_of_test_split
-from sweeps.promotion.scores import score_or_read, score_package
-from sweeps.storage.paths import RunsPaths, TrialPaths
+from sweeps.promotion.model_card import registry_entry, write_card
+from sweeps.promotion.registry import CHAMPION, KEY_TAG, Registry
+from sweeps.promotion.scores import (
+    describe_reads,
+    reads_of_test_split,
+    score_or_read,
+    score_package,
+)
+from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_spec
 from sweeps.tracking.sync import publish_once, store_of_sweep
-
-if TYPE_CHECKING:
-    from sweeps.promotion.registry import Registry
 
 RENEW_SECONDS = 20.0
 PATIENCE_SECONDS = 3600.0
@@ -84,10 +84,8 @@ def promote(
         InputError: the candidate's package is not sound, or its data cannot be read.
         WorldError: the registry does not do what it is asked, or others were quicker.
     """
-    from sweeps.promotion.registry import CHAMPION, KEY_TAG, Registry  # noqa: PLC0415 (seconds)
-
     registry = Registry(store_of_sweep(sweep), sweep.experiment.model_name)
-    runs = RunsPaths(sweep.paths.runs)
+    runs = sweep.paths.runs
     folder = runs.registry_lock(registry.name)
     lock = Lock(folder, stale_after=LOCK_STALE_SECONDS, patience=PATIENCE_SECONDS)
     with lock.hold() as turn, turn.keep_renewed(RENEW_SECONDS):
@@ -156,7 +154,7 @@ def _confirmed(found: list[CandidateTrial]) -> Iterator[str]:
 
 def _register(
     sweep: Sweep,
-    registry: "Registry",
+    registry: Registry,
     candidate: Candidate,
     decision: Decision,
     step: Callable[[str], None],
@@ -171,7 +169,7 @@ def _register(
     return registry.register(sweep, registry_entry(sweep, candidate, decision), step)
 
 
-def _load_back(sweep: Sweep, registry: "Registry", candidate: Candidate, version: Version) -> None:
+def _load_back(sweep: Sweep, registry: Registry, candidate: Candidate, version: Version) -> None:
     """Fetch the version and score it: what people will get is what was decided on.
 
     Raises:

@@ -1,8 +1,11 @@
-"""Scoring packaged models on the test split, each no oftener than is needed."""
+"""Scores of packaged models on the test split, and how often that was read.
+
+Each read makes the figures worth a little less, so every one is counted, and none is made twice.
+"""
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,8 @@ from pydantic import BaseModel
 
 from sweeps.errors import InputError
 from sweeps.filesystem import atomic
-from sweeps.promotion.entities import package_digest
-from sweeps.promotion.paths import ScoredPaths
-from sweeps.promotion.reads import record_test_read
+from sweeps.filesystem.lock import Lock
+from sweeps.promotion.entities import ScoredPaths, package_digest
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 
@@ -87,7 +89,7 @@ def score_package(
     Raises:
         InputError: the package is damaged, or the data cannot be read.
     """
-    record_test_read(RunsPaths(sweep.paths.runs), sweep.plan.fingerprint, model, why)
+    record_test_read(sweep.paths.runs, sweep.plan.fingerprint, model, why)
     out.mkdir(parents=True, exist_ok=True)
     try:
         found = sweep.resolved.trainer.evaluate(config, package, out)
@@ -101,3 +103,45 @@ def score_package(
         package=package_digest(package),
         time=time.time_ns() // 1_000_000,
     )
+
+
+@dataclass(frozen=True)
+class SplitRead:
+    """One pass of a model over a test split.
+
+    Attributes:
+        data: the fingerprint of the data.
+        model: what was scored.
+        why: as what.
+        time: when, in seconds since 1970.
+    """
+
+    data: str
+    model: str
+    why: str
+    time: float
+
+
+def record_test_read(runs: RunsPaths, data: str, model: str, why: str) -> None:
+    """Record that the test split is about to be read."""
+    runs.test_reads.parent.mkdir(parents=True, exist_ok=True)
+    with Lock(runs.test_reads.with_suffix(".lock")).hold():  # several sweeps share the file
+        line = json.dumps(asdict(SplitRead(data, model, why, time.time())))
+        atomic.append(runs.test_reads, line)
+
+
+def reads_of_test_split(runs: RunsPaths, data: str) -> Sequence[SplitRead]:
+    """Every pass over the test split of these data."""
+    reads = (SplitRead(**content) for content in atomic.read_lines(runs.test_reads))
+    return [read for read in reads if read.data == data]
+
+
+def describe_reads(reads: Sequence[SplitRead]) -> str:
+    """How often, in words."""
+    models = len({read.model for read in reads})
+    times = "once" if len(reads) == 1 else f"{len(reads)} times"
+    return f"the test split of these data has been read {times}, for {_count(models, 'model')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -129,11 +129,9 @@ class Study:
                 for trial in self._study.get_trials(deepcopy=False)
                 if trial.number != number and _DUPLICATE not in trial.user_attrs
             ]
-            verdict = pruning.should_prune(
-                own.intermediate_values, rivals, epoch, pruner, objective
-            )
-            self._handle(number).set_user_attr(key, verdict)
-            return verdict
+            prune = pruning.should_prune(own.intermediate_values, rivals, epoch, pruner, objective)
+            self._handle(number).set_user_attr(key, prune)
+            return prune
         return bool(own.user_attrs.get(key, False))
 
     def tell(self, number: int, result: TrialResult) -> None:
@@ -191,17 +189,17 @@ class Study:
 
 
 def _study_trial(trial: FrozenTrial) -> StudyTrial:
-    told = {
+    reported = {
         TrialState.COMPLETE: ReportedState.VALUE,
         TrialState.PRUNED: ReportedState.PRUNED,
         TrialState.FAIL: ReportedState.FAILED,
     }.get(trial.state, ReportedState.NOTHING)
     return StudyTrial(
         number=trial.number,
-        reported=told,
+        reported=reported,
         values={name.partition(" | ")[0]: value for name, value in trial.params.items()},
         curve=trial.intermediate_values,
-        value=trial.value if told is ReportedState.VALUE else None,
+        value=trial.value if reported is ReportedState.VALUE else None,
         duplicate_of=trial.user_attrs.get(_DUPLICATE),
     )
 

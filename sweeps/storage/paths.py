@@ -1,8 +1,8 @@
-"""Where everything lies. No other module joins the names of files.
+"""Where everything lies. No other file joins the names of files.
 
 runs/
   mlflow.db  artifacts/  store/          what MLflow is shown
-  store/slurm-<user>/                    what SLURM said, and when it was asked
+  store/slurm-<user>/                    what SLURM answered, and when it was asked
     queue.json  partitions.txt  user.txt  queries.json  clock  lock/
   <sweep>/
     sweep.json  experiment.toml          what the sweep is; the experiment as last given
@@ -10,7 +10,7 @@ runs/
     study.jsonl  locks/                  the study and the locks on it
     stop.json  exhausted.json  retried.json
     jobs/<token>/                        one folder a job
-    promotion/                           see sweeps/promotion/paths.py
+    promotion/                           see sweeps/promotion/entities.py
     trials/0007-1a2b3c4d/                one folder a trial
       config.json  result.json  settled  mlflow.json
       attempts/<n>/                      one folder a claim on it
@@ -22,11 +22,27 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-CONFIRMATION_SUFFIX = "-confirm"
-"""What the name of a sweep ends in that trains another's best trials again."""
+from sweeps.config.names import CONFIRMATION_SUFFIX
+
 _DRAFT = re.compile(r"\..+\.([0-9a-f]{12}|(draft-)?\d+)|\.draft-\d+")
 """Names under which files and folders are filled before they take their own."""
+
+
+class _HasFolder(Protocol):
+    @property
+    def folder(self) -> Path: ...
+
+
+class PathIn:
+    """A file or folder of a fixed name in the owner's folder: `owner.name` is its path."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, owner: _HasFolder, kind: type) -> Path:
+        return owner.folder.joinpath(*self._parts)
 
 
 @dataclass(frozen=True)
@@ -35,76 +51,40 @@ class AttemptPaths:
 
     folder: Path
 
+    claim = PathIn(
+        "claim.json"
+    )  # who claimed the trial, and when: the attempt exists once this does
+    continued = PathIn("continued.json")  # up to which epoch it continues what earlier ones did
+    released = PathIn("released")  # there once the owner gave the trial back, unfinished
+    heartbeat = PathIn("heartbeat")  # a number that grows while the owner lives
+    metrics = PathIn("metrics.jsonl")  # one row an epoch
+    checkpoints = PathIn("checkpoints")  # the trainer's folder
+    last_checkpoint = PathIn("checkpoints", "last.pt")  # what the next attempt continues from
+    best_checkpoint = PathIn("checkpoints", "best.pt")  # the best epoch's model
+    traceback = PathIn("traceback.txt")  # where the trainer raised
+    failure = PathIn("failure.json")  # what went wrong without ending the trial
+    figure = PathIn("figure.png")  # what the best model does, to look at
+
     @property
     def number(self) -> int:
         """Counted from 1; the highest number has the trial."""
         return int(self.folder.name)
 
-    @property
-    def claim(self) -> Path:
-        """Who claimed the trial, and when. The attempt exists once this does."""
-        return self.folder / "claim.json"
-
-    @property
-    def continued(self) -> Path:
-        """Up to which epoch this attempt carries on what earlier ones did."""
-        return self.folder / "continued.json"
-
-    @property
-    def released(self) -> Path:
-        """There once the owner gave the trial back, unfinished."""
-        return self.folder / "released"
-
-    @property
-    def heartbeat(self) -> Path:
-        """A number that grows while the owner lives."""
-        return self.folder / "heartbeat"
-
-    @property
-    def metrics(self) -> Path:
-        """One row an epoch."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The trainer's folder."""
-        return self.folder / "checkpoints"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """What the next attempt carries on from."""
-        return self.checkpoints / "last.pt"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The best epoch's model."""
-        return self.checkpoints / "best.pt"
-
-    @property
-    def traceback(self) -> Path:
-        """The traceback, where the attempt ended by a bug."""
-        return self.folder / "traceback.txt"
-
-    @property
-    def failure(self) -> Path:
-        """What the attempt met that did not end the trial."""
-        return self.folder / "failure.json"
-
-    @property
-    def figure(self) -> Path:
-        """What the best model does, to look at."""
-        return self.folder / "figure.png"
-
 
 @dataclass(frozen=True)
 class TrialPaths:
-    """The folder of one trial."""
+    """The folder of one trial, called by its number and its signature: `0007-1a2b3c4d`."""
 
     folder: Path
 
+    config = PathIn("config.json")  # all that was resolved for this trial
+    result = PathIn("result.json")  # how the trial ended; there once it has
+    settled = PathIn("settled")  # there once the study was told of the result
+    mlflow = PathIn("mlflow.json")  # what of this trial MLflow has been given
+
     @property
     def name(self) -> str:
-        """Number and signature: `0007-1a2b3c4d`."""
+        """Number and signature."""
         return self.folder.name
 
     @property
@@ -116,26 +96,6 @@ class TrialPaths:
     def signature(self) -> str:
         """The signature of the trial's configuration."""
         return self.name.partition("-")[2]
-
-    @property
-    def config(self) -> Path:
-        """All that was resolved for this trial."""
-        return self.folder / "config.json"
-
-    @property
-    def result(self) -> Path:
-        """How the trial ended; there once it has."""
-        return self.folder / "result.json"
-
-    @property
-    def settled(self) -> Path:
-        """There once the study was told of the result."""
-        return self.folder / "settled"
-
-    @property
-    def mlflow(self) -> Path:
-        """What of this trial MLflow has been given."""
-        return self.folder / "mlflow.json"
 
     def attempt(self, number: int) -> AttemptPaths:
         """The folder of attempt `number`, there or not."""
@@ -151,48 +111,27 @@ class TrialPaths:
 
 @dataclass(frozen=True)
 class JobPaths:
-    """The folder of one job."""
+    """The folder of one job, called by its token: its name before the scheduler numbers it."""
 
     folder: Path
 
+    submitted = PathIn("submitted.json")  # the job's record, by whoever sent it
+    started = PathIn("started.json")  # the same, by the job itself; touched while it lives
+    ended = PathIn("ended")  # there once its work was done
+    final_state = PathIn("final_state.json")  # what accounting says, where it left the queue
+    bad_node = PathIn(
+        "bad_node.json"
+    )  # the node, where it lacks what the job was promised, and why
+    publisher_log = PathIn("publisher.log")  # what the job's publisher printed
+
     @property
     def token(self) -> str:
-        """What the job was called before the scheduler gave it a number."""
+        """The job's name before the scheduler gave it a number."""
         return self.folder.name
-
-    @property
-    def submitted(self) -> Path:
-        """The scheduler's number for it."""
-        return self.folder / "submitted.json"
-
-    @property
-    def started(self) -> Path:
-        """The process that runs it."""
-        return self.folder / "started.json"
-
-    @property
-    def ended(self) -> Path:
-        """There once its work was done."""
-        return self.folder / "ended"
-
-    @property
-    def final_state(self) -> Path:
-        """What accounting said became of it, where it vanished from the queue."""
-        return self.folder / "final_state.json"
-
-    @property
-    def bad_node(self) -> Path:
-        """There where the job found its node without what it needs; names node and reason."""
-        return self.folder / "bad_node.json"
 
     def worker_log(self, number: int) -> Path:
         """What worker `number` of the job printed."""
         return self.folder / f"worker-{number}.log"
-
-    @property
-    def publisher_log(self) -> Path:
-        """What the job's publisher printed."""
-        return self.folder / "publisher.log"
 
 
 @dataclass(frozen=True)
@@ -201,84 +140,42 @@ class SweepPaths:
 
     folder: Path
 
+    identity = PathIn("sweep.json")  # what cannot change under the sweep
+    experiment = PathIn("experiment.toml")  # the experiment as last given
+    plan = PathIn("plan.json")  # what workers go by, and may change from one run to the next
+    study = PathIn("study.jsonl")  # Optuna's journal
+    stop = PathIn("stop.json")  # there while the sweep is stopped; says why
+    exhausted = PathIn("exhausted.json")  # there once there is nothing more to try; says why
+    retried = PathIn("retried.json")  # up to which number failed trials are tried again
+    mlflow = PathIn("mlflow.json")  # what of the sweep as a whole MLflow has been given
+    promotion = PathIn("promotion")  # what was found of candidates
+    trials_folder = PathIn("trials")  # the folder of all trials
+    submission_log = PathIn("jobs", "submission.log")  # what submissions to this machine printed
+    scheduler_logs = PathIn("jobs", "submitit")  # submitit's folder
+
     @property
     def name(self) -> str:
         """The sweep's name."""
         return self.folder.name
 
     @property
-    def runs(self) -> Path:
+    def runs(self) -> "RunsPaths":
         """The folder of all sweeps."""
-        return self.folder.parent
+        return RunsPaths(self.folder.parent)
+
+    @property
+    def slurm(self) -> "SlurmPaths":
+        """What SLURM was asked lately, for this sweep and those beside it."""
+        return self.runs.slurm
 
     @property
     def confirmation(self) -> "SweepPaths":
         """The sweep that trains this one's best trials again, there or not."""
         return SweepPaths(self.folder.with_name(self.name + CONFIRMATION_SUFFIX))
 
-    @property
-    def promotion(self) -> Path:
-        """What was found of candidates."""
-        return self.folder / "promotion"
-
-    @property
-    def identity(self) -> Path:
-        """What cannot change under the sweep."""
-        return self.folder / "sweep.json"
-
-    @property
-    def experiment(self) -> Path:
-        """The experiment as last given."""
-        return self.folder / "experiment.toml"
-
-    @property
-    def plan(self) -> Path:
-        """What workers need to know and may change from one run to the next."""
-        return self.folder / "plan.json"
-
-    @property
-    def study(self) -> Path:
-        """Optuna's journal."""
-        return self.folder / "study.jsonl"
-
-    @property
-    def stop(self) -> Path:
-        """There while the sweep is to stand still; says why."""
-        return self.folder / "stop.json"
-
-    @property
-    def exhausted(self) -> Path:
-        """There once the space has nothing new to try; says what was found."""
-        return self.folder / "exhausted.json"
-
-    @property
-    def retried(self) -> Path:
-        """Up to which number failed trials are forgiven and tried again."""
-        return self.folder / "retried.json"
-
-    @property
-    def mlflow(self) -> Path:
-        """What of the sweep as a whole MLflow has been given."""
-        return self.folder / "mlflow.json"
-
-    @property
-    def slurm(self) -> "SlurmPaths":
-        """What SLURM was asked lately, for this sweep and those beside it."""
-        return RunsPaths(self.runs).slurm
-
     def lock(self, name: str) -> Path:
         """The folder of the lock called `name`."""
         return self.folder / "locks" / name
-
-    @property
-    def submission_log(self) -> Path:
-        """What submissions to this machine complained of."""
-        return self.folder / "jobs" / "submission.log"
-
-    @property
-    def scheduler_logs(self) -> Path:
-        """Submitit's folder."""
-        return self.folder / "jobs" / "submitit"
 
     def job(self, token: str) -> JobPaths:
         """The folder of the job called `token`, there or not."""
@@ -296,21 +193,9 @@ class SweepPaths:
         found = (folder for folder in self.folder.glob("jobs/*/") if folder not in known)
         return [JobPaths(folder) for folder in sorted(found)]
 
-    @property
-    def trials_folder(self) -> Path:
-        """The folder of all trials."""
-        return self.folder / "trials"
-
     def trial(self, number: int, signature: str) -> TrialPaths:
         """The folder of a trial, there or not."""
         return TrialPaths(self.trials_folder / f"{number:04d}-{signature}")
-
-    def drafts(self) -> list[Path]:
-        """Files and folders that a writer has not finished, or never will."""
-        found = []
-        for folder, folders, names in os.walk(self.folder):  # what goes meanwhile is no matter
-            found += [Path(folder) / name for name in folders + names if _DRAFT.fullmatch(name)]
-        return sorted(found)
 
     def draft_trial(self, number: int) -> TrialPaths:
         """Where a trial's folder is filled before it takes its name."""
@@ -325,6 +210,13 @@ class SweepPaths:
         found = (TrialPaths(path) for path in self.trials_folder.glob("[0-9]*-*"))
         return sorted((t for t in found if t.config.exists()), key=lambda trial: trial.number)
 
+    def drafts(self) -> list[Path]:
+        """Files and folders that a writer has not finished, or never will."""
+        found = []
+        for folder, folders, names in os.walk(self.folder):  # what goes meanwhile is no matter
+            found += [Path(folder) / name for name in folders + names if _DRAFT.fullmatch(name)]
+        return sorted(found)
+
 
 @dataclass(frozen=True)
 class DoctorPaths:
@@ -332,25 +224,14 @@ class DoctorPaths:
 
     folder: Path
 
+    findings = PathIn("findings.json")  # what the job saw
+    probe = PathIn("probe")  # a file that is replaced to see whether that works
+    lock = PathIn("locks", "doctor")  # the folder of a lock that is tried
+
     @property
     def sweep(self) -> SweepPaths:
         """The folder as that of a sweep without trials: where its job's logs are."""
         return SweepPaths(self.folder)
-
-    @property
-    def findings(self) -> Path:
-        """What the job saw."""
-        return self.folder / "findings.json"
-
-    @property
-    def probe(self) -> Path:
-        """A file that is replaced to see whether that works."""
-        return self.folder / "probe"
-
-    @property
-    def lock(self) -> Path:
-        """The folder of a lock that is tried."""
-        return self.folder / "locks" / "doctor"
 
     def clock(self, host: str) -> Path:
         """A file whose time, from the file server, is compared with a host's."""
@@ -359,39 +240,16 @@ class DoctorPaths:
 
 @dataclass(frozen=True)
 class SlurmPaths:
-    """What SLURM said to one user's sweeps, and how often it was asked."""
+    """What SLURM answered to one user's sweeps, and how often it was asked."""
 
     folder: Path
 
-    @property
-    def queue(self) -> Path:
-        """What squeue answered last."""
-        return self.folder / "queue.json"
-
-    @property
-    def partitions(self) -> Path:
-        """What scontrol answered of them."""
-        return self.folder / "partitions.txt"
-
-    @property
-    def user(self) -> Path:
-        """What sacctmgr answered of whoever asked."""
-        return self.folder / "user.txt"
-
-    @property
-    def queries(self) -> Path:
-        """When it was asked in the last minute."""
-        return self.folder / "queries.json"
-
-    @property
-    def clock(self) -> Path:
-        """A file that is touched to learn the file server's time."""
-        return self.folder / "clock"
-
-    @property
-    def lock(self) -> Path:
-        """The folder of the lock on all these."""
-        return self.folder / "lock"
+    queue = PathIn("queue.json")  # what squeue answered last
+    partitions = PathIn("partitions.txt")  # what scontrol answered of them
+    user = PathIn("user.txt")  # what sacctmgr answered of whoever asked
+    queries = PathIn("queries.json")  # when SLURM was asked in the last minute
+    clock = PathIn("clock")  # touched to learn the file server's time
+    lock = PathIn("lock")  # the folder of the lock on all these
 
 
 @dataclass(frozen=True)
@@ -400,44 +258,17 @@ class RunsPaths:
 
     folder: Path
 
-    @property
-    def database(self) -> Path:
-        """MLflow's database."""
-        return self.folder / "mlflow.db"
-
-    @property
-    def database_drafts(self) -> Path:
-        """The folder of MLflow's database while its tables are being made."""
-        return self.folder / "store" / "drafts"
-
-    @property
-    def artifacts(self) -> Path:
-        """MLflow's artifacts."""
-        return self.folder / "artifacts"
-
-    @property
-    def lease(self) -> Path:
-        """Which host may write to the database."""
-        return self.folder / "store" / "lease.json"
-
-    @property
-    def store_location(self) -> Path:
-        """Where the store lay when it was last written to."""
-        return self.folder / "store" / "store_location.json"
-
-    @property
-    def lock(self) -> Path:
-        """The folder of the publishers' lock."""
-        return self.folder / "store" / "lock"
-
-    @property
-    def test_reads(self) -> Path:
-        """When test splits were read, and for what."""
-        return self.folder / "store" / "test-reads.jsonl"
+    database = PathIn("mlflow.db")  # MLflow's
+    database_drafts = PathIn("store", "drafts")  # while its tables are being made
+    artifacts = PathIn("artifacts")  # MLflow's
+    lease = PathIn("store", "lease.json")  # which host may write to the database
+    store_location = PathIn("store", "store_location.json")  # where it lay when it was last written
+    lock = PathIn("store", "lock")  # the folder of the publishers' lock
+    test_reads = PathIn("store", "test-reads.jsonl")  # when test splits were read, and for what
 
     @property
     def slurm(self) -> SlurmPaths:
-        """What SLURM said to this user: another one's jobs are not in this one's queue."""
+        """What SLURM answered to this user: another one's jobs are not in this one's queue."""
         return SlurmPaths(self.folder / "store" / f"slurm-{os.getuid()}")
 
     def registry_lock(self, model: str) -> Path:

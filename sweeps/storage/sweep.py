@@ -5,7 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,25 @@ from sweeps.errors import InputError
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.storage.paths import RunsPaths, SweepPaths
+from sweeps.storage.progress import (
+    Exhausted,
+    Progress,
+    exhausted_reason,
+    is_over,
+    progress_of,
+    unclaimed_trials,
+)
 from sweeps.storage.trial_record import State, state_of
+
+
+def checked_out_commit() -> str:
+    """The commit that is checked out here, marked where the tree differs; empty outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
 
 
 @dataclass(frozen=True)
@@ -27,35 +45,18 @@ class Plan:
     Attributes:
         experiment: what to try.
         cluster: where.
-        fingerprint: of the data.
-        commit: of the code.
+        fingerprint: of the data, as the trainer found it.
         command: what goes on with the sweep, as arguments of `sweeps`.
-        within: the name of the sweep whose best trials this one trains again; None for any other.
+        confirms: the name of the sweep whose best trials this one trains again; None for any other.
+        commit: of the code.
     """
 
     experiment: Experiment
     cluster: Cluster
     fingerprint: str
-    commit: str
-    command: tuple[str, ...]
-    confirms: str | None = None
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a sweep is started with beside its experiment.
-
-    Attributes:
-        cluster: where its jobs run from now on.
-        fingerprint: of the data, as the trainer found it.
-        command: what goes on with the sweep, as arguments of `sweeps`.
-        within: the name of the sweep whose best trials this one trains again.
-    """
-
-    cluster: Cluster
-    fingerprint: str
     command: tuple[str, ...] = ()
     confirms: str | None = None
+    commit: str = field(default_factory=checked_out_commit)
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,18 @@ class Sweep:
         return self.paths.stop.exists()
 
     def is_over(self) -> bool:
-        """Whether every trial asked for has ended, or the space has nothing new."""
-        trials = self.paths.trials()
-        if not all(trial.settled.exists() for trial in trials):
-            return False
-        counted = sum(state_of(trial).counts for trial in trials)
-        return counted >= self.experiment.trials or self.paths.exhausted.exists()
+        """Whether every trial asked for has ended, or there is nothing more to try."""
+        return is_over(self.paths, self.experiment.trials)
+
+    def progress(self) -> Progress:
+        """How many trials are planned, reserved, ended and left."""
+        return progress_of(self.paths, self.experiment.trials)
+
+    def unclaimed_trials(self) -> int:
+        """How many trials a worker could take up now: none of a sweep that is over or stopped."""
+        if self.is_stopped() or self.is_over():
+            return 0
+        return unclaimed_trials(self.paths, self.experiment.trials)
 
 
 def runs_folder(given: Path | None = None) -> RunsPaths:
@@ -110,25 +117,24 @@ def open_sweep(paths: SweepPaths) -> Sweep:
     """
     content = atomic.read_json(paths.plan)
     if content is None:
-        known = ", ".join(sweep.name for sweep in RunsPaths(paths.runs).sweeps()) or "none yet"
+        known = ", ".join(sweep.name for sweep in paths.runs.sweeps()) or "none yet"
         raise InputError(
-            f"no sweep {paths.name!r} in {paths.runs} (there: {known}); start one with: make sweep"
+            f"no sweep {paths.name!r} in {paths.runs.folder} (there: {known}); "
+            "start one with: make sweep"
         )
-    return Sweep(
-        paths,
-        Plan(
-            validate(content["experiment"], Experiment, str(paths.plan)),
-            validate(content["cluster"], Cluster, str(paths.plan)),
-            content["fingerprint"],
-            content["commit"],
-            tuple(content.get("command", ())),  # of before version 0.2
-            content.get("confirms"),
-        ),
+    plan = Plan(
+        experiment=validate(content["experiment"], Experiment, str(paths.plan)),
+        cluster=validate(content["cluster"], Cluster, str(paths.plan)),
+        fingerprint=content["fingerprint"],
+        command=tuple(content["command"]),
+        confirms=content["confirms"],
+        commit=content["commit"],
     )
+    return Sweep(paths, plan)
 
 
 def create_or_update(
-    paths: SweepPaths, resolved: ResolvedExperiment, source: Path, given: Given
+    paths: SweepPaths, resolved: ResolvedExperiment, source: Path, plan: Plan
 ) -> Sweep:
     """Make the sweep of an experiment, or go on with the one that is there.
 
@@ -136,26 +142,26 @@ def create_or_update(
         paths: the sweep's folder, there or not.
         resolved: the experiment.
         source: the experiment's file, copied beside the sweep.
-        given: all else.
+        plan: the same experiment, and where and how it is run.
 
     Raises:
         InputError: the sweep that is there is another one, or the folder cannot be written.
     """
-    identity = _identity(resolved, given.fingerprint)
+    identity = _identity(resolved, plan.fingerprint)
     try:
         paths.trials_folder.mkdir(parents=True, exist_ok=True)
         atomic.create(paths.identity, json.dumps(identity, indent=2))
         _refuse_other_sweep(paths, atomic.read_json(paths.identity), identity)
         atomic.write(paths.experiment, source.read_bytes())
-        plan = {
-            "experiment": resolved.experiment.model_dump(mode="json"),
-            "cluster": given.cluster.model_dump(mode="json"),
-            "fingerprint": given.fingerprint,
-            "commit": _commit(),
-            "command": given.command,
-            "confirms": given.confirms,
+        content = {
+            "experiment": plan.experiment.model_dump(mode="json"),
+            "cluster": plan.cluster.model_dump(mode="json"),
+            "fingerprint": plan.fingerprint,
+            "command": plan.command,
+            "confirms": plan.confirms,
+            "commit": plan.commit,
         }
-        atomic.write(paths.plan, json.dumps(plan, indent=2))
+        atomic.write(paths.plan, json.dumps(content, indent=2))
     except OSError as error:
         why = f"cannot be written ({error.strerror}); name another place with --runs"
         raise InputError(f"{paths.folder}: {why}") from error
@@ -173,7 +179,7 @@ def clear_stop(paths: SweepPaths) -> None:
     if failed and max(failed) > retried_up_to(paths):
         atomic.write(paths.retried, json.dumps({"until": max(failed)}))
         paths.exhausted.unlink(missing_ok=True)
-    if (atomic.read_json(paths.exhausted) or {}).get("tried") != "every point":
+    if exhausted_reason(paths) is not Exhausted.EVERY_POINT:
         paths.exhausted.unlink(missing_ok=True)
     paths.stop.unlink(missing_ok=True)
 
@@ -188,16 +194,6 @@ def retried_up_to(paths: SweepPaths) -> int:
     """The number up to which failed trials are tried again; -1 where none are."""
     content = atomic.read_json(paths.retried)
     return -1 if content is None else int(content["until"])
-
-
-def _commit() -> str:
-    """The commit that is checked out here, marked where the tree differs; empty outside git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return answer.stdout.strip()
 
 
 def _identity(resolved: ResolvedExperiment, fingerprint: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweeps.config.space import Scalar
 from sweeps.filesystem import atomic
+from sweeps.filesystem.process import Process
 from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.trainer import Epoch
 
@@ -30,11 +31,6 @@ class State(StrEnum):
     """Trained into nonsense; worth the metric's worst value."""
     FAILED = "failed"
     """Ended by a bug; says nothing of its hyperparameters and does not count."""
-
-    @property
-    def counts(self) -> bool:
-        """Whether such a trial is part of the sweep's total."""
-        return self is not State.FAILED
 
 
 @dataclass(frozen=True)
@@ -131,6 +127,16 @@ def state_of(paths: TrialPaths) -> State:
     """What the folder says became of the trial."""
     result = read_result(paths)
     return State.RUNNING if result is None else result.state
+
+
+def claim_owner(attempt: AttemptPaths) -> Process:
+    """The process that claimed the trial by this attempt."""
+    return Process.from_json(atomic.read_json(attempt.claim))
+
+
+def was_given_up(attempt: AttemptPaths) -> bool:
+    """Whether the owner gave the trial back, or certainly is gone. Nobody works on it then."""
+    return attempt.released.exists() or claim_owner(attempt).is_gone()
 
 
 def as_first_recorded(paths: TrialPaths, epoch: Epoch) -> Epoch:

@@ -32,7 +32,7 @@ from sweeps.config.toml import flatten
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Turn
 from sweeps.search.study import Study
-from sweeps.storage.paths import RunsPaths, TrialPaths
+from sweeps.storage.paths import TrialPaths
 from sweeps.storage.results import Totals, compute_totals
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import (
@@ -208,9 +208,9 @@ class Publisher:
         owner = atomic.read_json(attempt.claim)
         tags = {"sweep.state": result.state.value, "sweep.reason": result.reason}
         tags |= {f"sweep.{name}": owner[name] for name in ("host", "job", "slurm_job")}
-        if troubled := describe_failures(paths):
+        if failures := describe_failures(paths):
             tags |= {
-                "sweep.failures": troubled,
+                "sweep.failures": failures,
                 "sweep.accumulation_steps": str(retry_plan_of(paths).accumulation_steps),
             }
         rows = read_curve(paths)
@@ -317,7 +317,7 @@ def error_line(error: Exception) -> str:
 
 def _search(confirmation: Sweep, store: Store) -> str:
     """The run of the sweep whose best trials another one trains again."""
-    paths = RunsPaths(confirmation.paths.runs).sweep(str(confirmation.plan.confirms))
+    paths = confirmation.paths.runs.sweep(str(confirmation.plan.confirms))
     return Publisher(open_sweep(paths), store).run[1]
 
 

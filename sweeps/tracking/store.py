@@ -11,6 +11,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.config.names import refuse_credentials
 from sweeps.errors import InputError
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
@@ -63,17 +64,6 @@ def resolve_store(runs: RunsPaths, tracking: str | None) -> Store:
     except ValueError as error:
         raise InputError(f"MLFLOW_TRACKING_URI: {error}") from error
     return Store(tracking or os.environ.get("MLFLOW_TRACKING_URI") or _database_uri(runs), runs)
-
-
-def refuse_credentials(uri: str | None) -> None:
-    """Refuse a URI that holds a password: it would be written into plans, records and logs.
-
-    Raises:
-        ValueError: it does; the message does not repeat it.
-    """
-    if uri is not None and "@" in uri.partition("://")[2].partition("/")[0]:
-        mend = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        raise ValueError(f"a URI with a user name or a password in it; set {mend} instead")
 
 
 def acquire_lease(store: Store) -> bool:

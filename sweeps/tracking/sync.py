@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sweeps.filesystem.lock import LockBusyError, LockLostError
-from sweeps.storage.paths import RunsPaths, SweepPaths
+from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.text import one_line
 from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
@@ -20,7 +20,7 @@ INTERVAL_SECONDS = 5.0
 
 def store_of_sweep(sweep: Sweep) -> Store:
     """The store that a sweep is published to."""
-    return resolve_store(RunsPaths(sweep.paths.runs), sweep.plan.cluster.tracking)
+    return resolve_store(sweep.paths.runs, sweep.plan.cluster.tracking)
 
 
 def publish_once(sweep: Sweep) -> str | None:

@@ -10,6 +10,7 @@ import socket
 import sys
 
 from sweeps.errors import InputError
+from sweeps.tracking.publisher import create_database
 from sweeps.tracking.store import Store, acquire_lease, lease_holder
 
 
@@ -32,8 +33,6 @@ def serve_ui(store: Store, port: int, page: str = "") -> None:
         where = f"{store.runs.database} is written to from {lease_holder(store)}"
         raise InputError(f"{where}; serve it there, or first: sweeps sync --take-over")
     if not store.runs.database.exists():
-        from sweeps.tracking.publisher import create_database  # noqa: PLC0415 (seconds to import)
-
         with store.lock().hold():
             create_database(store)
     free = _free_port(port)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from sweeps.filesystem import atomic
 from sweeps.filesystem.periodic import run_periodically
-from sweeps.filesystem.process import Process, hostname, this_process
+from sweeps.filesystem.process import hostname, this_process
 from sweeps.storage.paths import AttemptPaths, TrialPaths
+from sweeps.storage.trial_record import claim_owner, was_given_up
 
 HEARTBEATS_PER_CLAIM = 6
 """How often a heart beats in the time that a claim outlives its owner's silence."""
@@ -71,11 +72,6 @@ def claim_after(trial: TrialPaths, after: int, job: str) -> Claim | None:
     return Claim(trial, attempt)
 
 
-def claim_owner(attempt: AttemptPaths) -> Process:
-    """The process that made a claim."""
-    return Process.from_json(atomic.read_json(attempt.claim))
-
-
 @contextmanager
 def heartbeat(claim: Claim, interval_seconds: float) -> Iterator[None]:
     """Show from a thread that the owner lives, every so many seconds, while the block runs."""
@@ -101,9 +97,7 @@ class ClaimMonitor:
 
     def is_orphan(self, attempt: AttemptPaths) -> bool:
         """Whether the attempt's owner gave the trial back, is gone, or fell silent."""
-        if attempt.released.exists() or claim_owner(attempt).is_gone():
-            return True
-        return self._silence(attempt) > self._claim_seconds
+        return was_given_up(attempt) or self._silence(attempt) > self._claim_seconds
 
     def is_alive(self, attempt: AttemptPaths) -> bool:
         """Whether the owner was seen to live; False may also mean: not watched for long enough."""

@@ -1,6 +1,5 @@
 """Asking for a new trial: what happens under the one lock that all workers of a sweep share."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import LockLostError, Turn
 from sweeps.search.study import ReportedState, Study, StudyTrial
 from sweeps.storage.paths import SweepPaths
+from sweeps.storage.progress import Exhausted, record_exhausted
 from sweeps.storage.sweep import Sweep, retried_up_to
 from sweeps.storage.trial_record import State, TrialSpec, read_spec, state_of, write_spec
 from sweeps.workers.claims import Claim, claim_text
@@ -41,14 +41,12 @@ class Proposer:
     def _propose_under_lock(self) -> Claim | None:
         with self.sweep.proposal_lock().hold() as turn:
             _discard_interrupted_proposals(self.sweep.paths, self.study)
-            if _counted(self.sweep.paths) >= self.sweep.experiment.trials:
-                return None
-            if self.sweep.paths.exhausted.exists():
+            if not self.sweep.progress().to_propose or self.sweep.paths.exhausted.exists():
                 return None
             for _ in range(MAX_REPEATED_PROPOSALS):
                 wanted = next(self._queued_values(), None)
                 if wanted is None and self.sweep.experiment.sampler.kind == "enqueued":
-                    self._record_exhausted("all that was enqueued")
+                    record_exhausted(self.sweep.paths, Exhausted.ENQUEUED)
                     return None
                 if (claim := self._propose_once(wanted, turn)) is not None:
                     return claim
@@ -59,12 +57,9 @@ class Proposer:
             if (claim := self._propose_once(values, turn)) is not None:
                 return claim
         listed = self.sweep.resolved.space.points() is not None
-        self._record_exhausted("every point" if listed else "nothing new")
+        reason = Exhausted.EVERY_POINT if listed else Exhausted.NOTHING_NEW
+        record_exhausted(self.sweep.paths, reason)
         return None
-
-    def _record_exhausted(self, tried: str) -> None:
-        """Record that the sweep has nothing more to try, and what was tried."""
-        atomic.write(self.sweep.paths.exhausted, json.dumps({"tried": tried}))
 
     def _propose_once(self, wanted: Values | None, turn: Turn) -> Claim | None:
         """Ask the study once; None where the proposal was an earlier one, or no configuration."""
@@ -135,10 +130,6 @@ class Proposer:
                     yield values
             except ValidationError:  # a combination that the trainer refuses
                 continue
-
-
-def _counted(paths: SweepPaths) -> int:
-    return sum(state_of(trial).counts for trial in paths.trials())
 
 
 def _discard_interrupted_proposals(paths: SweepPaths, study: Study) -> None:

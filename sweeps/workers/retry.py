@@ -1,6 +1,6 @@
 """What went wrong around a trial without ending it, and how it is to be tried next.
 
-Each trouble is noted in the attempt that met it: by its worker before the trial is given back, or,
+Each failure is noted in the attempt that met it: by its worker before the trial is given back, or,
 where that hung or died, by its supervisor. What comes next follows from these notes alone, so any
 worker anywhere goes on where the last one left.
 """
@@ -25,7 +25,7 @@ MAX_WORKER_DEATHS = 5
 
 
 class FailureKind(StrEnum):
-    """What a trouble was."""
+    """What a failure was."""
 
     OUT_OF_MEMORY = "out_of_memory"
     """The trial did not fit into memory."""
@@ -41,12 +41,12 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """One of a trial's troubles.
+    """One of a trial's failures.
 
     Attributes:
         kind: what it was.
         message: what was raised or seen, in one line.
-        alike: what it has in common with troubles of the same cause; empty where nobody knows.
+        alike: what it has in common with failures of the same cause; empty where nobody knows.
         parts: in how many parts each batch was computed.
         alone: whether no other worker of the job used the device.
     """
@@ -71,13 +71,13 @@ class RetryPlan:
     accumulation_steps: int
 
 
-def record_failure(attempt: AttemptPaths, trouble: Failure) -> None:
+def record_failure(attempt: AttemptPaths, failure: Failure) -> None:
     """Write down what an attempt met."""
-    atomic.write(attempt.failure, json.dumps(asdict(trouble)))
+    atomic.write(attempt.failure, json.dumps(asdict(failure)))
 
 
 def failures_of(trial: TrialPaths) -> list[Failure]:
-    """Every trouble of a trial so far, in order."""
+    """Every failure of a trial so far, in order."""
     return _failures(trial.attempts())
 
 
@@ -89,33 +89,33 @@ def _failures(attempts: Iterable[AttemptPaths]) -> list[Failure]:
 
 
 def consecutive_failures(trial: TrialPaths, kind: FailureKind) -> list[Failure]:
-    """The trial's troubles of one kind since it last finished an epoch."""
-    return [trouble for trouble in _since_the_last_epoch(trial) if trouble.kind is kind]
+    """The trial's failures of one kind since it last finished an epoch."""
+    return [failure for failure in _since_the_last_epoch(trial) if failure.kind is kind]
 
 
 def retry_plan_of(trial: TrialPaths) -> RetryPlan:
     """How the trial is to be run: after want of memory first alone, then in ever smaller parts."""
-    short = [trouble for trouble in failures_of(trial) if trouble.kind is FailureKind.OUT_OF_MEMORY]
+    short = [failure for failure in failures_of(trial) if failure.kind is FailureKind.OUT_OF_MEMORY]
     parts = [
         1,
         *(
-            2 * trouble.accumulation_steps if trouble.exclusive else trouble.accumulation_steps
-            for trouble in short
+            2 * failure.accumulation_steps if failure.exclusive else failure.accumulation_steps
+            for failure in short
         ),
     ]
     return RetryPlan(exclusive=bool(short), accumulation_steps=max(parts))
 
 
-def result_after_failures(trial: TrialPaths, most_parts: int, worst: float) -> TrialResult | None:
-    """How the trial has ended by its troubles; None while there is something left to try.
+def result_after_failures(trial: TrialPaths, max_steps: int, worst: float) -> TrialResult | None:
+    """How the trial has ended by its failures; None while there is something left to try.
 
     Args:
         trial: the trial.
-        most_parts: from how many parts on a part is as small as can be.
+        max_steps: from how many parts on a part is as small as can be.
         worst: the metric's worst value.
     """
     epochs = len(read_curve(trial))
-    if retry_plan_of(trial).accumulation_steps > most_parts:
+    if retry_plan_of(trial).accumulation_steps > max_steps:
         # A failure would tell the sampler nothing, and it would propose the same again.
         said = [t.message for t in failures_of(trial) if t.kind is FailureKind.OUT_OF_MEMORY][-1]
         reason = f"out of memory alone on the device, an image at a time: {said}"
@@ -125,7 +125,7 @@ def result_after_failures(trial: TrialPaths, most_parts: int, worst: float) -> T
         (FailureKind.HUNG, MAX_PROCESS_FAILURES),
         (FailureKind.WORKER_DIED, MAX_WORKER_DEATHS),
     ):
-        ever = [trouble for trouble in failures_of(trial) if trouble.kind is kind]
+        ever = [failure for failure in failures_of(trial) if failure.kind is kind]
         alike = consecutive_failures(trial, kind) if kind is FailureKind.WORKER_DIED else ever
         if len(alike) >= patience:
             reason = f"{len(alike)} workers {_DESCRIPTIONS[kind]}: {alike[-1].message}"
@@ -134,7 +134,7 @@ def result_after_failures(trial: TrialPaths, most_parts: int, worst: float) -> T
 
 
 def _since_the_last_epoch(trial: TrialPaths) -> list[Failure]:
-    """The troubles of the attempts after the last one that finished an epoch."""
+    """The failures of the attempts after the last one that finished an epoch."""
     fruitless = itertools.takewhile(lambda a: not has_epoch(a), reversed(trial.attempts()))
     return _failures(reversed(list(fruitless)))
 
@@ -142,8 +142,8 @@ def _since_the_last_epoch(trial: TrialPaths) -> list[Failure]:
 def describe_failures(trial: TrialPaths) -> str:
     """What went wrong so far, in one line; empty where nothing did."""
     counts = dict.fromkeys(FailureKind, 0)
-    for trouble in failures_of(trial):
-        counts[trouble.kind] += 1
+    for failure in failures_of(trial):
+        counts[failure.kind] += 1
     way = retry_plan_of(trial)
     said = [
         f"{_DESCRIPTIONS[kind]} {number} times" for kind, number in counts.items() if number > 1

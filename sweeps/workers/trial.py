@@ -141,9 +141,9 @@ def _train(run: TrialRun) -> TrialResult | None:
         # Its asker stood still so long that the study gave the proposal up.
         return TrialResult(State.FAILED, None, None, 0, "the study had given the trial up")
     trial, trainer = read_spec(run.claim.trial), run.sweep.resolved.trainer
-    most_parts = trainer.max_accumulation_steps(trainer.config.model_validate(trial.config))
+    max_steps = trainer.max_accumulation_steps(trainer.config.model_validate(trial.config))
     if (
-        end := result_after_failures(run.claim.trial, most_parts, run.sweep.resolved.worst_value)
+        end := result_after_failures(run.claim.trial, max_steps, run.sweep.resolved.worst_value)
     ) is not None:
         return end
     try:
@@ -173,19 +173,19 @@ def _handle_trainer_error(run: TrialRun, cause: Exception) -> TrialResult | None
             State.FAILED, None, None, epochs, _error_message(cause), _error_location(cause)
         )
     parts = retry_plan_of(run.claim.trial).accumulation_steps
-    trouble = Failure(
+    failure = Failure(
         FailureKind(kind), _error_message(cause), _error_location(cause), parts, run.exclusive
     )
-    record_failure(run.claim.attempt, trouble)
-    print(f"trial {run.claim.trial.name}: {trouble.kind}: {trouble.message}", flush=True)
-    if trouble.kind is FailureKind.ENVIRONMENT_UNAVAILABLE:
-        _wait_before_retry(run, trouble)
+    record_failure(run.claim.attempt, failure)
+    print(f"trial {run.claim.trial.name}: {failure.kind}: {failure.message}", flush=True)
+    if failure.kind is FailureKind.ENVIRONMENT_UNAVAILABLE:
+        _wait_before_retry(run, failure)
     else:
-        run.process_failure = trouble.kind
+        run.process_failure = failure.kind
     return None
 
 
-def _wait_before_retry(run: TrialRun, trouble: Failure) -> None:
+def _wait_before_retry(run: TrialRun, failure: Failure) -> None:
     """Wait, longer each time, before the trial is tried again; stop the sweep if that is no use.
 
     The trial is kept meanwhile: whoever else took it would find the same.
@@ -193,7 +193,7 @@ def _wait_before_retry(run: TrialRun, trouble: Failure) -> None:
     tries = len(consecutive_failures(run.claim.trial, FailureKind.ENVIRONMENT_UNAVAILABLE))
     if tries >= MAX_ENVIRONMENT_FAILURES:
         name = run.claim.trial.name
-        stop_sweep(run.sweep.paths, f"trial {name}, {tries} times in a row: {trouble.message}")
+        stop_sweep(run.sweep.paths, f"trial {name}, {tries} times in a row: {failure.message}")
     until = time.monotonic() + RETRY_WAIT_SECONDS * 2 ** (tries - 1)
     while time.monotonic() < until and not run.must_leave(0.0):
         time.sleep(0.2)
@@ -222,8 +222,7 @@ def _epochs(run: TrialRun, trial: TrialSpec, earlier: Sequence[AttemptPaths]) ->
             continue_from=[attempt.checkpoints for attempt in earlier],
             threads=trial.threads,
             should_stop=run.should_stop,
-            metric=run.sweep.experiment.objective.metric,
-            maximize=run.sweep.experiment.objective.sign > 0,
+            objective=run.sweep.resolved.experiment.objective,
             accumulation_steps=retry_plan_of(run.claim.trial).accumulation_steps,
         )
 
@@ -319,7 +318,7 @@ def _write_figure(run: TrialRun) -> None:
 
     Not where a worker has died at the trial: it may have died of drawing.
     """
-    if any(trouble.kind is FailureKind.WORKER_DIED for trouble in failures_of(run.claim.trial)):
+    if any(failure.kind is FailureKind.WORKER_DIED for failure in failures_of(run.claim.trial)):
         return
     trainer = run.sweep.resolved.trainer
     attempt = run.claim.attempt

@@ -17,6 +17,7 @@ from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.storage.retention import needs_trimming, trim_checkpoints
 from sweeps.storage.sweep import Sweep, open_sweep, stop_sweep
 from sweeps.workers.claims import HEARTBEATS_PER_CLAIM, Claim, ClaimMonitor, claim_after, heartbeat
+from sweeps.workers.device_access import DeviceAccess
 from sweeps.workers.exit_codes import ExitCode
 from sweeps.workers.propose import Proposer
 from sweeps.workers.retry import FailureKind, retry_plan_of
@@ -35,10 +36,8 @@ class Worker:
     """When the last epoch is to have ended, by this process's monotonic clock."""
     trials: int = 0
     """After how many trials to leave; 0 for never."""
-    exclusive: bool = True
-    """Whether no other worker of the job uses the device."""
-    exclusive_only: bool = False
-    """Whether to run only trials that need that, and to leave once there is none."""
+    access: DeviceAccess = DeviceAccess.SINGLE
+    """With whom the device is shared; which trials may be run follows from it."""
     leaving: threading.Event = field(default_factory=threading.Event)
     """Set once the worker was asked to leave (a signal)."""
     last_epoch_seconds: float = 0.0
@@ -70,23 +69,20 @@ class Worker:
     def _run_trials(self) -> ExitCode:
         done = 0
         while (claim := self._next_claim()) is not None:
-            run = TrialRun(self.sweep, self.study, claim, self.must_leave, self.exclusive)
+            run = TrialRun(self.sweep, self.study, claim, self.must_leave, self.access.is_alone)
             with heartbeat(claim, interval_seconds=self.sweep.claim_seconds / HEARTBEATS_PER_CLAIM):
                 run_trial(run)
             if run.process_failure is not None:
-                return (
-                    ExitCode.OUT_OF_MEMORY
-                    if run.process_failure is FailureKind.OUT_OF_MEMORY
-                    else ExitCode.PROCESS_LOST
-                )
+                is_memory = run.process_failure is FailureKind.OUT_OF_MEMORY
+                return ExitCode.OUT_OF_MEMORY if is_memory else ExitCode.PROCESS_LOST
             if run.stopped and claim.is_held():  # given back for want of time, not lost to another
                 return ExitCode.DONE
             self.last_epoch_seconds = longest_epoch(claim.trial)
             done += 1
             if done == self.trials:
                 return ExitCode.DONE
-        is_wanted_alone = not self.must_leave() and self._exclusive_trials_are_left()
-        return ExitCode.OUT_OF_MEMORY if is_wanted_alone else ExitCode.DONE
+        needs_device = not self.must_leave() and self._exclusive_trials_are_left()
+        return ExitCode.OUT_OF_MEMORY if needs_device else ExitCode.DONE
 
     def must_leave(self, epoch_seconds: float = 0.0) -> bool:
         """Whether no further epoch, of so many seconds, may begin here."""
@@ -100,7 +96,7 @@ class Worker:
             claim = self._claim_orphan() or self._propose()
             if claim is not None or self._every_open_trial_is_claimed():
                 return claim
-            if self.exclusive_only or self._exclusive_trials_are_left():
+            if self._is_exclusive or self._exclusive_trials_are_left():
                 return None
             time.sleep(min(1.0, self.sweep.claim_seconds / 10))
         return None
@@ -113,7 +109,7 @@ class Worker:
             self.study.experiment = now.experiment
 
     def _propose(self) -> Claim | None:
-        if self.exclusive_only:
+        if self._is_exclusive:
             return None
         return Proposer(self.sweep, self.study, self.job, self.threads).propose()
 
@@ -126,14 +122,19 @@ class Worker:
         return None
 
     def _can_run(self, trial: TrialPaths) -> bool:
-        is_lonely = retry_plan_of(trial).exclusive
-        return (self.exclusive or not is_lonely) and (is_lonely or not self.exclusive_only)
+        needs_device = retry_plan_of(trial).exclusive
+        return needs_device if self._is_exclusive else self.access.is_alone or not needs_device
 
     def _exclusive_trials_are_left(self) -> bool:
         """Whether there are trials that only a worker alone on its device may take up."""
-        return not self.exclusive and any(
-            retry_plan_of(trial).exclusive for trial, _ in self._orphans()
-        )
+        if self.access.is_alone:
+            return False
+        return any(retry_plan_of(trial).exclusive for trial, _ in self._orphans())
+
+    @property
+    def _is_exclusive(self) -> bool:
+        """Whether it runs only trials that need the whole device, and leaves once there is none."""
+        return self.access is DeviceAccess.EXCLUSIVE
 
     def _orphans(self) -> Iterator[tuple[TrialPaths, AttemptPaths]]:
         """Open trials whose worker is gone, each with the attempt that was found so.

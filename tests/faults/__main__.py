@@ -55,7 +55,7 @@ def _one(scenario: Scenario, folder: Path, port: int) -> None:
     except Exception as error:  # noqa: BLE001 (one scenario ends no other)
         scenario.said.append(f"{type(error).__name__}: {error}")
     state = "ok" if not scenario.problems else "LOST"
-    found = scenario.verdict
+    found = scenario.outcome
     figures = f"{found.trials} trials, {found.epochs} epochs, {found.again} twice" if found else ""
     kinds = "; ".join(map(str, scenario.faults))
     where = f"{scenario.trainer}, {scenario.where}"
@@ -76,14 +76,14 @@ def _report(scenarios: list[Scenario], seconds: float) -> None:
         steps = [count for (fault, _), count in pairs.items() if fault == name]
         least = str(min(steps)) if steps else "-"
         print(f"{name:36}{fired[name]:>9}{least:>14}{bad[name]:>22}")
-    verdicts = [scenario.verdict for scenario in scenarios if scenario.verdict]
+    outcomes = [scenario.outcome for scenario in scenarios if scenario.outcome]
     total = sum(fired.values())
     kept = sum(not scenario.problems for scenario in scenarios)
     print(
         f"\n{total} faults in {len(scenarios)} sweeps, {seconds / 60:.1f} min: "
         f"{kept} sweeps whole; "
-        f"{sum(v.trials for v in verdicts)} trials, {sum(v.epochs for v in verdicts)} epochs, "
-        f"{sum(v.again for v in verdicts)} of them computed twice"
+        f"{sum(v.trials for v in outcomes)} trials, {sum(v.epochs for v in outcomes)} epochs, "
+        f"{sum(v.again for v in outcomes)} of them computed twice"
     )
 
 

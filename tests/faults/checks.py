@@ -22,7 +22,7 @@ TIMES = {"train/images_per_second", "train/steps_per_second"}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Outcome:
     """What was found: nothing lost and nothing doubled if `problems` is empty.
 
     Attributes:
@@ -38,7 +38,7 @@ class Verdict:
     again: int
 
 
-def judge(site: Site, uri: str) -> Verdict:
+def judge(site: Site, uri: str) -> Outcome:
     """Hold folders, study and MLflow against each other and against what was asked for."""
     sweep = site.sweep()
     trials = sweep.paths.trials()
@@ -51,7 +51,7 @@ def judge(site: Site, uri: str) -> Verdict:
         *_left_running(site),
         *_repeated(sweep, trials),
     ]
-    return Verdict(problems, len(trials), sum(map(len, curves)), sum(map(_again, trials)))
+    return Outcome(problems, len(trials), sum(map(len, curves)), sum(map(_again, trials)))
 
 
 def _total(sweep: Sweep, trials: list[TrialPaths]) -> Iterator[str]:
@@ -75,8 +75,8 @@ def _study(sweep: Sweep, trials: list[TrialPaths], deleted: set[int]) -> Iterato
         storage=optuna.storages.JournalStorage(JournalFileBackend(str(sweep.paths.study))),
     )
     values = [r.value for r in map(read_result, trials) if r and r.state is State.COMPLETE]
-    told = [t.value for t in stock.trials if t.number in numbers and t.value is not None]
-    if values and max(v for v in values if v is not None) != max(told):
+    reported = [t.value for t in stock.trials if t.number in numbers and t.value is not None]
+    if values and max(v for v in values if v is not None) != max(reported):
         yield "the study's best trial is not that of the folders"
 
 
@@ -177,8 +177,7 @@ def _uncut(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float
             continue_from=(),
             threads=found.threads,
             should_stop=should_stop,
-            metric=sweep.experiment.objective.metric,
-            maximize=sweep.experiment.objective.sign > 0,
+            objective=sweep.experiment.objective,
             accumulation_steps=1,
         ):
             rows.append(_figures(epoch.metrics))
@@ -190,4 +189,4 @@ def _figures(metrics: Any) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in TIMES}
 
 
-Judge = Callable[[Site, str], Verdict]
+Judge = Callable[[Site, str], Outcome]

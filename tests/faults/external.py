@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.storage.paths import RunsPaths, TrialPaths
+from sweeps.storage.paths import TrialPaths
 from tests.faults.inside import processes
 from tests.faults.server import Line
 from tests.faults.sites import CLAIM_SECONDS, NoEndError, Site
@@ -142,7 +142,7 @@ def read_only_store(scene: Scene) -> None:
 
 def _database(scene: Scene) -> Path:
     """MLflow's database, made by now, while a trial is at work."""
-    database = RunsPaths(scene.site.paths.runs).database
+    database = scene.site.paths.runs.database
     scene.site.wait_for(database.exists, more=True)
     scene.at_work()
     return database

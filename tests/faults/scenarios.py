@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweeps.storage.paths import RunsPaths
-from sweeps.workers.claims import claim_owner
+from sweeps.storage.trial_record import claim_owner
 from tests.faults import external, sites
-from tests.faults.checks import Verdict, judge
+from tests.faults.checks import Outcome, judge
 from tests.faults.inside import FAULTS_INSIDE
 from tests.faults.schedule import ScheduledFault
 from tests.faults.server import Line
@@ -60,14 +59,14 @@ class Scenario:
     where: str
     seed: int
     fired: list[Fault] = field(default_factory=list)
-    verdict: Verdict | None = None
+    outcome: Outcome | None = None
     seconds: float = 0.0
     said: list[str] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
         """What was lost or doubled, and what did not happen."""
-        found = self.verdict.problems if self.verdict else ["it did not end"]
+        found = self.outcome.problems if self.outcome else ["it did not end"]
         return [*found, *(f"did not happen: {f}" for f in self.faults if f not in self.fired)]
 
 
@@ -137,7 +136,7 @@ def _meet(scenario: Scenario, scene: external.Scene) -> None:
     for at, fault in enumerate(scenario.faults):
         _let_happen(scene, fault, f"{at:02d}")
         scenario.fired.append(fault)
-    scenario.verdict = _end(scene)
+    scenario.outcome = _end(scene)
 
 
 def _let_happen(scene: external.Scene, fault: Fault, name: str) -> None:
@@ -181,7 +180,7 @@ def _make_an_orphan(scene: external.Scene) -> bool:
     return bool(workers)
 
 
-def _end(scene: external.Scene) -> Verdict:
+def _end(scene: external.Scene) -> Outcome:
     """Let the sweep end, send MLflow what is missing, and look at everything."""
     site, line = scene.site, scene.line
     site.wait_for(site.is_over)
@@ -192,7 +191,7 @@ def _end(scene: external.Scene) -> Verdict:
         time.sleep(0.2)
     if site.command("sync", site.name) and site.command("sync", site.name):
         raise NoEndError(f"sync: {site.said[-1]}")
-    database = RunsPaths(site.paths.runs).database
+    database = site.paths.runs.database
     return judge(site, line.uri if line else f"sqlite:///{database}")
 
 

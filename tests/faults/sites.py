@@ -144,7 +144,7 @@ class Site:
         """What the site's processes are given."""
         return os.environ | {
             "PYTHONPATH": str(ROOT),
-            "SWEEPS_RUNS": str(self.paths.runs),
+            "SWEEPS_RUNS": str(self.paths.runs.folder),
             FOLDER: str(self.schedule.folder),
             "FAULTS_SWEEP": str(self.paths.folder),
             DISK: str(self.disk),

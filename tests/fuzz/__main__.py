@@ -16,7 +16,7 @@ from tests.fuzz.drive import attempt
 from tests.fuzz.kinds import cases
 
 
-class Tally:
+class Counts:
     """What became of the inputs, by kind."""
 
     def __init__(self) -> None:
@@ -40,14 +40,14 @@ class Tally:
         return self.done.total() + self.refused.total() + self.number_broken
 
 
-def fuzz(number: int, chance: int, shared: Path, *, process: bool) -> Tally:
+def fuzz(number: int, chance: int, shared: Path, *, process: bool) -> Counts:
     """Try so many generated inputs."""
-    tally = Tally()
-    while tally.total < number:  # where chance repeats itself, it is given another seed
+    counts = Counts()
+    while counts.total < number:  # where chance repeats itself, it is given another seed
 
         @seed(chance)
         @settings(
-            max_examples=number - tally.total,
+            max_examples=number - counts.total,
             database=None,
             deadline=None,
             phases=[Phase.generate],
@@ -55,21 +55,21 @@ def fuzz(number: int, chance: int, shared: Path, *, process: bool) -> Tally:
         )
         @given(cases)
         def run(case: Case) -> None:
-            tally.take(case, shared, process=process)
+            counts.take(case, shared, process=process)
 
         run()
         chance += 1
-    return tally
+    return counts
 
 
-def show(tally: Tally, what: str, seconds: float) -> None:
-    kinds = sorted({*tally.done, *tally.refused})
-    print(f"{what}: {tally.total} in {seconds:.0f} s")
+def show(counts: Counts, what: str, seconds: float) -> None:
+    kinds = sorted({*counts.done, *counts.refused})
+    print(f"{what}: {counts.total} in {seconds:.0f} s")
     for kind in kinds:
-        print(f"  {kind:28} {tally.done[kind]:6} done {tally.refused[kind]:6} refused")
-    done, refused = tally.done.total(), tally.refused.total()
-    print(f"  {'all':28} {done:6} done {refused:6} refused {tally.number_broken:6} broken")
-    for case, said in tally.broken.values():
+        print(f"  {kind:28} {counts.done[kind]:6} done {counts.refused[kind]:6} refused")
+    done, refused = counts.done.total(), counts.refused.total()
+    print(f"  {'all':28} {done:6} done {refused:6} refused {counts.number_broken:6} broken")
+    for case, said in counts.broken.values():
         files = {name: content and content[:200] for name, content in case.files.items()}
         print(f"\nBROKEN ({case.kind}) {case.program} {case.arguments}\n  {files}\n  {said}")
 
@@ -89,9 +89,9 @@ def main() -> None:
             ("inputs, a process each", asked.processes, True),
         ):
             began = time.monotonic()
-            tally = fuzz(number, asked.seed, Path(name), process=process)
-            show(tally, what, time.monotonic() - began)
-            broken += tally.number_broken
+            counts = fuzz(number, asked.seed, Path(name), process=process)
+            show(counts, what, time.monotonic() - began)
+            broken += counts.number_broken
     sys.exit(bool(broken))
 
 

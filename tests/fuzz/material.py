@@ -83,14 +83,16 @@ def _make_sweep(runs: Path) -> None:
     from sweeps.config.experiment import read_experiment
     from sweeps.search.study import Study
     from sweeps.storage.paths import RunsPaths
-    from sweeps.storage.sweep import Given, create_or_update
+    from sweeps.storage.sweep import Plan, create_or_update
     from sweeps.workers.worker import Worker
     from tests.fuzz.toml import EXPERIMENT
 
     source = runs.parent / "tiny.toml"
     source.write_bytes(EXPERIMENT.replace(b'"small"', b'"tiny"'))
     paths = RunsPaths(runs).sweep("tiny")
-    sweep = create_or_update(paths, read_experiment(source), source, Given(Cluster(), "tiny"))
+    resolved = read_experiment(source)
+    plan = Plan(resolved.experiment, Cluster(), "tiny")
+    sweep = create_or_update(paths, resolved, source, plan)
     study = Study(paths, sweep.experiment, stale_after=30)
     Worker(sweep, study, job="job", threads=1).run()
     shutil.rmtree(runs / "artifacts", ignore_errors=True)

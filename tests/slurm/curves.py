@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from sweeps.config.experiment import Objective
 from sweeps.search.study import Study
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep
@@ -41,8 +42,7 @@ def train_undisturbed(trial: TrialPaths, folder: Path) -> Curve:
         continue_from=(),
         threads=1,
         should_stop=lambda: False,
-        metric="val/score",
-        maximize=True,
+        objective=Objective(metric="val/score"),
         accumulation_steps=1,
     )
     return [(row.epoch, dict(row.metrics)) for row in rows]
@@ -50,7 +50,7 @@ def train_undisturbed(trial: TrialPaths, folder: Path) -> Curve:
 
 def published_curves(sweep: Sweep) -> dict[str, dict[int, float]]:
     """Each trial's objective by epoch, as MLflow has it."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{sweep.paths.runs / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{sweep.paths.runs.folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(sweep.paths.name)
     found = {}
     for run in client.search_runs([experiment.experiment_id]):

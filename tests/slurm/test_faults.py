@@ -38,5 +38,5 @@ def test_nothing_is_lost_on_slurm(
     (runs / "mlflow.db").write_bytes(empty_store.read_bytes())
     run_scenario(scenario, tmp_path, cluster=sites.ON_SLURM)
     with capsys.disabled():
-        print(f"\n{len(scenario.fired)} faults in {scenario.seconds:.0f} s: {scenario.verdict}")
+        print(f"\n{len(scenario.fired)} faults in {scenario.seconds:.0f} s: {scenario.outcome}")
     assert scenario.problems == [], scenario.said

@@ -15,11 +15,9 @@ CONDA = """
 conda() { echo "conda $*" >> %s; }
 """
 PYTHON = """#!/bin/bash
-# As `python -m sweeps`, with the study's folder elsewhere.
-exec %s -c 'import pathlib, sweeps.cli.main as cli
-cli.HIPMRI = pathlib.Path("%s")
-cli.main()' "${@:3}"
+exec %s "$@"
 """
+STUDY = "/home/groups/comp3710/HipMRI_Study_open"
 
 
 @pytest.fixture
@@ -33,7 +31,11 @@ def on_rangpur(make_site: MakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     study = tmp_path / "HipMRI_Study_open"
     study.mkdir()
     shipped = (ROOT / "experiments" / "clusters" / "rangpur.toml").read_text()
-    (tmp_path / "experiments" / "clusters" / "rangpur.toml").write_text(shipped)
+    assert f'folder = "{STUDY}"' in shipped
+    here = shipped.replace(STUDY, str(study))
+    (tmp_path / "experiments" / "clusters" / "rangpur.toml").write_text(here)
+    local = (ROOT / "experiments" / "clusters" / "local.toml").read_text()
+    (tmp_path / "experiments" / "clusters" / "local.toml").write_text(local)
     asked = {"trials": 6, "epochs": 5, "seconds": 0.0, "pruner": "none"}
     text = EXPERIMENT.format(**asked, bug="false", gate_at=0)
     text = text.replace('name = "tiny"', 'name = "hipmri"')
@@ -41,7 +43,7 @@ def on_rangpur(make_site: MakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     environment = tmp_path / "torch"
     (environment / "bin").mkdir(parents=True)
     python = environment / "bin" / "python"
-    python.write_text(PYTHON % (sys.executable, study))
+    python.write_text(PYTHON % sys.executable)
     python.chmod(0o755)
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).touch()

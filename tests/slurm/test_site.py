@@ -92,7 +92,7 @@ def test_plan_shows_what_would_be_sent_and_sends_nothing(make_site: MakeSite) ->
     said = site.sweeps("plan", "tiny.toml", "--cluster", "testbed").stdout
     assert re.search(r"^  0000  .*learning_rate ", said, re.MULTILINE)
     assert "7 trials of at most 9 epochs are left: 63 epochs" in said
-    assert "how many workers are worth it on one GPU is not known yet" in said
+    assert "no epoch has been timed yet" in said
     assert "#SBATCH --account=comp3710" in said
     assert f"{site.folder}/runs/tiny/jobs/submitit" in said
     assert "--mem" not in said

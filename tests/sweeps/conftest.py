@@ -10,7 +10,7 @@ from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import read_experiment
 from sweeps.search.study import Study
 from sweeps.storage.paths import RunsPaths
-from sweeps.storage.sweep import Given, Sweep, create_or_update
+from sweeps.storage.sweep import Plan, Sweep, create_or_update
 from sweeps.workers.worker import Worker
 
 EXPERIMENT = """
@@ -72,8 +72,10 @@ def make_sweep(tmp_path: Path, write_experiment: Callable[..., Path]) -> MakeSwe
     ) -> Sweep:
         path = write_experiment(**settings)
         folder = RunsPaths(tmp_path / runs)
-        given = Given(cluster or Cluster(claim_seconds=claim_seconds), "tiny")
-        return create_or_update(folder.sweep(name), read_experiment(path), path, given)
+        resolved = read_experiment(path)
+        where = cluster or Cluster(claim_seconds=claim_seconds)
+        plan = Plan(resolved.experiment, where, "tiny")
+        return create_or_update(folder.sweep(name), resolved, path, plan)
 
     return make
 
@@ -96,6 +98,6 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
 @pytest.fixture
 def give_store(empty_store: Path) -> Callable[[Sweep], None]:
     def give(sweep: Sweep) -> None:
-        shutil.copy(empty_store, RunsPaths(sweep.paths.runs).database)
+        shutil.copy(empty_store, sweep.paths.runs.database)
 
     return give

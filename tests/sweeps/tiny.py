@@ -109,8 +109,7 @@ class Tiny:
         continue_from: Sequence[Path],
         threads: int,
         should_stop: Callable[[], bool],
-        metric: str,
-        maximize: bool,
+        objective: Any,
         accumulation_steps: int,
     ) -> Iterator[Row]:
         training, sweep = config.training, folder.parents[4]

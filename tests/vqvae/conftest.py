@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqvae.config import Config
-from vqvae.data.config import DataConfig
+from vqvae.config import Config, DataConfig
 from vqvae.sweep import trainer
 from vqvae.training.loop import fit
 

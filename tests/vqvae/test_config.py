@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from vqvae.config import Config, read_config
+from vqvae.config import MAX_BYTES, Config, DataConfig, PhantomConfig, read_config
 from vqvae.errors import InputError
 
 
@@ -32,17 +36,45 @@ def test_a_configuration_cannot_change(tmp_path: Path) -> None:
 def test_a_misspelt_key_deep_inside_is_found(tmp_path: Path) -> None:
     text = '[data]\nroot = "x"\n[data.phantom]\nslice = 3\n'
 
-    refuse(tmp_path, text, r"c.toml: no key is named data.phantom.slice; did you mean slices")
+    refuse(tmp_path, text, r"c.toml: unknown key 'data.phantom.slice'; did you mean 'slices'")
 
 
 def test_a_key_like_no_other_is_answered_with_all(tmp_path: Path) -> None:
-    refuse(tmp_path, '[data]\nroot = "x"\n[qqq]\n', "named qqq; valid: data, model, training")
+    refuse(
+        tmp_path,
+        '[data]\nroot = "x"\n[qqq]\n',
+        "unknown key 'qqq'; the valid ones are data, model, training",
+    )
 
 
 def test_a_value_is_shown_with_what_is_allowed(tmp_path: Path) -> None:
     text = '[data]\nroot = "x"\n[model]\nstride = 3\n'
 
     refuse(tmp_path, text, r"model.stride = 3: input should be 2, 4, 8 or 16")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.mkdir(), "it is not a file"),
+        (os.mkfifo, "it is not a file"),
+        (lambda path: path.write_bytes(b"#" * (MAX_BYTES + 1)), "it has more than 1048576 bytes"),
+        (lambda path: path.write_text('a = "\\u0007"'), "has a control character; leave it out"),
+        (lambda path: path.write_text("a = 9" + "0" * 30), "a whole number has more than 64 bits"),
+    ],
+    ids=["folder", "pipe", "large", "control-character", "number"],
+)
+def test_what_no_configuration_is_like_is_refused_unread(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
+    make(tmp_path / "c.toml")
+
+    with pytest.raises(InputError, match=rf"c\.toml: cannot be read as TOML: .*{message}"):
+        read_config(tmp_path / "c.toml")
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    refuse(tmp_path, "[model]\nwidth = 8\n", r"c\.toml: 'data' is missing")
 
 
 def test_two_mistakes_are_told_together(tmp_path: Path) -> None:
@@ -52,7 +84,7 @@ def test_two_mistakes_are_told_together(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no.toml: No such file"):
+    with pytest.raises(InputError, match=r"no.toml: no such file"):
         read_config(tmp_path / "no.toml")
 
 
@@ -90,3 +122,35 @@ def test_a_configuration_reads_back_from_its_json(tmp_path: Path) -> None:
 
     assert Config.model_validate(config.model_dump(mode="json")) == config
     assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+def test_unknown_keys_are_refused() -> None:
+    with pytest.raises(ValidationError, match="extra"):
+        DataConfig.model_validate({"rot": "data"})
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        DataConfig().on_bad_slice = "skip"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("values", [{"width": 33}, {"train_patients": 0}, {"seed": -1}])
+def test_bounds(values: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(values))):
+        PhantomConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("vqvae.config", {"numpy", "nibabel", "torch", "scipy", "rich"}),
+        ("vqvae.data.splits", {"torch"}),
+        ("vqvae.cli.data", {"torch"}),
+    ],
+)
+def test_imports_stay_light(module: str, heavy: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not heavy & set(loaded.stdout.split())

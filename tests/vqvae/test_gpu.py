@@ -12,11 +12,10 @@ import pytest
 import torch
 
 from tests.vqvae.conftest import tiny
-from vqvae.config import Config, ModelConfig, TrainingConfig
+from vqvae.config import Config, DataConfig, ModelConfig, TrainingConfig
 from vqvae.data.batches import open_images
-from vqvae.data.config import DataConfig
 from vqvae.data.splits import open_split
-from vqvae.device import autocast, classify_error, full_precision, reproducible
+from vqvae.device import autocast, full_precision, reproducible
 from vqvae.evaluation.evaluate import evaluate
 from vqvae.evaluation.metrics import ssim
 from vqvae.export.package import open_package
@@ -24,7 +23,9 @@ from vqvae.model.quantizer import nearest_codes
 from vqvae.model.vqvae import VQVAE
 from vqvae.sweep import trainer
 from vqvae.training.checkpoint import LAST, load
-from vqvae.training.loop import EpochSums, fit, train_epoch, train_step
+from vqvae.training.epoch import EpochSums, train_epoch, train_step
+from vqvae.training.failures import classify_error
+from vqvae.training.loop import fit
 from vqvae.training.state import initial_state, restore_state
 
 pytestmark = [
@@ -92,26 +93,25 @@ def test_ssim_is_not_rounded_on_its_way() -> None:
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("resident", [True, False], ids=["resident", "from-host"])
-@pytest.mark.parametrize("parts", [1, 2])
-def test_no_step_waits_for_the_device(data: DataConfig, resident: bool, parts: int) -> None:
+@pytest.mark.parametrize("steps", [1, 2])
+def test_no_step_waits_for_the_device(data: DataConfig, resident: bool, steps: int) -> None:
     images = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
     images = images if resident else replace(images, resident=None)
     config = tiny(data, device="cuda")
     with reproducible(1):
-        run = initial_state(config, CUDA, images)
-        tally = EpochSums(run)
-        train_epoch(
-            run, images, epoch=1, accumulation_steps=parts
-        )  # kernels are compiled and chosen here
+        state = initial_state(config, CUDA, images)
+        sums = EpochSums(state)
+        # Kernels are compiled and chosen here.
+        train_epoch(state, images, epoch=1, accumulation_steps=steps)
 
         torch.cuda.set_sync_debug_mode("error")
         try:
             for batch in images.shuffled(config.training.batch_size, seed=0, epoch=2):
-                tally.add(batch, train_step(run, batch, 1e-3, parts))
+                sums.add(batch, train_step(state, batch, 1e-3, steps))
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    assert tally.images == len(images)
+    assert sums.images == len(images)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +147,15 @@ def test_what_is_restored_is_what_was_saved(
     list(islice(fit(config, tmp_path, threads=1), 1))
     saved = load(tmp_path / LAST)
 
-    run = restore_state(saved, tmp_path / LAST, config, CUDA)
+    state = restore_state(saved, tmp_path / LAST, config, CUDA)
 
-    for name, value in run.model.state_dict().items():
+    for name, value in state.model.state_dict().items():
         assert value.device.type == CUDA.type, name
         assert torch.equal(value.cpu(), saved.model[name]), name
-    for key, entries in run.optimizer.state_dict()["state"].items():
+    for key, entries in state.optimizer.state_dict()["state"].items():
         for name, value in entries.items():
             assert torch.equal(value.cpu(), saved.optimizer["state"][key][name]), (key, name)
-    assert torch.equal(run.generator.get_state(), saved.random)
+    assert torch.equal(state.generator.get_state(), saved.random)
 
 
 def test_a_model_from_a_gpu_is_drawn_exported_and_scored(data: DataConfig, tmp_path: Path) -> None:
@@ -196,18 +196,18 @@ def test_a_checkpoint_of_a_gpu_loads_without_one(data: DataConfig, tmp_path: Pat
     assert rows[-1].epoch == 3
 
 
-def test_a_step_in_parts_takes_less_memory_and_comes_to_the_same(data: DataConfig) -> None:
+def test_a_step_in_micro_batches_takes_less_memory_and_comes_to_the_same(data: DataConfig) -> None:
     source = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
     images = torch.rand(16, 1, 256, 128, device=CUDA)
     config = tiny(data, device="cuda", width=64, optimizer="sgd", dead_code_threshold_steps=0)
     peaks, losses = [], []
-    for parts in (1, 4):
+    for steps in (1, 4):
         with reproducible(1):
-            run = initial_state(config, CUDA, source)
+            state = initial_state(config, CUDA, source)
             torch.cuda.synchronize()
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
-            losses.append(train_step(run, images, 1e-3, parts).total.item())
+            losses.append(train_step(state, images, 1e-3, steps).total.item())
             peaks.append(torch.cuda.max_memory_allocated() - before)
 
     assert peaks[1] < 0.6 * peaks[0]
@@ -226,13 +226,13 @@ def test_a_failed_assertion_on_the_device_is_known_to_end_the_process() -> None:
     """In a process of its own: nothing can be computed there any more."""
     code = """
 import torch
-from vqvae.device import kind_of
+from vqvae.training.failures import classify_error
 
 def say(work):
     try:
         work()
     except Exception as error:
-        print(kind_of(error))
+        print(classify_error(error))
 
 def fail():
     torch.zeros(4, device="cuda")[torch.tensor([9], device="cuda")]
@@ -243,7 +243,7 @@ say(lambda: torch.ones(2, device="cuda").sum().item())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
-    assert done.stdout == "unusable\nunusable\n", done.stderr
+    assert done.stdout == "process_lost\nprocess_lost\n", done.stderr
 
 
 def test_finding_codes_takes_no_memory_that_grows_with_vectors_times_codes() -> None:
@@ -281,10 +281,12 @@ def test_how_long_a_step_takes_is_printed(
         config = Config(data=data, training=TrainingConfig(precision=precision))
         for layout in (torch.contiguous_format, torch.channels_last):
             with reproducible(1):
-                run = initial_state(config, CUDA, source)
-                run.model.to(memory_format=layout)  # type: ignore[call-overload]
+                state = initial_state(config, CUDA, source)
+                state.model.to(memory_format=layout)  # type: ignore[call-overload]
                 batch = images.contiguous(memory_format=layout)
-                seconds = seconds_of(lambda run=run, batch=batch: train_step(run, batch, 1e-4))
+                seconds = seconds_of(
+                    lambda state=state, batch=batch: train_step(state, batch, 1e-4)
+                )
             assert seconds > 0
             with capsys.disabled():
                 print(f"\n{precision}, {layout}: {len(images) / seconds:.0f} slices a second")

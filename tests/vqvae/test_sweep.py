@@ -3,15 +3,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from sweeps.trainer import Trainer, load_trainer
 from tests.vqvae.conftest import tiny
-from vqvae.data.config import DataConfig, PhantomConfig
+from vqvae.config import DataConfig, PhantomConfig
 from vqvae.errors import InputError
 from vqvae.sweep import trainer
+from vqvae.training.checkpoint import LAST, Best, load
 
 
 def test_a_sweep_finds_it_by_its_name() -> None:
@@ -83,15 +85,34 @@ def test_data_that_are_not_there_are_refused(tmp_path: Path) -> None:
         trainer.prepare([tiny(DataConfig(root=tmp_path / "absent"))])
 
 
-def test_the_picture_is_large_enough_to_look_at(
+def test_the_figure_is_large_enough_to_look_at(
     data: DataConfig, trained: Path, tmp_path: Path
 ) -> None:
     trainer.write_figure(tiny(data), trained, tmp_path / "figure.png")
 
-    with Image.open(tmp_path / "figure.png") as picture:
-        assert picture.width > 1000
-        assert picture.height > 700
-        assert len(picture.getcolors(1 << 24)) > 50
+    with Image.open(tmp_path / "figure.png") as figure:
+        assert figure.width > 1000
+        assert figure.height > 700
+        assert len(figure.getcolors(1 << 24)) > 50
+
+
+def test_any_object_may_say_what_is_optimized(data: DataConfig, tmp_path: Path) -> None:
+    objective = SimpleNamespace(metric="val/loss", maximize=False)
+
+    rows = list(
+        trainer.fit(
+            tiny(data),
+            tmp_path,
+            continue_from=[],
+            threads=1,
+            should_stop=lambda: False,
+            objective=objective,
+            accumulation_steps=1,
+        )
+    )
+
+    best = min(rows, key=lambda row: row.metrics["val/loss"])
+    assert load(tmp_path / LAST).best == Best(best.epoch, "val/loss", best.metrics["val/loss"])
 
 
 def test_importing_is_light() -> None:

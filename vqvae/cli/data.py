@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vqvae.data.config import PhantomConfig
-from vqvae.data.folder import refuse_taken
+from vqvae.config import PhantomConfig
 from vqvae.data.importing.convert import Imported, Options, divide, plan, write_import
 from vqvae.data.importing.geometry import Axis, Fit, Size
-from vqvae.data.importing.sources import Patients, find_files, tell_patients
+from vqvae.data.importing.sources import Patients, find_files, group_by_patient
 from vqvae.data.importing.survey import PERCENTILES, SplitSurvey, survey
 from vqvae.data.layout import SPLITS, SplitName
 from vqvae.data.phantom.dataset import write_phantom
 from vqvae.errors import InputError
+from vqvae.files import refuse_taken
 from vqvae.text import one_line, printable
 
 app = typer.Typer(
@@ -95,7 +95,7 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
         fit=Fit.RESAMPLE if resample else Fit.CROP,
         min_tissue=min_tissue,
     )
-    patients = tell_patients(find_files(source), patient)
+    patients = group_by_patient(find_files(source), patient)
     splits = divide(list(patients.files), split, seed)
     _show_patients(patients, splits)
     notes = {"pattern": patients.pattern, "split": split, "seed": seed}

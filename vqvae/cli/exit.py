@@ -1,46 +1,68 @@
-"""Between the commands and the person: whatever is wrong is told in one line, with a status.
+"""How a command ends: what is wrong in one line on standard error, and an exit status.
 
-0 is done, 1 is work that failed, 2 is input or a command line that is wrong.
+0: done. 1: the work failed. 2: the input or the command line is wrong. `sweeps/cli/exit.py` has
+the same functions, to the letter (`tests/test_twins.py`).
 """
 
 import errno
 import sys
+import traceback
+from collections.abc import Callable, Sequence
 
 import typer
 
 from vqvae.errors import InputError
 from vqvae.text import one_line
 
+DEBUG = "--debug"
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # it has no name of its own in Typer
-_NO_SUCH_NAME = {
-    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
-    *(errno.EACCES, errno.EPERM),
-}
-"""What the system says of a place that was named wrongly; anything else is the world's fault."""
+_WRONG_PATH = frozenset(
+    {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
+)
+"""What the system answers where a person named a wrong path; any other error is not theirs."""
+
+
+def run_and_exit(program: str, app: Callable[..., int | None], given: Sequence[str]) -> None:
+    """Run a command and end this process with its exit status.
+
+    Args:
+        program: the name in usage lines.
+        app: the commands.
+        given: the command line.
+    """
+    # Taken from wherever it stands: people add it at the end of the command that has just failed.
+    arguments = [argument for argument in given if argument != DEBUG]
+    try:
+        status = app(arguments, prog_name=program, standalone_mode=False) or 0
+    except Exception as error:  # noqa: BLE001 (the last resort: a person sees one line)
+        if DEBUG in given:
+            traceback.print_exc()
+        status = print_error(error)
+    sys.exit(status)
 
 
 def print_error(error: Exception) -> int:
-    """Say on standard error what is wrong; the status that stands for it."""
+    """Print what is wrong on standard error; return the exit status for it."""
     if isinstance(error, _UsageError):
         return _print_usage_error(error)
-    if isinstance(error, OSError) and error.errno in _NO_SUCH_NAME and error.filename is not None:
+    if isinstance(error, OSError) and error.errno in _WRONG_PATH and error.filename is not None:
         error = InputError(f"{error.filename}: {error.strerror}")
-    known = isinstance(error, (InputError, RuntimeError))
     text = str(error) or "no reason was given"
+    known = isinstance(error, InputError | RuntimeError)
     _print_line(text if known else f"{type(error).__name__}: {text}")
     return 2 if isinstance(error, InputError) else 1
 
 
 def _print_usage_error(error: Exception) -> int:
-    """Say what is wrong with the command line; the help itself where nothing was asked for."""
-    if type(error).__name__ == "NoArgsIsHelpError":  # the help was shown as it was made
+    """Print what is wrong with the command line; where it is empty, the help has been shown."""
+    if type(error).__name__ == "NoArgsIsHelpError":
         return 2
     context = getattr(error, "ctx", None)
-    mend = f"; see: {context.command_path} --help" if context is not None else ""
-    said = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-    _print_line(f"{said}{mend}")
+    advice = f"; see: {context.command_path} --help" if context is not None else ""
+    message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+    _print_line(f"{message}{advice}")
     return 2
 
 
 def _print_line(text: str) -> None:
-    print(f"vqvae: {one_line(text)}", file=sys.stderr)
+    print("error:", one_line(text), file=sys.stderr)

@@ -4,16 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from vqvae.errors import InputError
 from vqvae.evaluation.evaluate import Evaluation
 from vqvae.inference.compress import Encoded
 from vqvae.inference.reconstruct import Reconstructed
 from vqvae.inference.tasks import Failed
-from vqvae.text import printable
+from vqvae.text import one_line, printable
 from vqvae.training.checkpoint import Epoch
 
 T = TypeVar("T")
@@ -106,6 +108,25 @@ def followed(rows: Iterable[T | Failed], number: int, what: str) -> Outcome[T]:
                 found.done.append(row)
             progress.advance(task)
     return found
+
+
+def refuse_failures(failed: Sequence[Failed], number: int, what: str) -> None:
+    """Name what failed, a line each.
+
+    Args:
+        failed: the files that nothing could be made of.
+        number: how many files there were.
+        what: what is wrong with some of them, after their number: "scans could not be encoded".
+
+    Raises:
+        InputError: something failed.
+    """
+    if len(failed) == number == 1:
+        raise InputError(failed[0].reason)
+    for one in failed:
+        typer.echo(one_line(one.reason), err=True)
+    if failed:
+        raise InputError(f"{len(failed)} of {number} {what}, named above")
 
 
 def print_scores(rows: Sequence[Reconstructed]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from vqvae.data.splits import Split
 from vqvae.device import to_device
 
-_LARGEST = 65535
+_MAX_UINT16 = 65535
 _MEMORY_FRACTION = 0.4
 _SAMPLE = 256
 
@@ -40,9 +40,11 @@ class Images:
         """
         if self.resident is not None:
             bits = self.resident[group][positions]
-            images = (bits.int() & _LARGEST).float() / _LARGEST
+            images = (bits.int() & _MAX_UINT16).float() / _MAX_UINT16
         else:
-            values = self.host[group][positions.numpy()].astype(np.float32) / np.float32(_LARGEST)
+            values = self.host[group][positions.numpy()].astype(np.float32) / np.float32(
+                _MAX_UINT16
+            )
             images = to_device(torch.from_numpy(values), self.device)
         return images[:, None].contiguous(memory_format=self.memory_format)
 
@@ -90,12 +92,12 @@ class Images:
 
 
 def split_batch(images: Tensor, steps: int) -> Sequence[Tensor]:
-    """A batch [B, ...] in so many parts, as even as may be; fewer where it has fewer images."""
+    """A batch [B, ...] as `steps` micro-batches, evenly; fewer if it has fewer images."""
     return torch.split(images, micro_batch_size(len(images), steps))
 
 
 def micro_batch_size(batch: int, accumulation_steps: int) -> int:
-    """How many images a part has."""
+    """How many images a micro-batch has at most."""
     return max(1, -(-batch // accumulation_steps))
 
 

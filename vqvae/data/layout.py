@@ -1,4 +1,4 @@
-"""The HipMRI layout: which folders and names a data set has, and who owns which slice.
+"""The HipMRI layout: folders and names of a data set, whose each slice is, and what labels mean.
 
 Every path inside a data set is made here.
 """
@@ -12,13 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-from vqvae.data.nifti import inner_file, is_nifti_name
+import numpy as np
+from numpy.typing import NDArray
+
+from vqvae.data.nifti import inner_file, is_nifti_name, read_slice
 from vqvae.errors import InputError, UnavailableError
 
 SplitName = Literal["train", "validate", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SLICES_FOLDER = "keras_slices_data"
 EXAMPLE = "case_004_week_0_slice_10.nii.gz"
+ORGANS = {"bone": 2, "bladder": 3, "rectum": 4, "prostate": 5}
+"""HipMRI's labels; 0 is background and 1 the body."""
 
 _NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
 
@@ -86,8 +91,8 @@ def find_base(root: Path) -> Path:
         if any(split_folder(base, split).is_dir() for split in SPLITS):
             return base
     if root.is_dir():
-        raise InputError(f"data folder {root} holds no keras_slices_train; {_mend(root)}")
-    raise UnavailableError(f"data folder {root} does not exist; {_mend(root)}")
+        raise InputError(f"data folder {root} holds no keras_slices_train; {_advice(root)}")
+    raise UnavailableError(f"data folder {root} does not exist; {_advice(root)}")
 
 
 def list_splits(root: Path) -> Mapping[SplitName, Listing]:
@@ -110,13 +115,15 @@ def list_split(base: Path, split: SplitName) -> Listing:
     """
     folder = split_folder(base, split)
     if not folder.is_dir():
-        raise UnavailableError(f"data folder {folder} does not exist; {_mend(base)}")
+        raise UnavailableError(f"data folder {folder} does not exist; {_advice(base)}")
     try:
         files, odd = _scan(folder, base)
     except OSError as error:
         raise UnavailableError(f"data folder {folder} cannot be read ({error.strerror})") from error
     if not files:
-        raise InputError(f"data folder {folder} holds no file named like {EXAMPLE}; {_mend(base)}")
+        raise InputError(
+            f"data folder {folder} holds no file named like {EXAMPLE}; {_advice(base)}"
+        )
     files.sort()
     _check_once(files)
     return Listing(tuple(files), tuple(sorted(odd)))
@@ -135,6 +142,32 @@ def list_labels(base: Path, split: SplitName) -> dict[SliceName, Path]:
         raise UnavailableError(f"data folder {folder} cannot be read ({error.strerror})") from error
     named = [(SliceName.parse(path.name, "seg"), inner_file(path)) for path in entries]
     return {name: path for name, path in named if name is not None}
+
+
+def read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The labels of one slice, uint8 [H, W]; None where the file cannot be read.
+
+    The labels are stored as floating point numbers.
+
+    Args:
+        path: the segmentation's file.
+        shape: rows and columns of the slice that it is of.
+
+    Raises:
+        InputError: it has another size than the slice. One that cannot be read costs its own
+            figures; one of another size says that the data set is not what it seems to be.
+    """
+    try:
+        pixels = read_slice(path).pixels
+    except InputError:
+        return None
+    if pixels.shape != shape:
+        sizes = ["x".join(map(str, sides)) for sides in (pixels.shape, shape)]
+        raise InputError(
+            f"{path}: a segmentation of {sizes[0]} pixels for a slice of {sizes[1]}; "
+            "draw it anew, or remove it"
+        )
+    return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
 def check_apart(listings: Mapping[SplitName, Listing]) -> None:
@@ -191,7 +224,7 @@ def _check_once(files: list[SliceFile]) -> None:
             )
 
 
-def _mend(root: Path) -> str:
+def _advice(root: Path) -> str:
     return (
         f"write a synthetic set with 'vqvae data phantom {root}', "
         f"or bring scans in with 'vqvae data import SOURCE {root}'"

@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vqvae.config import DataConfig
 from vqvae.data.cache import INDEX, cache_folder, decoded_split
-from vqvae.data.config import DataConfig, PhantomConfig
-from vqvae.data.folder import holds_something
 from vqvae.data.layout import Listing, SliceName, SplitName, list_splits
-from vqvae.data.phantom.dataset import read_record, record_of, write_phantom
 from vqvae.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -125,43 +123,3 @@ def _load(entry: Path, name: SplitName) -> Split:
         for group in index["groups"]
     )
     return Split(name, groups, tuple(index["skipped"]))
-
-
-def ensure(config: DataConfig) -> None:
-    """Make the data that the configuration says is to be made.
-
-    A phantom is written at the root if nothing is there; one that is there must be the one asked
-    for. Without a phantom in the configuration, nothing happens. Processes may come together.
-
-    Raises:
-        InputError: the root holds something else, or cannot be written.
-    """
-    if config.phantom is None:
-        return
-    if not holds_something(config.root):
-        try:
-            write_phantom(config.phantom, config.root)
-        except InputError:
-            # Another process may have been faster; what it wrote is checked like any other.
-            if not holds_something(config.root):
-                raise
-    _check_phantom(config.root, config.phantom)
-
-
-def _check_phantom(root: Path, wanted: PhantomConfig) -> None:
-    found = read_record(root)
-    if found is None:
-        raise InputError(
-            f"data folder {root} holds no phantom; leave 'phantom' out to use what is there, "
-            "or name another root"
-        )
-    differences = [
-        f"{key} is {found.get(key)} there and {value} here"
-        for key, value in record_of(wanted).items()
-        if found.get(key) != value
-    ]
-    if differences:
-        raise InputError(
-            f"the phantom in {root} is another one ({', '.join(differences)}); "
-            "remove it or name another root"
-        )

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from vqvae.config import Config
 from vqvae.data.batches import open_images
-from vqvae.data.labels import ORGANS, read_labels
-from vqvae.data.layout import SliceName, SplitName, find_base, list_labels
+from vqvae.data.layout import ORGANS, SliceName, SplitName, find_base, list_labels, read_labels
 from vqvae.data.splits import Split, open_split
 from vqvae.device import full_precision, memory_format
 from vqvae.evaluation.metrics import (
@@ -106,9 +105,9 @@ def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
         made = codec.decode(indices, *originals.shape[-2:])
         counts += code_counts(indices, len(counts))
         codes, pixels = codes + indices.numel(), pixels + originals.numel()
-        drawn = list(islice(labels, len(originals)))
-        columns = score(originals, made, regions(originals, drawn))
-        rows += _rows(list(islice(names, len(originals))), drawn, columns)
+        segmented = list(islice(labels, len(originals)))
+        columns = score(originals, made, regions(originals, segmented))
+        rows += _rows(list(islice(names, len(originals))), segmented, columns)
     over_split = {
         "bits_per_pixel": bits_per_pixel(codec, codes, pixels),
         "perplexity": perplexity(counts),
@@ -141,20 +140,20 @@ def score(originals: Tensor, made: Tensor, inside: Mapping[str, Tensor]) -> dict
 
 
 def bootstrap(patients: Sequence[NDArray[np.float64]], seed: int = 0) -> Interval | None:
-    """The 95 % interval of the mean over slices when patients are drawn with replacement.
+    """The 95 % interval of the mean over slices when patients are sampled with replacement.
 
     Args:
         patients: the figures of each patient's slices.
-        seed: of the drawing; the same figures give the same interval.
+        seed: of the samples; the same figures give the same interval.
     """
     if len(patients) < 2:
         return None
     totals = np.array([values.sum() for values in patients])
     sizes = np.array([len(values) for values in patients])
-    drawn = np.random.default_rng(seed).integers(
+    samples = np.random.default_rng(seed).integers(
         len(patients), size=(_BOOTSTRAP_SAMPLES, len(patients))
     )
-    means = totals[drawn].sum(1) / sizes[drawn].sum(1)
+    means = totals[samples].sum(1) / sizes[samples].sum(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(low), float(high))
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from vqvae.data.labels import ORGANS
+from vqvae.data.layout import ORGANS
 
 BODY = "body"
 
@@ -21,9 +21,9 @@ def regions(originals: Tensor, labels: Sequence[NDArray[np.uint8] | None]) -> di
         labels: each image's segmentation [H, W]; for one that has none, its organs are empty.
     """
     blank = np.zeros(originals.shape[-2:], np.uint8)
-    drawn = np.stack([blank if values is None else values for values in labels])[:, None]
+    segmented = np.stack([blank if values is None else values for values in labels])[:, None]
     organs = {
-        name: torch.from_numpy(drawn == label).to(originals.device)
+        name: torch.from_numpy(segmented == label).to(originals.device)
         for name, label in ORGANS.items()
     }
     return {BODY: body(originals), **organs}

@@ -15,11 +15,11 @@ from vqvae.config import Config
 from vqvae.data.layout import find_base, list_labels, list_splits
 from vqvae.data.splits import Split, open_split
 from vqvae.device import reproducible
+from vqvae.evaluation.comparison import pairs_at
 from vqvae.evaluation.evaluate import Evaluation, Row, evaluate
 from vqvae.evaluation.figures import write_comparison
 from vqvae.export.package import open_package
 from vqvae.files import write_whole
-from vqvae.inference.reconstruct import pairs_at
 
 FIGURE, TABLE = "worst.png", "slices.csv"
 _SHOWN = 6

@@ -1,6 +1,6 @@
 """A model packaged: programs, and what a person must know to use them; opened safely.
 
-A package is a folder with three programs (see `vqvae.programs`), an example batch, and
+A package is a folder with three programs (see `vqvae.export.programs`), an example batch, and
 `package.json`, which holds their digests, what the model is, and how it is used with torch and
 numpy alone.
 """

@@ -85,7 +85,7 @@ def _strip(program: ExportedProgram) -> None:
 
     Example inputs would be a pickle; guards, source code that torch executes when it opens the
     program (and they refuse a latent grid of one row, for no reason of ours); traces, the paths of
-    files on the machine that exported. `vqvae.archive` refuses a program that has any of them.
+    files on the machine that exported. `vqvae.export.archive_check` refuses a program with any.
     """
     # There is no public way to leave these two out. No inputs at all (None) would be an empty
     # record, which MLflow's check for pickles takes for one.

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqvae.data.folder import new_folder
 from vqvae.errors import InputError
 from vqvae.export.package import EXAMPLE, MANIFEST, Manifest, Package, open_package
 from vqvae.export.programs import programs_of
-from vqvae.files import write_whole
+from vqvae.files import new_folder, write_whole
 from vqvae.model.vqvae import VQVAE
 from vqvae.text import one_line
 

@@ -8,18 +8,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from vqvae.data import intensity
 from vqvae.data.nifti import SMALLEST_SIDE, read_scan, write_slice
-from vqvae.data.splits import Split
+from vqvae.evaluation.comparison import reconstruct_slice
 from vqvae.evaluation.figures import Pair, write_pair
-from vqvae.evaluation.metrics import psnr, ssim
 from vqvae.files import write_whole
 from vqvae.inference.tasks import SCANS, Failed, plan_tasks, run_each
-from vqvae.model.codec import Codec, bits_per_pixel, decode, encode
+from vqvae.model.codec import Codec, bits_per_pixel
 
 TABLE = "scores.csv"
 
@@ -45,7 +41,7 @@ class Reconstructed:
 
 
 def plan_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:
-    """What to read and where to write, pictures included; see `vqvae.plan`.
+    """What to read and where to write, figures included; see `vqvae.inference.tasks`.
 
     Raises:
         InputError: an input is not there or not NIfTI, a folder holds no scan, two inputs would
@@ -57,7 +53,7 @@ def plan_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:
 
 
 def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | Failed]:
-    """Reconstruct one scan after another, with a picture beside each, on the codec's device.
+    """Reconstruct one scan after another, with a figure beside each, on the codec's device.
 
     One that cannot be read does not keep the others from being done.
     """
@@ -70,14 +66,14 @@ def _reconstruct(codec: Codec, job: Job) -> Reconstructed:
     slices = scan.pixels.shape[2]
     for at in range(slices):
         scaled, window = intensity.scale(scan.pixels[..., at])
-        made, number, similarity = _run(codec, scaled)
-        result[..., at] = intensity.restore(made, window)
-        codes += number
-        similarities.append(similarity)
-        ratios.append(float(psnr(_batch(scaled), _batch(made))))
+        found = reconstruct_slice(codec, scaled)
+        result[..., at] = intensity.restore(found.pixels, window)
+        codes += found.codes
+        similarities.append(found.ssim)
+        ratios.append(found.psnr)
         if at == slices // 2:
             title = _stem(job.target) if slices == 1 else f"{_stem(job.target)}, slice {at}"
-            write_pair(job.figure, Pair(title, scaled, made, similarity))
+            write_pair(job.figure, Pair(title, scaled, found.pixels, found.ssim))
     write_slice(job.target, result, like=scan)
     return Reconstructed(
         source=str(job.source),
@@ -96,37 +92,6 @@ def write_table(rows: Sequence[Reconstructed], out: Path) -> Path:
     writer.writerows(asdict(row) for row in rows)
     write_whole(out / TABLE, text.getvalue().encode())
     return out / TABLE
-
-
-def compare(codec: Codec, split: Split, number: int) -> list[Pair]:
-    """Some slices of a split, spaced evenly and the same each time, and their reconstructions."""
-    total = len(split)
-    chosen = np.linspace(0, total - 1, min(number, total) + 2).round().astype(int)
-    return pairs_at(codec, split, chosen[1:-1] if total > number else range(total))
-
-
-def pairs_at(codec: Codec, split: Split, positions: Iterable[int]) -> list[Pair]:
-    """The slices at some positions of a split's order, and their reconstructions."""
-    places = [(group, at) for group in split.groups for at in range(len(group.names))]
-    pairs = []
-    for group, at in (places[position] for position in positions):
-        original = group.images[at].astype(np.float32) / np.float32(65535)
-        made, _, similarity = _run(codec, original)
-        name = group.names[at]
-        title = f"case {name.case:03d}\nweek {name.week} slice {name.slice}"
-        pairs.append(Pair(title, original, made, similarity))
-    return pairs
-
-
-def _run(codec: Codec, scaled: NDArray[np.float32]) -> tuple[NDArray[np.float32], int, float]:
-    """One image in [0, 1]: its reconstruction, how many codes it took, and its SSIM."""
-    indices = encode(codec, scaled)
-    made = decode(codec, indices, *scaled.shape)
-    return made, indices.size, float(ssim(_batch(scaled), _batch(made)))
-
-
-def _batch(image: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(image.copy())[None, None]
 
 
 def _stem(path: Path) -> str:

@@ -36,8 +36,8 @@ def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
         norms = codebook.square().sum(1)
         flat = vectors.flatten(0, -2)
         rows = max(1, _MAX_DISTANCES // len(codebook))
-        parts = (flat,) if torch.compiler.is_exporting() else torch.split(flat, rows)
-        found = [torch.addmm(norms, z, codebook.T, alpha=-2).argmin(1) for z in parts]
+        chunks = (flat,) if torch.compiler.is_exporting() else torch.split(flat, rows)
+        found = [torch.addmm(norms, z, codebook.T, alpha=-2).argmin(1) for z in chunks]
         return torch.cat(found).reshape(vectors.shape[:-1])
 
 

@@ -33,24 +33,25 @@ class Losses:
     """[B, h, w] int64."""
 
 
-def merge_losses(parts: Sequence[Losses]) -> Losses:
-    """The losses of a batch that was computed in parts: means over its images."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = sum(len(part.images) for part in parts)
+def merge_losses(losses: Sequence[Losses]) -> Losses:
+    """The losses of a batch from those of its micro-batches: means over its images."""
+    if len(losses) == 1:
+        return losses[0]
+    whole = sum(len(some.images) for some in losses)
+    shares = [len(some.images) / whole for some in losses]
 
     def mean(terms: Iterable[Tensor]) -> Tensor:
-        pairs = zip(terms, parts, strict=True)
-        return torch.stack([term.detach() * (len(p.images) / whole) for term, p in pairs]).sum()
+        pairs = zip(terms, shares, strict=True)
+        return torch.stack([term.detach() * share for term, share in pairs]).sum()
 
     return Losses(
-        total=mean(part.total for part in parts),
-        reconstruction=mean(part.reconstruction for part in parts),
-        codebook=mean(part.codebook for part in parts),
-        commitment=mean(part.commitment for part in parts),
-        images=torch.cat([part.images.detach() for part in parts]),
-        encoded=torch.cat([part.encoded for part in parts]),
-        indices=torch.cat([part.indices for part in parts]),
+        total=mean(some.total for some in losses),
+        reconstruction=mean(some.reconstruction for some in losses),
+        codebook=mean(some.codebook for some in losses),
+        commitment=mean(some.commitment for some in losses),
+        images=torch.cat([some.images.detach() for some in losses]),
+        encoded=torch.cat([some.encoded for some in losses]),
+        indices=torch.cat([some.indices for some in losses]),
     )
 
 

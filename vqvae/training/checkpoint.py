@@ -1,11 +1,10 @@
 """What an epoch leaves on disk: all that is needed to go on as if nothing had happened."""
 
 import io
-import logging
 import pickle
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +15,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from vqvae.config import Config, describe
-from vqvae.device import classify_error
 from vqvae.errors import InputError, UnavailableError
-from vqvae.files import clear_drafts, share_whole, write_whole
+from vqvae.files import share_whole, write_whole
 from vqvae.model.vqvae import VQVAE
-
-log = logging.getLogger(__name__)
+from vqvae.training.failures import classify_error
 
 LAST, BEST = "last.pt", "best.pt"
 PREVIOUS, PREVIOUS_BEST = "previous.pt", "previous-best.pt"
@@ -50,6 +47,19 @@ class Epoch:
     checkpoint holds this figure, so its writing counts to the next epoch."""
     diverged: str | None = None
     """Why going on is pointless."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """By what the best epoch is chosen."""
+
+    metric: str = "val/ssim"
+    """One of an epoch's metrics."""
+    maximize: bool = True
+    """Whether the highest is the best, or the lowest."""
+
+
+HIGHEST_SSIM = Objective()
 
 
 @dataclass(frozen=True)
@@ -86,16 +96,6 @@ class Checkpoint:
         return self.best is not None and self.best.epoch == self.row.epoch
 
 
-@dataclass(frozen=True)
-class FoundCheckpoint:
-    """A checkpoint that can be gone on from."""
-
-    checkpoint: Checkpoint
-    file: Path
-    best: Path | None
-    """The file of its best epoch; None where it has none."""
-
-
 def save(checkpoint: Checkpoint, folder: Path) -> None:
     """Write `last.pt`, and give it the name `best.pt` too if its epoch is the best so far.
 
@@ -120,69 +120,13 @@ def drop_previous(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def find_checkpoint(folder: Path, earlier: Sequence[Path]) -> FoundCheckpoint | None:
-    """The latest checkpoint that is whole: of `folder`, or else of the first of `earlier` with one.
-
-    Returns:
-        None where training begins: there is no checkpoint, or only damaged ones of `earlier`.
-
-    Raises:
-        InputError: `folder` itself has damaged ones alone. They may be somebody's all the same,
-            and are not written over.
-        UnreachableError: one is there and cannot be read now.
-    """
-    complaints: dict[Path, InputError] = {}
-    for file in (place / name for place in (folder, *earlier) for name in (LAST, PREVIOUS)):
-        if not file.exists():
-            continue
-        try:
-            return _with_best(load(file), file)
-        except UnavailableError:
-            raise  # it may be whole: training anew would be the end of it
-        except InputError as complaint:
-            log.warning("%s; looking for the checkpoint before it", complaint)
-            complaints.setdefault(file.parent, complaint)
-    if folder in complaints:
-        raise complaints[folder]
-    if complaints:
-        log.warning("no checkpoint is whole: training begins anew")
-    return None
-
-
-def _with_best(checkpoint: Checkpoint, file: Path) -> FoundCheckpoint:
-    """The checkpoint in `file` with its best epoch's: without that, its model would be lost."""
-    if checkpoint.best is None or checkpoint.is_best:
-        return FoundCheckpoint(checkpoint, file, file if checkpoint.is_best else None)
-    for name in (BEST, PREVIOUS_BEST):
-        try:
-            if load(file.parent / name).row.epoch == checkpoint.best.epoch:
-                return FoundCheckpoint(checkpoint, file, file.parent / name)
-        except UnavailableError:
-            raise
-        except InputError:
-            continue
-    raise InputError(f"{file}: its best epoch's checkpoint is gone or damaged")
-
-
-def adopt(found: FoundCheckpoint, folder: Path) -> None:
-    """Have a checkpoint, and that of its best epoch, under their names in `folder`.
-
-    The best comes first: whoever is killed in between finds the checkpoint as before, and does
-    both again.
-    """
-    clear_drafts(folder)
-    for file, name in ((found.best, BEST), (found.file, LAST)):
-        if file is not None and file != folder / name:
-            share_whole(file, folder / name)
-
-
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint, tensors on the CPU; nothing in it is executed.
 
     Raises:
         InputError: there is no such file, or it is not a checkpoint of this program, or a
             damaged one.
-        UnreachableError: it is there and cannot be read now.
+        UnavailableError: it is there and cannot be read now.
     """
     try:
         content = io.BytesIO(path.read_bytes())
@@ -203,8 +147,8 @@ def load(path: Path) -> Checkpoint:
 def _verify_checksums(content: io.BytesIO) -> None:
     """Hold a checkpoint's bytes against their checksums, which torch itself does not look at."""
     with zipfile.ZipFile(content) as archive:
-        if (part := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{part} is not what was written")
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"{damaged} is not what was written")
     content.seek(0)
 
 

@@ -11,7 +11,7 @@ from sweeps.filesystem import atomic
 from sweeps.filesystem.process import hostname
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import run_when_allowed
-from sweeps.jobs.status import read_job_record
+from sweeps.storage.job_record import jobs_by_id
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
 
@@ -77,11 +77,10 @@ def _missing_gpu_reason() -> str | None:
 
 
 def _exclude_from_pending_jobs(sweep: Sweep) -> None:
-    jobs = {read_job_record(job).get("id", ""): job for job in sweep.paths.jobs()}
     queue = read_queue(sweep.paths).entries
     waiting = [
         number
-        for number, job in jobs.items()
+        for number, job in jobs_by_id(sweep.paths).items()
         if (queue[number].is_pending if number in queue else not job.started.exists())
         and not job.ended.exists()
     ]

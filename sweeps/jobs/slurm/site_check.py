@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Mapping
 
 from sweeps.config.cluster import Cluster, parse_seconds
-from sweeps.config.toml import did_you_mean
 from sweeps.errors import InputError
 from sweeps.jobs.slurm.site_info import CACHE_SECONDS, SlurmUser, read_partitions, read_user
 from sweeps.storage.paths import SlurmPaths
+from sweeps.text import did_you_mean
 
 FRESH_SECONDS = 300.0
 """What SLURM said longer ago is good enough for going on, and not for refusing."""

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
+from sweeps.cli.models import versions_table
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import Objective
 from sweeps.errors import EnvironmentFailure
@@ -20,10 +21,9 @@ from sweeps.monitor.status import SweepStatus, TrialStatus
 from sweeps.monitor.table import SweepTable
 from sweeps.promotion.entities import Version
 from sweeps.promotion.model_card import _plain
-from sweeps.promotion.view import versions_table
-from sweeps.storage.paths import RunsPaths
+from sweeps.storage.progress import Progress
 from sweeps.storage.results import Totals
-from sweeps.text import LONGEST, one_line, printable
+from sweeps.text import MAX_LENGTH, one_line, printable
 from tests.fuzz.text import HOSTILE
 from tests.sweeps.cli.test_main import Run, run
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep
@@ -48,7 +48,7 @@ def tree(folder: Path) -> set[Path]:
 def test_no_command_takes_such_a_sweep(
     run: Run, make_sweep: MakeSweep, tmp_path: Path, name: str
 ) -> None:
-    runs = make_sweep().paths.runs
+    runs = make_sweep().paths.runs.folder
     before = tree(tmp_path)
     for command in ("status", "watch", "stop", "sync", "promote", "models", "rollback"):
         status, _, err = run(command, "--runs", str(runs), "--", name)
@@ -105,7 +105,7 @@ def test_escapes_and_markup_of_a_trial_are_shown_as_text() -> None:
         is_best=True,
     )
     status = SweepStatus(
-        *("[red]name\x1b[2J", Objective(metric=f"val/{ESCAPES}"), 1, [trial]),
+        *("[red]name\x1b[2J", Objective(metric=f"val/{ESCAPES}"), Progress(1, 0, 0), [trial]),
         *(Totals({}, None, None, 0.0, 0.0), False, None, (ESCAPES,)),
     )
     for text in (shown(SweepTable(status)), printable(trial_line(trial, "val/x"))):
@@ -135,7 +135,7 @@ def test_a_cards_cell_holds_no_markup() -> None:
 
 def test_a_very_long_message_keeps_both_its_ends() -> None:
     line = one_line("the thing " + "x" * 10**6 + " the mend")
-    assert len(line) <= LONGEST + 10
+    assert len(line) <= MAX_LENGTH + 10
     assert line.startswith("the thing")
     assert line.endswith("the mend")
 
@@ -164,4 +164,4 @@ def test_a_folder_of_pickles_that_is_somebody_elses_is_not_used(
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(EnvironmentFailure, match="is somebody else's"):
         submit_missing_here(sweep)
-    assert RunsPaths(sweep.paths.runs).sweep("tiny").jobs() == []
+    assert sweep.paths.runs.sweep("tiny").jobs() == []

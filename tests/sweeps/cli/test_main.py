@@ -40,7 +40,10 @@ def bad(old: str, new: str) -> str:
 
 
 BAD_EXPERIMENTS = {
-    "a misspelt key": (bad("\ntrials =", "\ntrails ="), r"unknown key 'trails'; did you mean 'trials'"),
+    "a misspelt key": (
+        bad("\ntrials =", "\ntrails ="),
+        r"unknown key 'trails'; did you mean 'trials'",
+    ),
     "a misspelt key in a table": (
         bad("startup_trials =", "startup_trails ="),
         r"unknown key 'sampler.startup_trails'; did you mean 'startup_trials'",
@@ -168,7 +171,7 @@ def test_another_sweep_of_the_same_name_is_refused_and_untouched(
     sweep = make_sweep(epochs=9)
     before = {p: p.read_bytes() for p in sweep.paths.folder.rglob("*") if p.is_file()}
     path = write_experiment(epochs=5)
-    status, _, err = run("run", str(path), "--runs", str(sweep.paths.runs))
+    status, _, err = run("run", str(path), "--runs", str(sweep.paths.runs.folder))
     assert (status, err.count("\n")) == (2, 1)
     assert "holds another sweep: trial.training.epochs was 9 and is 5" in err
     assert before == {p: p.read_bytes() for p in sweep.paths.folder.rglob("*") if p.is_file()}
@@ -194,7 +197,7 @@ def test_light_commands_import_nothing_heavy_and_answer_at_once(
     make_sweep: Callable[..., object],
 ) -> None:
     sweep = make_sweep()
-    for arguments in (["--help"], ["status", "--runs", str(sweep.paths.runs)]):
+    for arguments in (["--help"], ["status", "--runs", str(sweep.paths.runs.folder)]):
         command = [sys.executable, "-X", "importtime", "-m", "sweeps", *arguments]
         began = time.monotonic()
         ended = subprocess.run(command, capture_output=True, text=True)
@@ -215,14 +218,14 @@ def test_what_is_printed_to_come_back_can_be_typed(
         "--cluster",
         "local",
         "--runs",
-        str(sweep.paths.runs),
+        str(sweep.paths.runs.folder),
     )
     sweep = replace(sweep, plan=replace(sweep.plan, command=arguments))
     assert shlex.split(sweep_arguments.resume_command(sweep))[-len(arguments) :] == list(arguments)
     assert shlex.split(sweep_arguments.sweep_command("watch", sweep))[-3:] == [
         "tiny",
         "--runs",
-        str(sweep.paths.runs),
+        str(sweep.paths.runs.folder),
     ]
 
 
@@ -242,10 +245,10 @@ def test_a_folder_that_was_half_made_is_no_sweep_and_hides_no_other(
     run: Run, make_sweep: Callable[..., object]
 ) -> None:
     sweep = make_sweep()
-    half = sweep.paths.runs / "half"
+    half = sweep.paths.runs.folder / "half"
     half.mkdir()
     (half / "sweep.json").write_text("{}")
-    assert run("status", "--runs", str(sweep.paths.runs))[0] == 0
+    assert run("status", "--runs", str(sweep.paths.runs.folder))[0] == 0
 
 
 def test_a_make_target_is_named_only_where_it_means_the_same_sweep(
@@ -268,7 +271,7 @@ def test_status_names_what_went_wrong_and_the_traceback(
 ) -> None:
     sweep = make_sweep(bug="true")
     worker_of(sweep, trials=2).run()
-    status, out, _ = run("status", "--runs", str(sweep.paths.runs))
+    status, out, _ = run("status", "--runs", str(sweep.paths.runs.folder))
     assert status == 0
     for trial in sweep.paths.trials():
         said = (

@@ -10,7 +10,6 @@ import pytest
 
 from sweeps.config.cluster import Cluster
 from sweeps.errors import InputError
-from sweeps.storage.paths import RunsPaths
 from sweeps.text import one_line
 from sweeps.tracking.store import resolve_store
 from sweeps.tracking.sync import publish_once
@@ -51,12 +50,12 @@ def test_one_in_the_environment_is_refused_too(
 ) -> None:
     sweep = make_sweep()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", URIS[0])
-    status, _, err = run("models", "some", "--runs", str(sweep.paths.runs))
+    status, _, err = run("models", "some", "--runs", str(sweep.paths.runs.folder))
     assert (status, err.count("\n")) == (2, 1)
     assert "MLFLOW_TRACKING_URI: a URI with a user name or a password" in err
     assert SECRET not in err
     with pytest.raises(InputError, match="set MLFLOW_TRACKING_USERNAME"):
-        resolve_store(RunsPaths(sweep.paths.runs), None)
+        resolve_store(sweep.paths.runs, None)
 
 
 def test_an_error_that_names_such_a_uri_does_not_show_it() -> None:
@@ -121,7 +120,7 @@ def test_credentials_of_the_environment_are_sent_and_never_written(
     assert f"Basic {packed}" in shown
     assert problem is not None
     assert "401" in problem
-    files = [p.read_bytes() for p in sweep.paths.runs.rglob("*") if p.is_file()]
+    files = [p.read_bytes() for p in sweep.paths.runs.folder.rglob("*") if p.is_file()]
     out, err = capfd.readouterr()
     written = b"".join([*files, problem.encode(), out.encode(), err.encode()])
     assert len(files) > 5

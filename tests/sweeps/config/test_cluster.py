@@ -1,12 +1,16 @@
+from pathlib import Path
+
 import pytest
 
 from sweeps.config.cluster import (
     Cluster,
-    margin_seconds,
+    detect_cluster,
     parse_minutes,
-    required_jobs,
     workers_and_threads,
 )
+from sweeps.errors import InputError
+from sweeps.jobs.launcher import required_jobs
+from sweeps.jobs.slurm.time_limit import margin_seconds
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,36 @@ def test_a_jobs_cores_are_shared_out() -> None:
     assert workers_and_threads(Cluster(scheduler="slurm", gpus=1, cpus=4)) == (1, 4)
     assert workers_and_threads(Cluster(scheduler="slurm", gpus=1, cpus=4, workers=2)) == (2, 2)
     assert workers_and_threads(Cluster(workers=3, threads=5)) == (3, 5)
+
+
+@pytest.fixture
+def clusters(tmp_path: Path) -> Path:
+    """A folder of cluster files: anywhere, where one thing is found, where two are."""
+    here = tmp_path / "clusters"
+    here.mkdir()
+    (here / "anywhere.toml").write_text('[detect]\nexperiment = "small"\n')
+    (here / "never.toml").write_text('scheduler = "slurm"\n')
+    study = tmp_path / "study"
+    one = f'[detect]\nexperiment = "one"\nfolder = "{study}"\n'
+    (here / "one.toml").write_text(one)
+    (here / "two.toml").write_text(one.replace('"one"', '"two"') + 'command = "sh"\n')
+    return here
+
+
+def test_a_cluster_is_recognised_by_what_its_file_names(clusters: Path, tmp_path: Path) -> None:
+    assert detect_cluster(clusters) == ("anywhere", "small")
+    (tmp_path / "study").mkdir()
+    assert detect_cluster(clusters) == ("two", "two")
+    (clusters / "two.toml").unlink()
+    assert detect_cluster(clusters) == ("one", "one")
+
+
+def test_where_no_cluster_is_recognised_both_are_to_be_given(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recognises this machine; .*give an experiment"):
+        detect_cluster(tmp_path)
+
+
+def test_a_wrong_cluster_file_is_named_before_a_wrong_choice_is_made(clusters: Path) -> None:
+    (clusters / "one.toml").write_text('[detect]\nexperimnt = "one"\n')
+    with pytest.raises(InputError, match=r"one\.toml: unknown key 'detect\.experimnt'; did you"):
+        detect_cluster(clusters)

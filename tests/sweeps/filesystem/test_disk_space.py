@@ -16,7 +16,7 @@ import pytest
 from sweeps.config.cluster import Cluster
 from sweeps.filesystem import disk_space
 from sweeps.monitor.status import sweep_status
-from sweeps.monitor.summary import summary
+from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.storage.sweep import Sweep, clear_stop, stop_reason
 from sweeps.storage.trial_record import read_curve
 from sweeps.workers.exit_codes import ExitCode
@@ -111,9 +111,11 @@ def test_a_quota_that_leaves_no_room_for_the_reason_is_named_at_the_end(
     def refuse(**named: object) -> object:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
+    commands = NextCommands("again", "ui", "promote", "sync")
+
     def said() -> str:
         status = sweep_status(sweep, stop_reason(sweep.paths))
-        return "\n".join(summary(status, sweep, "again", "ui", "promote", "sync")[0])
+        return "\n".join(summarize(status, sweep, commands).lines)
 
     assert "no room" not in said()
     monkeypatch.setattr("sweeps.monitor.summary.tempfile.TemporaryFile", refuse)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.filesystem import atomic
+from sweeps.storage.job_record import read_started, read_submitted
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_curve
@@ -117,8 +118,8 @@ def test_kill_everything_and_run_it_again(
     wait_for(lambda: trials_of(paths) == [2, 2])  # each worker has claimed: none is overlooked
     watcher.kill()
     watcher.communicate()
-    supervisor = atomic.read_json(paths.jobs()[0].started)["pid"]
-    controller = int(atomic.read_json(paths.jobs()[0].submitted)["id"])
+    supervisor = read_started(paths.jobs()[0]).process.pid
+    controller = int(read_submitted(paths.jobs()[0]).id)
     for pid in [controller, supervisor]:  # first those who would fill a place again
         os.kill(pid, signal.SIGKILL)
     for pid in {atomic.read_json(t.attempts()[-1].claim)["pid"] for t in paths.trials()}:
@@ -160,7 +161,7 @@ def test_stop_ends_it_cleanly_and_running_again_goes_on(
     watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
     wait_for(lambda: trials_of(paths) == [2, 2])
-    command = [sys.executable, "-m", "sweeps", "stop", "--runs", str(paths.runs)]
+    command = [sys.executable, "-m", "sweeps", "stop", "--runs", str(paths.runs.folder)]
     ending = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     wait_for(paths.stop.exists)
     open_gate(paths)

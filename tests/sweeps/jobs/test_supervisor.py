@@ -1,6 +1,5 @@
 """A job's workers: replaced when they die, let go when they are done."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.filesystem import atomic
 from sweeps.filesystem.process import Process
 from sweeps.jobs.slots import Slot, Slots
 from sweeps.jobs.status import active_jobs
+from sweeps.storage.job_record import JobRecord, write_job_record
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_curve
 from sweeps.workers.exit_codes import ExitCode
@@ -81,8 +80,8 @@ def test_a_signal_to_the_job_lets_every_worker_keep_its_epoch(
     job = sweep.paths.job("by-hand")
     job.folder.mkdir(parents=True)
     script = (
-        "import sys; from pathlib import Path; from sweeps.jobs.launcher import Task\n"
-        "Task(Path(sys.argv[1]), 'by-hand', None)()"
+        "import sys; from pathlib import Path; from sweeps.jobs.launcher import SupervisorTask\n"
+        "SupervisorTask(Path(sys.argv[1]), 'by-hand', None)()"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(sweep.paths.folder)])
     give_up = time.monotonic() + 60
@@ -102,8 +101,7 @@ def test_a_job_is_alive_while_its_process_is(make_sweep: MakeSweep) -> None:
     job = sweep.paths.job("one")
     job.folder.mkdir(parents=True)
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    record = {"id": "1", "scheduler": "local", "process": Process.of(sleeper.pid).to_json()}
-    atomic.write(job.submitted, json.dumps(record))
+    write_job_record(job.submitted, JobRecord("1", "local", Process.of(sleeper.pid)))
     assert active_jobs(sweep.paths) == [job]
     sleeper.kill()
     threading.Event().wait(0.2)
@@ -117,7 +115,8 @@ def test_a_job_on_another_machine_counts_while_it_shows_that_it_lives(
     sweep = make_sweep()
     job = sweep.paths.job("one")
     job.folder.mkdir(parents=True)
-    atomic.write(job.started, json.dumps({"machine": "elsewhere/1/2", "pid": 1, "started": "1"}))
+    elsewhere = Process("elsewhere/1/2", 1, "1")
+    write_job_record(job.started, JobRecord("", "local", elsewhere))
     assert active_jobs(sweep.paths) == [job]
     os.utime(job.started, (time.time() - 3600, time.time() - 3600))
     assert active_jobs(sweep.paths) == []
@@ -129,11 +128,11 @@ def test_a_worker_that_found_the_disk_full_is_not_replaced(tmp_path: Path) -> No
     assert filled.starts == 1
 
 
-def crew(tmp_path: Path, usual: str, lonely: str) -> Slots:
+def slots(tmp_path: Path, usual: str, exclusive: str) -> Slots:
     """Two usual places, and one for a worker alone, each running a script."""
     script = f"import os, pathlib, sys, time; folder = pathlib.Path({str(tmp_path)!r})\n"
     return Slots(
-        [place(tmp_path, script + usual) for _ in range(2)], place(tmp_path, script + lonely)
+        [place(tmp_path, script + usual) for _ in range(2)], place(tmp_path, script + exclusive)
     )
 
 
@@ -153,8 +152,8 @@ def test_one_worker_alone_comes_after_the_others_have_left_and_before_they_come_
         "(folder / f'there-{os.getpid()}').touch()\n"
         "time.sleep(0.2); (folder / f'there-{os.getpid()}').unlink(); sys.exit(11)"
     )
-    lonely = "sys.exit(3) if list(folder.glob('there-*')) else (folder / 'solved').touch()"
-    places = crew(tmp_path, usual, lonely)
+    exclusive = "sys.exit(3) if list(folder.glob('there-*')) else (folder / 'solved').touch()"
+    places = slots(tmp_path, usual, exclusive)
     for one in places.regular:  # as workers do: heed the signal, and leave when ready
         one.command[2] = "import signal; signal.signal(15, lambda *_: None)\n" + one.command[2]
     run_all(places)
@@ -166,7 +165,7 @@ def test_where_the_one_alone_dies_again_and_again_nobody_asks_for_it_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.jobs.slots.MAX_RESTARTS", 1)
-    places = crew(tmp_path, "sys.exit(11)", "sys.exit(3)")
+    places = slots(tmp_path, "sys.exit(11)", "sys.exit(3)")
     run_all(places)
     assert places.exclusive.starts == 2
     assert all(one.done for one in places.regular)
@@ -176,7 +175,7 @@ HICCUP = """
 import errno, os, sys
 from pathlib import Path
 from sweeps.jobs import supervisor
-from sweeps.jobs.launcher import Task
+from sweeps.jobs.launcher import SupervisorTask
 supervisor.ERROR_PAUSE_SECONDS = 0.5
 touch, times = os.utime, []
 def utime(path, *given, **named):
@@ -186,7 +185,7 @@ def utime(path, *given, **named):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
     return touch(path, *given, **named)
 os.utime = utime
-Task(Path(sys.argv[1]), "by-hand", None)()
+SupervisorTask(Path(sys.argv[1]), "by-hand", None)()
 """
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from sweeps.config.experiment import Objective
 from sweeps.monitor.status import SweepStatus, TrialStatus
 from sweeps.monitor.table import SweepTable
+from sweeps.storage.progress import Progress
 from sweeps.storage.results import Totals
 from sweeps.storage.trial_record import State
 
@@ -21,7 +22,8 @@ def a_trial(number: int, *, left: float | None, best: float, is_best: bool = Fal
 
 def shown(width: int, *trials: TrialStatus, rows: int | None = None) -> list[str]:
     status = SweepStatus(
-        *("name", Objective(metric="val/ssim"), 12, list(trials)),
+        *("name", Objective(metric="val/ssim"), Progress(12, len(trials), len(trials))),
+        list(trials),
         *(Totals({State.COMPLETE: len(trials)}, None, None, 1.0, 0.0), False, None, ()),
     )
     out = io.StringIO()

@@ -17,9 +17,8 @@ from sweeps.filesystem import atomic
 from sweeps.promotion.confirm import best_trials, check_promotable, confirm
 from sweeps.promotion.entities import Version
 from sweeps.promotion.pipeline import Outcome, PromotionRequest, promote
-from sweeps.promotion.reads import reads_of_test_split
 from sweeps.promotion.registry import CHAMPION, PREVIOUS, Registry, default_store
-from sweeps.storage.paths import RunsPaths
+from sweeps.promotion.scores import reads_of_test_split
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_result
 from sweeps.tracking.sync import store_of_sweep
@@ -212,7 +211,14 @@ def test_what_cannot_be_promoted_is_refused_before_any_training(
 def test_an_interrupted_dry_run_goes_on_as_one(
     searched: Sweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["sweeps", "promote", "tiny", "--runs", str(searched.paths.runs), "--dry-run"]
+    arguments = [
+        "sweeps",
+        "promote",
+        "tiny",
+        "--runs",
+        str(searched.paths.runs.folder),
+        "--dry-run",
+    ]
     monkeypatch.setattr(sys, "argv", arguments)
     with contextlib.suppress(SystemExit):
         cli.main()
@@ -225,7 +231,7 @@ def test_an_interrupted_dry_run_goes_on_as_one(
 
 
 def test_every_look_at_the_test_split_is_counted(searched: Sweep) -> None:
-    runs = RunsPaths(searched.paths.runs)
+    runs = searched.paths.runs
     assert reads_of_test_split(runs, "tiny") == []
     put_up(searched, dry_run=True)
     assert [read.why for read in reads_of_test_split(runs, "tiny")] == ["candidate"]
@@ -345,7 +351,7 @@ def test_there_is_nothing_to_roll_back_to_at_first(searched: Sweep) -> None:
 
 
 def test_two_promotions_at_once_end_with_one_champion(searched: Sweep) -> None:
-    command = [sys.executable, "-m", "sweeps", "promote", "--runs", str(searched.paths.runs)]
+    command = [sys.executable, "-m", "sweeps", "promote", "--runs", str(searched.paths.runs.folder)]
     both = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
@@ -374,7 +380,7 @@ def test_confirming_more_trials_adds_to_what_is_there(searched: Sweep) -> None:
 def test_a_sweep_that_is_not_over_is_not_promoted_from(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=4, pruner="none")
     worker_of(sweep, trials=2).run()
-    with pytest.raises(InputError, match="is not over: 2 of 4 trials; let it end"):
+    with pytest.raises(InputError, match="is not over: 2 of 4 trials have ended; let it end"):
         best_trials(sweep)
     with pytest.raises(InputError, match="no complete trial '0009-x'"):
         best_trials(sweep, "0009-x")
@@ -397,7 +403,7 @@ def test_a_registered_model_is_found_by_its_uri(
     monkeypatch.setenv("SWEEPS_RUNS", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match=r"there is no .*mlflow.db; run this where the runs are"):
         fetch("models:/tests-tiny@champion")
-    monkeypatch.setenv("SWEEPS_RUNS", str(searched.paths.runs))
+    monkeypatch.setenv("SWEEPS_RUNS", str(searched.paths.runs.folder))
     with pytest.raises(InputError, match="no model of that name"):
         fetch("models:/tests-tiny@champion")
     put_up(searched)

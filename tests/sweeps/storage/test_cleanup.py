@@ -122,7 +122,7 @@ def test_the_command_shows_and_then_removes(
     sweep = make_sweep(trials=1, pruner="none")
     worker_of(sweep).run()
     draft = old(sweep.paths.folder / ".plan.json.0123456789ab")
-    runs = ["--runs", str(sweep.paths.runs)]
+    runs = ["--runs", str(sweep.paths.runs.folder)]
     status, out, _ = run("clean", *runs)
     assert status == 0
     assert "tiny: unfinished files of killed writers: 1, 0.0 MB" in out

@@ -155,7 +155,7 @@ def test_an_epoch_that_came_to_other_figures_counts_as_computed_last(
     worker_of(sweep).run()
     rows = read_curve(trial)
     assert [row.epoch for row in rows] == list(range(1, 10))
-    told = Study(sweep.paths, sweep.experiment, stale_after=5).trial(0).curve
-    assert rows[2].metrics["val/score"] == pytest.approx(told[3] + 1e-6, abs=1e-12)
+    reported = Study(sweep.paths, sweep.experiment, stale_after=5).trial(0).curve
+    assert rows[2].metrics["val/score"] == pytest.approx(reported[3] + 1e-6, abs=1e-12)
     assert read_result(trial).state == "complete"
     assert json.loads(trial.attempt(2).metrics.read_text().splitlines()[0])["epoch"] == 3

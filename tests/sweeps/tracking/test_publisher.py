@@ -38,7 +38,7 @@ def published(make_sweep: MakeSweep, give_store: Callable[[Sweep], None]) -> Swe
 
 
 def test_a_parent_and_its_trials(published: Sweep) -> None:
-    runs = runs_by_name(published.paths.runs)
+    runs = runs_by_name(published.paths.runs.folder)
     parent = runs.pop("tiny")
     assert parent.info.status == "FINISHED"
     assert (
@@ -59,7 +59,7 @@ def test_a_parent_and_its_trials(published: Sweep) -> None:
 
 
 def test_every_metric_at_every_epoch(published: Sweep) -> None:
-    client, runs = client_of(published.paths.runs), runs_by_name(published.paths.runs)
+    client, runs = client_of(published.paths.runs.folder), runs_by_name(published.paths.runs.folder)
     for paths in published.paths.trials():
         for name in ("val/score", "val/loss", "train/steps_per_second"):
             history = client.get_metric_history(runs[paths.name].info.run_id, name)
@@ -69,7 +69,7 @@ def test_every_metric_at_every_epoch(published: Sweep) -> None:
 
 def test_artifacts_survive_moving_the_runs(published: Sweep, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
-    shutil.move(published.paths.runs, moved)
+    shutil.move(published.paths.runs.folder, moved)
     sweep = open_sweep(RunsPaths(moved).sweep("tiny"))
     assert publish_once(sweep) is None
     runs = runs_by_name(moved)
@@ -93,18 +93,18 @@ def test_a_failed_trial_shows_its_traceback(
     give_store(sweep)
     worker_of(sweep).run()
     assert publish_once(sweep) is None
-    run = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[0].name]
+    run = runs_by_name(sweep.paths.runs.folder)[sweep.paths.trials()[0].name]
     assert run.info.status == "FAILED"
     assert run.data.tags["sweep.state"] == State.FAILED
     assert "a bug of the trainer's" in run.data.tags["sweep.reason"]
-    files = {a.path for a in client_of(sweep.paths.runs).list_artifacts(run.info.run_id)}
+    files = {a.path for a in client_of(sweep.paths.runs.folder).list_artifacts(run.info.run_id)}
     assert "traceback.txt" in files
 
 
 def test_another_host_leaves_the_database_to_its_holder(
     published: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = resolve_store(RunsPaths(published.paths.runs), None)
+    store = resolve_store(published.paths.runs, None)
     assert acquire_lease(store)
     monkeypatch.setenv("SWEEPS_HOST", "login2")
     assert not acquire_lease(store)
@@ -126,7 +126,7 @@ def test_a_store_that_is_away_is_said_and_raises_nothing(make_sweep: MakeSweep) 
 def test_a_store_whose_making_was_killed_is_made_again(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     worker_of(sweep).run()
-    runs = RunsPaths(sweep.paths.runs)
+    runs = sweep.paths.runs
     making = subprocess.Popen([sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)])
 
     def has_begun() -> bool:
@@ -175,7 +175,10 @@ def test_the_last_epochs_are_sent_though_the_trial_ends_meanwhile(
     monkeypatch.setattr("sweeps.tracking.publisher.read_curve", early)
     assert publish_once(sweep) is None
     assert publish_once(sweep) is None
-    client, run = client_of(sweep.paths.runs), runs_by_name(sweep.paths.runs)[trial.name]
+    client, run = (
+        client_of(sweep.paths.runs.folder),
+        runs_by_name(sweep.paths.runs.folder)[trial.name],
+    )
     assert len(client.get_metric_history(run.info.run_id, "val/score")) == 9
     assert run.info.status == "FINISHED"
 
@@ -190,11 +193,11 @@ def test_a_sweep_that_was_extended_can_be_sent_anew(
     longer = make_sweep(trials=3)
     forget_publication(longer)
     assert publish_once(longer) is None
-    assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "RUNNING"
+    assert runs_by_name(sweep.paths.runs.folder)["tiny"].info.status == "RUNNING"
     worker_of(longer).run()
     assert publish_once(longer) is None
-    assert runs_by_name(sweep.paths.runs)["tiny"].info.status == "FINISHED"
-    assert len(runs_by_name(sweep.paths.runs)) == 4
+    assert runs_by_name(sweep.paths.runs.folder)["tiny"].info.status == "FINISHED"
+    assert len(runs_by_name(sweep.paths.runs.folder)) == 4
 
 
 def test_a_run_that_somebody_deleted_stops_no_other(
@@ -205,11 +208,13 @@ def test_a_run_that_somebody_deleted_stops_no_other(
     worker_of(sweep, trials=1).run()
     assert publish_once(sweep) is None
     first = sweep.paths.trials()[0]
-    client_of(sweep.paths.runs).delete_run(runs_by_name(sweep.paths.runs)[first.name].info.run_id)
+    client_of(sweep.paths.runs.folder).delete_run(
+        runs_by_name(sweep.paths.runs.folder)[first.name].info.run_id
+    )
     first.mlflow.write_text(first.mlflow.read_text().replace('"done": true', '"done": false'))
     worker_of(sweep).run()
     assert publish_once(sweep) is not None
-    second = runs_by_name(sweep.paths.runs)[sweep.paths.trials()[1].name]
+    second = runs_by_name(sweep.paths.runs.folder)[sweep.paths.trials()[1].name]
     assert second.info.status == "FINISHED"
 
 
@@ -227,8 +232,10 @@ def test_a_run_that_a_request_sent_twice_has_made_is_deleted(
     give_store(sweep)
     worker_of(sweep).run()
     assert publish_once(sweep) is None
-    client = client_of(sweep.paths.runs)
+    client = client_of(sweep.paths.runs.folder)
     experiment = client.get_experiment_by_name("tiny")
     names = [run.info.run_name for run in client.search_runs([experiment.experiment_id])]
     assert sorted(names) == sorted(["tiny", *(trial.name for trial in sweep.paths.trials())])
-    assert all(run.info.status == "FINISHED" for run in runs_by_name(sweep.paths.runs).values())
+    assert all(
+        run.info.status == "FINISHED" for run in runs_by_name(sweep.paths.runs.folder).values()
+    )

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
 from sweeps.tracking.store import resolve_store
@@ -101,7 +100,7 @@ def test_ui_catches_up_and_serves_on_this_machine_alone(
     command = [sys.executable, "-m", "sweeps", "ui", "--port", str(port)]
     with said.open("w") as out:
         server = subprocess.Popen(
-            [*command, "--runs", str(sweep.paths.runs)],
+            [*command, "--runs", str(sweep.paths.runs.folder)],
             stdout=out,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -129,5 +128,5 @@ def test_a_server_elsewhere_is_only_named(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    serve_ui(resolve_store(RunsPaths(make_sweep().paths.runs), None), 5000)
+    serve_ui(resolve_store(make_sweep().paths.runs, None), 5000)
     assert "https://mlflow.example.org" in capsys.readouterr().out

@@ -39,7 +39,8 @@ def test_a_trial_given_back_is_an_orphan_at_once(trial: TrialPaths) -> None:
 
 def test_a_killed_owner_leaves_an_orphan_at_once(trial: TrialPaths) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from sweeps.workers.claims import claim_after\n"
+        "import sys, time; from pathlib import Path\n"
+        "from sweeps.workers.claims import claim_after\n"
         "from sweeps.storage.paths import TrialPaths\n"
         "claim_after(TrialPaths(Path(sys.argv[1])), 0, 'job')\n"
         "print('taken', flush=True); time.sleep(60)"

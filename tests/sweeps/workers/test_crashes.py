@@ -64,7 +64,7 @@ def check_whole(sweep: Sweep) -> None:
 def check_mlflow(sweep: Sweep) -> None:
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{sweep.paths.runs / 'mlflow.db'}")
+    client = MlflowClient(tracking_uri=f"sqlite:///{sweep.paths.runs.folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("tiny")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert len(runs) == sweep.experiment.trials + 1

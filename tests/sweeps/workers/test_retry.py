@@ -10,8 +10,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.config.cluster import Cluster
-from sweeps.jobs.deaths import record_death
-from sweeps.jobs.watchdog import Watchdog
+from sweeps.jobs.watchdog import Watchdog, record_death
 from sweeps.monitor.status import sweep_status
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep, stop_reason
@@ -19,13 +18,15 @@ from sweeps.storage.trial_record import (
     EpochRow,
     State,
     append_row,
+    claim_owner,
     read_curve,
     read_result,
     read_spec,
     state_of,
 )
 from sweeps.tracking.sync import publish_once
-from sweeps.workers.claims import claim_after, claim_owner
+from sweeps.workers.claims import claim_after
+from sweeps.workers.device_access import DeviceAccess
 from sweeps.workers.exit_codes import ExitCode, WorkerDeath
 from sweeps.workers.retry import (
     MAX_WORKER_DEATHS,
@@ -58,8 +59,8 @@ def run_job(sweep: Sweep) -> str:
 def job_command(sweep: Sweep) -> list[str]:
     sweep.paths.job("by-hand").folder.mkdir(parents=True, exist_ok=True)
     script = (
-        "import sys; from pathlib import Path; from sweeps.jobs.launcher import Task\n"
-        "Task(Path(sys.argv[1]), 'by-hand', None)()"
+        "import sys; from pathlib import Path; from sweeps.jobs.launcher import SupervisorTask\n"
+        "SupervisorTask(Path(sys.argv[1]), 'by-hand', None)()"
     )
     return [sys.executable, "-c", script, str(sweep.paths.folder)]
 
@@ -87,14 +88,14 @@ def test_what_does_not_fit_is_tried_alone_and_then_in_parts(
     large = [trial for trial in sweep.paths.trials() if batch(trial) == 64]
     for trial in large:
         assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=4)
-        alone = [trouble.accumulation_steps for trouble in failures_of(trial) if trouble.exclusive]
+        alone = [failure.accumulation_steps for failure in failures_of(trial) if failure.exclusive]
         assert alone == [1, 2]  # nobody was beside the last try: it would not have fitted
     for trial in set(sweep.paths.trials()) - set(large):
         assert retry_plan_of(trial).accumulation_steps == 1
-        assert not any(trouble.exclusive for trouble in failures_of(trial))
+        assert not any(failure.exclusive for failure in failures_of(trial))
     assert large
     assert publish_once(sweep) is None
-    tags = runs_by_name(sweep.paths.runs)[large[0].name].data.tags
+    tags = runs_by_name(sweep.paths.runs.folder)[large[0].name].data.tags
     assert tags["sweep.accumulation_steps"] == "4"
     assert "out of memory" in tags["sweep.failures"]
     whole = make_sweep("whole", trials=6, pruner="none")
@@ -118,7 +119,7 @@ def test_a_job_of_one_worker_goes_to_parts_at_once_and_one_image_too_many_is_tol
         assert state_of(trial) is State.COMPLETE
         assert retry_plan_of(trial).accumulation_steps == batch(trial)
         tries = [2**at for at in range(batch(trial).bit_length() - 1)]
-        assert [trouble.accumulation_steps for trouble in failures_of(trial)] == tries
+        assert [failure.accumulation_steps for failure in failures_of(trial)] == tries
 
 
 def test_a_trial_of_which_one_image_is_too_much_is_worth_the_worst(make_sweep: MakeSweep) -> None:
@@ -140,10 +141,10 @@ def test_only_a_worker_alone_takes_up_what_did_not_fit_beside_others(
     make_sweep: MakeSweep,
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none", text=with_training("memory = 3"))
-    beside = worker_of(sweep, exclusive=False)
+    beside = worker_of(sweep, access=DeviceAccess.SHARED)
     assert beside.run() is ExitCode.OUT_OF_MEMORY
     trial = sweep.paths.trials()[0]
-    assert [trouble.exclusive for trouble in failures_of(trial)] == [False]
+    assert [failure.exclusive for failure in failures_of(trial)] == [False]
     trial.attempts()[-1].claim.write_text(  # its process is gone, as a worker's would be
         re.sub('"pid": .*', '"pid": 1,', trial.attempts()[-1].claim.read_text())
     )
@@ -151,7 +152,7 @@ def test_only_a_worker_alone_takes_up_what_did_not_fit_beside_others(
     assert len(trial.attempts()) == 1
     (seen,) = sweep_status(sweep, None).trials
     assert (seen.state, seen.reason) == ("waiting", "out of memory once")
-    assert worker_of(sweep, exclusive_only=True).run() is ExitCode.OUT_OF_MEMORY
+    assert worker_of(sweep, access=DeviceAccess.EXCLUSIVE).run() is ExitCode.OUT_OF_MEMORY
     assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=2)
 
 
@@ -304,7 +305,7 @@ def test_a_death_that_cannot_be_noted_ends_no_supervisor(
 
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
-    monkeypatch.setattr("sweeps.jobs.deaths.record_failure", refuse)
+    monkeypatch.setattr("sweeps.jobs.watchdog.record_failure", refuse)
     assert record_death(sweep, WorkerDeath(claim_owner(claim.attempt), 9)) is False
     monkeypatch.undo()
     assert (

@@ -276,7 +276,7 @@ def test_a_worker_may_be_given_a_number_of_trials(make_sweep: MakeSweep) -> None
     assert len(sweep.paths.trials()) == 2
 
 
-def test_the_verdict_is_the_same_when_asked_again(make_sweep: MakeSweep) -> None:
+def test_the_pruning_decision_is_the_same_when_asked_again(make_sweep: MakeSweep) -> None:
     """Asked before anybody acted on it, and again after rivals came that would change it."""
     sweep = make_sweep(trials=6)
     worker_of(sweep).run()
@@ -487,7 +487,7 @@ def test_a_refused_proposal_does_not_hinder_forgiveness(
 def test_proposals_that_ran_out_of_luck_do_not_end_a_sweep_for_good(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     worker_of(sweep).run()
-    sweep.paths.exhausted.write_text('{"tried": "nothing new"}')
+    sweep.paths.exhausted.write_text('{"reason": "nothing new"}')
     longer = make_sweep(trials=2)
     clear_stop(longer.paths)
     worker_of(longer).run()
@@ -512,7 +512,7 @@ def test_a_trial_whose_folder_was_removed_is_let_go_and_another_takes_its_place(
     thread.join()
     assert sweep.is_over()
     assert [trial.number for trial in sweep.paths.trials()] == [1, 2, 3]
-    assert all(state_of(trial).counts for trial in sweep.paths.trials())
+    assert all(state_of(trial) is not State.FAILED for trial in sweep.paths.trials())
 
 
 def test_an_asker_that_was_passed_over_leaves_nothing_and_asks_again(

@@ -1,5 +1,32 @@
-"""The data that the commands of `vqvae data` are tried on."""
+"""The data and configurations that the commands are tried on."""
+
+from pathlib import Path
+
+import pytest
 
 from tests.vqvae.data.conftest import phantom, write
+from vqvae.config import DataConfig
 
 __all__ = ["phantom", "write"]
+
+TOML = """
+[data]
+root = "{root}"
+cache = "{cache}"
+[model]
+width = 8
+residual_blocks = 1
+codebook_size = 16
+code_dimension = 4
+[training]
+epochs = 2
+batch_size = 4
+device = "cpu"
+"""
+
+
+@pytest.fixture
+def toml(data: DataConfig, tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(TOML.format(root=data.root, cache=data.cache))
+    return path

@@ -61,9 +61,9 @@ def test_scans_and_patients_of_such_names(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_packages_description_holds_no_markup(name: str) -> None:
     about = _describe(VQVAE(ModelConfig(width=4)), {}, name).about
-    told = about.partition("of the data set `")[2].partition("` alone")[0]
-    assert told
-    assert not set("<>[]|`\n\x1b") & set(told)
+    shown = about.partition("of the data set `")[2].partition("` alone")[0]
+    assert shown
+    assert not set("<>[]|`\n\x1b") & set(shown)
 
 
 def test_intensities_and_places_at_the_edge_are_refused_without_a_warning(

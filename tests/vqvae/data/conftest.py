@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from vqvae.data.config import DataConfig, PhantomConfig
+from vqvae.config import DataConfig, PhantomConfig
 from vqvae.data.phantom.dataset import write_phantom
 
 SMALL = PhantomConfig(

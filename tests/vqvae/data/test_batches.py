@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from vqvae.config import DataConfig
 from vqvae.data.batches import Images, open_images
-from vqvae.data.config import DataConfig
 from vqvae.data.splits import open_split
 
 CPU = torch.device("cpu")

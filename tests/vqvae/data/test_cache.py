@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vqvae.config import DataConfig
 from vqvae.data.cache import cache_folder
-from vqvae.data.config import DataConfig
 from vqvae.data.nifti import read_slice, write_slice
 from vqvae.data.splits import open_split
 from vqvae.errors import InputError
 
 OPEN = (
-    "import sys; from vqvae.data.config import DataConfig;"
+    "import sys; from vqvae.config import DataConfig;"
     "from vqvae.data.splits import open_split;"
     "print(len(open_split(DataConfig.model_validate_json(sys.argv[1]), 'train')))"
 )

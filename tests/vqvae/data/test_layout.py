@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vqvae.data.config import DataConfig
+from vqvae.config import DataConfig
 from vqvae.data.layout import SliceName, list_splits
 from vqvae.errors import InputError
 

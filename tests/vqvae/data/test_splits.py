@@ -1,17 +1,15 @@
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vqvae.data.config import DataConfig, PhantomConfig
+from vqvae.config import DataConfig, PhantomConfig
 from vqvae.data.intensity import scale
 from vqvae.data.layout import SPLITS, SliceName
 from vqvae.data.nifti import read_slice
-from vqvae.data.splits import ensure, inspect, open_split
+from vqvae.data.splits import inspect, open_split
 from vqvae.errors import InputError
 
 CONFIG = PhantomConfig(
@@ -100,39 +98,3 @@ def test_patients_in_two_splits_are_refused(tiny: DataConfig, write: Callable[..
         open_split(tiny, "train")
     with pytest.raises(InputError, match="005"):
         inspect(tiny)
-
-
-def test_ensure_writes_once_and_keeps_what_is_there(tmp_path: Path) -> None:
-    config = DataConfig(root=tmp_path / "new" / "phantom", phantom=CONFIG)
-    ensure(config)
-    before = inspect(config)
-    ensure(config)
-    assert inspect(config) == before
-    assert [path.name for path in config.root.parent.iterdir()] == ["phantom"]
-
-
-def test_ensure_refuses_another_phantom(tmp_path: Path) -> None:
-    ensure(DataConfig(root=tmp_path / "p", phantom=CONFIG))
-    other = CONFIG.model_copy(update={"seed": 5})
-    with pytest.raises(InputError, match=r"seed is 0 there and 5 here.*remove it or name another"):
-        ensure(DataConfig(root=tmp_path / "p", phantom=other))
-
-
-def test_ensure_leaves_other_data_alone(tiny: DataConfig) -> None:
-    ensure(tiny)
-    with pytest.raises(InputError, match="holds no phantom"):
-        ensure(tiny.model_copy(update={"phantom": CONFIG}))
-
-
-def test_processes_may_ensure_together(tmp_path: Path) -> None:
-    config = DataConfig(root=tmp_path / "p", phantom=CONFIG)
-    code = (
-        "import sys; from vqvae.data.config import DataConfig;"
-        "from vqvae.data.splits import ensure;"
-        "ensure(DataConfig.model_validate_json(sys.argv[1]))"
-    )
-    command = [sys.executable, "-c", code, config.model_dump_json()]
-    processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
-    assert inspect(config).slices == {"train": 3, "validate": 3, "test": 3}
-    assert [path.name for path in tmp_path.iterdir()] == ["p"]

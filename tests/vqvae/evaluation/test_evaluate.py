@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.vqvae.conftest import blobs, tiny
-from vqvae.data.config import DataConfig
+from vqvae.config import DataConfig
 from vqvae.evaluation.evaluate import bootstrap, evaluate
 from vqvae.evaluation.metrics import ssim
 from vqvae.evaluation.regions import body

@@ -14,8 +14,8 @@ def test_images_are_drawn_pixel_for_pixel(tmp_path: Path, height: int, width: in
 
     write_comparison(tmp_path / "x" / "p.png", [pair, pair], "a heading")
 
-    with Image.open(tmp_path / "x" / "p.png") as picture:
-        pixels = np.asarray(picture)
+    with Image.open(tmp_path / "x" / "p.png") as figure:
+        pixels = np.asarray(figure)
     times = max(1, 288 // max(height, width))
     # Original and difference are black; the reconstruction, white as the paper, cannot be told.
     black = (pixels == 0).all(-1).sum()

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.vqvae.conftest import SLICES, tiny, write_nifti
-from vqvae.config import Config
-from vqvae.data.config import DataConfig
+from vqvae.config import Config, DataConfig
 from vqvae.data.layout import SliceName
 from vqvae.errors import InputError
 from vqvae.evaluation.test_split import FIGURE, TABLE, SplitScores, digest_of
@@ -91,8 +90,8 @@ def test_every_slice_has_its_row_and_the_worst_are_drawn(
     # A prostate in the first slice of each patient, bone wherever there is a segmentation.
     assert [row["ssim_prostate"] != "" for row in rows] == [True, False, False, False] * 2
     assert [row["ssim_bone"] != "" for row in rows] == [True] * 7 + [False]
-    with Image.open(tmp_path / "out" / FIGURE) as picture:
-        assert picture.width > 6 * 112
+    with Image.open(tmp_path / "out" / FIGURE) as figure:
+        assert figure.width > 6 * 112
 
 
 def test_again_it_says_the_same_to_the_last_bit(

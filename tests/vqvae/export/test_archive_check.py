@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.export import Dim
 
+from tests.vqvae.export.unknown_names import assert_known
+from tests.vqvae.model.test_vqvae import make
 from vqvae.errors import InputError
+from vqvae.export import programs
 from vqvae.export.package import MANIFEST, open_package
-from vqvae.export.programs import DECODE, RECONSTRUCT
+from vqvae.export.programs import DECODE, NAMES, RECONSTRUCT, programs_of
 
 pytestmark = pytest.mark.xdist_group("package")
 
@@ -325,3 +329,54 @@ def test_a_graph_that_does_not_fit_together_is_told_in_one_line(
     opened = open_package(with_program(package, tmp_path / "p", packed(records), DECODE))
     with pytest.raises(InputError, match=r"decode\.pt2: torch .* cannot open it: "):
         opened.decode(torch.zeros(1, 3, 3, dtype=torch.int64), 12, 12)
+
+
+def test_what_the_installed_torch_writes_is_known(package: Path) -> None:
+    """Fails after an upgrade of torch: docs/exported-programs.md says what to do then."""
+    assert_known({name: (package / name).read_bytes() for name in NAMES})
+    assert_known(programs_of(make(stride=16, codebook="gradient", residual_blocks=0)))
+
+
+class Erf(torch.nn.Module):
+    """What no program of this package computes."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.erf()
+
+
+def test_an_operator_that_is_not_known_is_named_in_one_line() -> None:
+    axes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    content = programs._written(Erf(), torch.zeros(2, 1, 24, 20), axes)
+
+    with pytest.raises(AssertionError) as found:
+        assert_known({RECONSTRUCT: content})
+
+    assert str(found.value) == (
+        f"torch {torch.__version__.partition('+')[0]} writes names that "
+        "vqvae/export/archive_check.py does not know: operators aten.erf.default; "
+        "see docs/exported-programs.md"
+    )
+
+
+def test_all_that_is_not_known_is_named_at_once(package: Path) -> None:
+    records = read(package / DECODE) | {"data/new/part": b""}
+
+    def other_weights(found: Any) -> None:
+        next(iter(found["config"].values()))["tensor_meta"]["zero_point"] = 0
+
+    def other_graph(found: Any) -> None:
+        nodes(found)[0]["target"] = "torch.ops.aten.foo.default"
+        nodes(found)[0]["inputs"][0]["arg"] = {"as_bar": 1}
+        found["guards_code"] = ["True"]
+
+    records[GRAPH] = changed(records[GRAPH], other_graph)
+    records[WEIGHTS] = changed(records[WEIGHTS], other_weights)
+
+    expected = (
+        r"does not know: operators aten\.foo\.default; arguments as_bar; "
+        r"keys guards_code \(not empty\), zero_point of a weight; records data/new/part; see docs"
+    )
+    with pytest.raises(AssertionError, match=expected):
+        assert_known({DECODE: packed(records)})
+    with pytest.raises(AssertionError, match=r"writes what the list does not allow: .*'byteorder'"):
+        assert_known({DECODE: packed(read(package / DECODE) | {"byteorder": b"big"})})

@@ -13,8 +13,7 @@ import torch
 from tests.vqvae.conftest import tiny
 from tests.vqvae.export.test_archive_check import read
 from tests.vqvae.model.test_vqvae import make
-from vqvae.config import ModelConfig
-from vqvae.data.config import DataConfig
+from vqvae.config import DataConfig, ModelConfig
 from vqvae.errors import InputError
 from vqvae.export import write as export
 from vqvae.export.package import EXAMPLE, MANIFEST, open_package, read_manifest
@@ -66,9 +65,9 @@ def test_the_rule_of_intensity_that_it_tells_is_the_one_that_is_used(package: Pa
 
     pixels = np.random.default_rng(0).gamma(2, 300, (40, 33)).astype(np.float32)
     lines = read_manifest(package).use.splitlines()
-    told = [line for line in lines if line.startswith(("low, high", "scaled"))]
+    shown = [line for line in lines if line.startswith(("low, high", "scaled"))]
     found = {"pixels": pixels, "np": np}
-    exec("\n".join(told), found)
+    exec("\n".join(shown), found)
 
     np.testing.assert_array_equal(found["scaled"], scale(pixels)[0])
 

@@ -56,8 +56,8 @@ def test_the_terms_follow_their_definitions(loss: str) -> None:
 def test_only_a_codebook_with_a_gradient_adds_its_loss() -> None:
     found = make(codebook="gradient").losses(torch.rand(2, 1, 16, 16))
 
-    parts = found.reconstruction + found.commitment + found.codebook
-    torch.testing.assert_close(found.total, parts)
+    terms = found.reconstruction + found.commitment + found.codebook
+    torch.testing.assert_close(found.total, terms)
 
 
 @pytest.mark.parametrize("loss", ["l1", "mse"])
@@ -97,7 +97,7 @@ def test_the_first_images_are_nearly_plain() -> None:
 
 
 def test_a_residual_block_begins_by_adding_nothing() -> None:
-    blocks = [part for part in make(residual_blocks=2).modules() if isinstance(part, Residual)]
+    blocks = [some for some in make(residual_blocks=2).modules() if isinstance(some, Residual)]
     features = torch.randn(2, 8, 5, 5)
 
     assert len(blocks) == 4

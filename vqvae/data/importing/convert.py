@@ -11,13 +11,13 @@ import nibabel
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vqvae.data.folder import new_folder
 from vqvae.data.importing.geometry import Axis, Cut, Fit, Size, cut, fitted
 from vqvae.data.importing.sources import File, Patients, slice_number, volumes_of, week_of
 from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
 from vqvae.data.nifti import read_image, write_image
 from vqvae.data.progress import track
 from vqvae.errors import InputError
+from vqvae.files import new_folder
 
 RECORD = "import.json"
 

@@ -128,7 +128,7 @@ def _refuse_nowhere(affine: NDArray[np.float64], path: Path) -> None:
     """Refuse a place in the world that is none: axes that are not numbers, or of no length."""
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     if not (np.isfinite(affine).all() and (steps > SHORTEST).all() and (steps < LONGEST).all()):
-        raise InputError(f"{path}: its header puts it nowhere (steps {steps} mm); mend its affine")
+        raise InputError(f"{path}: its header puts it nowhere (steps {steps} mm); fix its affine")
 
 
 def _cropped(piece: Cut, size: Size, background: float) -> Cut:

@@ -1,4 +1,4 @@
-"""Finding scans anywhere, and telling whose they are from their names."""
+"""Finding scans anywhere, and grouping them by patient from their names."""
 
 import os
 import re
@@ -35,7 +35,7 @@ class Patients:
     """Whose files they are.
 
     Attributes:
-        pattern: the regular expression that told.
+        pattern: the regular expression that named them.
         guessed: whether nobody asked for it.
         files: by the patient's name, in ascending order of both. Names that differ in case or in
             leading zeros are one; it stands as it was spelt first.
@@ -72,7 +72,7 @@ def find_files(sources: Sequence[Path]) -> tuple[File, ...]:
     return tuple(sorted(found.values(), key=lambda file: str(file.path)))
 
 
-def tell_patients(files: Sequence[File], pattern: str | None) -> Patients:
+def group_by_patient(files: Sequence[File], pattern: str | None) -> Patients:
     """Group files by patient.
 
     Args:

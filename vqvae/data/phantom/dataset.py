@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from vqvae.data.config import PhantomConfig
-from vqvae.data.folder import new_folder
+from vqvae.config import DataConfig, PhantomConfig
 from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
 from vqvae.data.nifti import write_image
 from vqvae.data.phantom.anatomy import HIGHEST, LOWEST, Visit, levels, sample_patient, sample_visit
@@ -21,6 +20,8 @@ from vqvae.data.phantom.canvas import Field
 from vqvae.data.phantom.organs import paint_organs
 from vqvae.data.phantom.pelvis import Section, Texture, grid
 from vqvae.data.progress import track
+from vqvae.errors import InputError
+from vqvae.files import holds_something, new_folder
 
 RECORD = "phantom.json"
 VERSION = 1  # raised whenever the same configuration would give other bytes
@@ -49,6 +50,27 @@ def write_phantom(config: PhantomConfig, out: Path) -> None:
         _write(config, unfinished)
 
 
+def ensure_phantom(config: DataConfig) -> None:
+    """Make the data that the configuration says is to be made.
+
+    A phantom is written at the root if nothing is there; one that is there must be the one asked
+    for. Without a phantom in the configuration, nothing happens. Processes may come together.
+
+    Raises:
+        InputError: the root holds something else, or cannot be written.
+    """
+    if config.phantom is None:
+        return
+    if not holds_something(config.root):
+        try:
+            write_phantom(config.phantom, config.root)
+        except InputError:
+            # Another process may have been faster; what it wrote is checked like any other.
+            if not holds_something(config.root):
+                raise
+    _check_phantom(config.root, config.phantom)
+
+
 def read_record(root: Path) -> dict[str, Any] | None:
     """What the phantom at `root` was made from; None if no phantom is there."""
     try:
@@ -61,6 +83,25 @@ def read_record(root: Path) -> dict[str, Any] | None:
 def record_of(config: PhantomConfig) -> dict[str, Any]:
     """What decides a phantom's bytes."""
     return {"version": VERSION, **config.model_dump(mode="json")}
+
+
+def _check_phantom(root: Path, wanted: PhantomConfig) -> None:
+    found = read_record(root)
+    if found is None:
+        raise InputError(
+            f"data folder {root} holds no phantom; leave 'phantom' out to use what is there, "
+            "or name another root"
+        )
+    differences = [
+        f"{key} is {found.get(key)} there and {value} here"
+        for key, value in record_of(wanted).items()
+        if found.get(key) != value
+    ]
+    if differences:
+        raise InputError(
+            f"the phantom in {root} is another one ({', '.join(differences)}); "
+            "remove it or name another root"
+        )
 
 
 def _write(config: PhantomConfig, out: Path) -> None:

@@ -11,14 +11,14 @@ import pytest
 
 from sweeps.config.cluster import Cluster
 from sweeps.errors import EnvironmentFailure
-from sweeps.filesystem import atomic
 from sweeps.jobs.slurm.commands import SlurmUnavailableError, is_unavailable, run_command
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import Queue, read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_if_allowed, run_when_allowed
 from sweeps.jobs.slurm.site_info import read_user
 from sweeps.jobs.slurm.time_limit import JOB_END_VARIABLE, export_job_end, seconds_left
-from sweeps.jobs.whereabouts import describe_jobs
+from sweeps.jobs.status import describe_jobs
+from sweeps.storage.job_record import JobRecord, write_job_record
 from sweeps.storage.paths import SlurmPaths
 from tests.sweeps.conftest import MakeSweep
 
@@ -111,9 +111,7 @@ def test_an_answer_that_is_too_old_is_none(
     assert run_if_allowed(paths.slurm, "squeue")
     assert run_if_allowed(paths.slurm, "squeue")
     assert read_queue(paths) == Queue(0.0, {})
-    atomic.write(
-        paths.job("a-0").folder / "submitted.json", json.dumps({"id": "7_1", "scheduler": "slurm"})
-    )
+    write_job_record(paths.job("a-0").submitted, JobRecord("7_1", "slurm", None))
     assert describe_jobs(paths) == ["jobs: 1 sent; SLURM is asked within a minute where they are"]
     let_pass(paths.slurm, 63)
     assert read_queue(paths).queried_at

@@ -6,10 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from vqvae.data.config import DataConfig
+from vqvae.config import DataConfig
 from vqvae.data.importing.convert import Options, divide, plan, write_import
 from vqvae.data.importing.geometry import Fit, Size
-from vqvae.data.importing.sources import find_files, tell_patients
+from vqvae.data.importing.sources import find_files, group_by_patient
 from vqvae.data.layout import list_splits
 from vqvae.data.nifti import read_slice
 from vqvae.data.splits import inspect
@@ -32,7 +32,7 @@ def study(tmp_path: Path, write: Callable[..., Path]) -> Path:
 
 
 def bring(study: Path, out: Path, options: Options, seed: int = 0) -> None:
-    patients = tell_patients(find_files([study]), None)
+    patients = group_by_patient(find_files([study]), None)
     splits = divide(list(patients.files), "0.5,0.25,0.25", seed)
     write_import(plan(patients, splits), out, options, {"seed": seed})
 
@@ -115,7 +115,7 @@ def test_slices_on_their_own_become_volumes(tmp_path: Path, write: Callable[...,
     for patient in ("anna", "bert", "carl"):
         for number in (9, 11):
             write(tmp_path / "in" / patient / f"im{number}.nii", values, AFFINE)
-    patients = tell_patients(find_files([tmp_path / "in"]), r"^([^/]+)/")
+    patients = group_by_patient(find_files([tmp_path / "in"]), r"^([^/]+)/")
     volumes = plan(patients, divide(list(patients.files), "1,1,1", 0))
     write_import(volumes, tmp_path / "out", Options(), {})
     names = [

@@ -7,8 +7,8 @@ import pytest
 from vqvae.data.importing.sources import (
     File,
     find_files,
+    group_by_patient,
     slice_number,
-    tell_patients,
     volumes_of,
     week_of,
 )
@@ -36,33 +36,36 @@ def files(*names: str) -> tuple[File, ...]:
 def test_guesses(names: tuple[str, ...], patients: list[str] | None) -> None:
     if patients is None:
         with pytest.raises(InputError, match="give a regular expression with --patient"):
-            tell_patients(files(*names), None)
+            group_by_patient(files(*names), None)
     else:
-        told = tell_patients(files(*names), None)
-        assert told.guessed
-        assert list(told.files) == patients
+        found = group_by_patient(files(*names), None)
+        assert found.guessed
+        assert list(found.files) == patients
 
 
 @pytest.mark.parametrize("pattern", [r"^([^_]+)_", r"(?P<patient>^[a-z]+)(_\d)", r"^[a-z]+"])
 def test_a_given_pattern(pattern: str) -> None:
-    told = tell_patients(files("anna_1.nii", "anna_2.nii", "bert_1.nii"), pattern)
-    assert {name: len(found) for name, found in told.files.items()} == {"anna": 2, "bert": 1}
-    assert told.cases() == {"anna": 1, "bert": 2}
+    found = group_by_patient(files("anna_1.nii", "anna_2.nii", "bert_1.nii"), pattern)
+    assert {name: len(scans) for name, scans in found.files.items()} == {
+        "anna": 2,
+        "bert": 1,
+    }
+    assert found.cases() == {"anna": 1, "bert": 2}
 
 
 def test_bad_patterns() -> None:
     with pytest.raises(InputError, match="is not a regular expression"):
-        tell_patients(files("a.nii"), "(")
+        group_by_patient(files("a.nii"), "(")
     with pytest.raises(InputError, match=r"finds no patient in b.nii"):
-        tell_patients(files("a1.nii", "b.nii"), r"a\d")
+        group_by_patient(files("a1.nii", "b.nii"), r"a\d")
 
 
 def test_patients_keep_numbers_that_tell_them_apart() -> None:
-    assert tell_patients(files("p007_a.nii", "p012_b.nii"), "(p\\d+)").cases() == {
+    assert group_by_patient(files("p007_a.nii", "p012_b.nii"), "(p\\d+)").cases() == {
         "p007": 7,
         "p012": 12,
     }
-    assert tell_patients(files("a1.nii", "b1.nii"), r"\w\d").cases() == {"a1": 1, "b1": 2}
+    assert group_by_patient(files("a1.nii", "b1.nii"), r"\w\d").cases() == {"a1": 1, "b1": 2}
 
 
 @pytest.mark.parametrize(
@@ -74,9 +77,9 @@ def test_patients_keep_numbers_that_tell_them_apart() -> None:
     ],
 )
 def test_one_patient_spelt_in_two_ways_is_one(names: tuple[str, str], pattern: str | None) -> None:
-    told = tell_patients(files(*names), pattern)
+    found = group_by_patient(files(*names), pattern)
 
-    assert [len(found) for found in told.files.values()] == [2]
+    assert [len(scans) for scans in found.files.values()] == [2]
 
 
 def test_find_files(tmp_path: Path, write: Callable[..., Path]) -> None:

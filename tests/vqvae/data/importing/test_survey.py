@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqvae.data.config import DataConfig
+from vqvae.config import DataConfig
 from vqvae.data.importing.survey import survey
 from vqvae.data.splits import open_split
 

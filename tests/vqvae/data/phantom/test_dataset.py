@@ -1,14 +1,17 @@
 import filecmp
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from vqvae.data.config import PhantomConfig
+from vqvae.config import DataConfig, PhantomConfig
 from vqvae.data.layout import SPLITS, SliceName, list_split, list_splits
 from vqvae.data.nifti import read_slice
-from vqvae.data.phantom.dataset import write_phantom
+from vqvae.data.phantom.dataset import ensure_phantom, write_phantom
+from vqvae.data.splits import inspect
 from vqvae.errors import InputError
 
 CONFIG = PhantomConfig(
@@ -100,3 +103,42 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     with pytest.raises(InputError, match="is not empty"):
         write_phantom(CONFIG, tmp_path / "file")
+
+
+SMALLEST = CONFIG.model_copy(update={"slices": 3, "height": 32, "width": 32})
+
+
+def test_ensure_writes_once_and_keeps_what_is_there(tmp_path: Path) -> None:
+    config = DataConfig(root=tmp_path / "new" / "phantom", phantom=SMALLEST)
+    ensure_phantom(config)
+    before = inspect(config)
+    ensure_phantom(config)
+    assert inspect(config) == before
+    assert [path.name for path in config.root.parent.iterdir()] == ["phantom"]
+
+
+def test_ensure_refuses_another_phantom(tmp_path: Path) -> None:
+    ensure_phantom(DataConfig(root=tmp_path / "p", phantom=SMALLEST))
+    other = SMALLEST.model_copy(update={"seed": 5})
+    with pytest.raises(InputError, match=r"seed is 0 there and 5 here.*remove it or name another"):
+        ensure_phantom(DataConfig(root=tmp_path / "p", phantom=other))
+
+
+def test_ensure_leaves_other_data_alone(tiny: DataConfig) -> None:
+    ensure_phantom(tiny)
+    with pytest.raises(InputError, match="holds no phantom"):
+        ensure_phantom(tiny.model_copy(update={"phantom": SMALLEST}))
+
+
+def test_processes_may_ensure_together(tmp_path: Path) -> None:
+    config = DataConfig(root=tmp_path / "p", phantom=SMALLEST)
+    code = (
+        "import sys; from vqvae.config import DataConfig;"
+        "from vqvae.data.phantom.dataset import ensure_phantom;"
+        "ensure_phantom(DataConfig.model_validate_json(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, config.model_dump_json()]
+    processes = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    assert inspect(config).slices == {"train": 3, "validate": 3, "test": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]

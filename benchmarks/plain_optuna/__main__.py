@@ -1,6 +1,6 @@
 """The same faults, one a sweep, against this project and against plain Optuna, in turn.
 
-`python -m tests.faults.compare --seed N` prints how many sweeps of each came through whole.
+`python -m benchmarks.plain_optuna --seed N` prints how many sweeps of each came through whole.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.plain_optuna.injector import STEPS
 from tests.faults import external
 from tests.faults.inside import DISK, FAULTS_INSIDE, FILLER, may_mount, mounted, processes
-from tests.faults.plain_injector import STEPS
 from tests.faults.scenarios import (
     DISK_FAULTS,
     FULL_SECONDS,
@@ -50,7 +50,7 @@ class NeverReachedError(Exception):
 
 @dataclass
 class PlainSite:
-    """A sweep of `tests/faults/plain.py`, its processes kept alive."""
+    """A sweep of `benchmarks/plain_optuna/script.py`, its processes kept alive."""
 
     folder: Path
     uri: str
@@ -65,7 +65,13 @@ class PlainSite:
 
     def start(self, count: int = PROCESSES) -> None:
         """Start processes of the sweep."""
-        command = [sys.executable, "-m", "tests.faults.plain", str(self.folder), str(TRIALS)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.plain_optuna.script",
+            str(self.folder),
+            str(TRIALS),
+        ]
         environment = os.environ | {
             FOLDER: str(self.schedule.folder),
             DISK: str(self.folder),
@@ -121,7 +127,7 @@ class PlainSite:
     def close(self) -> None:
         """End what is left."""
         self.kill()
-        for pid in processes("tests.faults.plain", str(self.folder)):
+        for pid in processes("benchmarks.plain_optuna.script", str(self.folder)):
             os.kill(pid, signal.SIGKILL)
         if self.has_disk:
             subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
@@ -214,7 +220,7 @@ def _judge(site: PlainSite) -> list[str]:
     from mlflow.tracking import MlflowClient
     from optuna.trial import TrialState
 
-    from tests.faults.plain import study_in
+    from benchmarks.plain_optuna.script import study_in
 
     try:
         trials = study_in(site.folder).get_trials()
@@ -265,7 +271,7 @@ def chosen(seed: int, bound: int, loose: int) -> list[Fault]:
 
 def main() -> None:
     """Run all, and print the table."""
-    parser = argparse.ArgumentParser(prog="tests.faults.compare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.plain_optuna", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bound", type=int, default=5, help="places for each fault at a step")
     parser.add_argument("--loose", type=int, default=2, help="sweeps for each other fault")

@@ -3,7 +3,7 @@
 Plain Optuna: a journal on a file, `study.optimize` in two processes, one `mlflow.log_metric` an
 epoch, checkpoints as they come, and a loop in the shell that starts a process again when it died.
 Nothing is there to make it look bad: it carries on with the study, asks only for what is missing,
-and prunes. `python -m tests.faults.plain FOLDER TRIALS URI` is one of its processes.
+and prunes. `python -m benchmarks.plain_optuna.script FOLDER TRIALS URI` is one of its processes.
 """
 
 import json
@@ -77,7 +77,7 @@ def main() -> None:
     """One process of the sweep."""
     folder, trials, uri = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     if os.environ.get("FAULTS_FOLDER"):
-        from tests.faults.plain_injector import inject_plain
+        from benchmarks.plain_optuna.injector import inject_plain
 
         inject_plain(sys.modules[__name__])
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,0 +1,1 @@
+"""Commands that processes start, not people."""

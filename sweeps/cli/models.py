@@ -1,0 +1,106 @@
+"""`sweeps models` and `sweeps rollback`: the versions of a registered model."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.cli.sweep_arguments import Runs, find_sweep
+from sweeps.config.names import NAME_RULE, SAFE_NAME
+from sweeps.errors import InputError
+from sweeps.filesystem.lock import Lock
+from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
+from sweeps.promotion.registry import Registry
+from sweeps.storage.sweep import open_sweep, runs_folder
+from sweeps.text import printable
+from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
+
+Model = Annotated[
+    str | None, typer.Argument(help="the registered model (default: the latest sweep's)")
+]
+
+
+def rollback(model: Model = None, runs: Runs = None) -> None:
+    """Make the champion before this one the champion again."""
+    name, store = find_model(model, runs)
+    if not acquire_lease(store):
+        where = f"{store.runs.database} is written to from {lease_holder(store)}"
+        raise InputError(f"{where}; roll back there, or first: sweeps sync --take-over")
+    with Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS).hold():
+        left, reached = Registry(store, name).roll_back()
+    typer.echo(f"{name}: the champion was version {left} and is version {reached}")
+    typer.echo("the same command again takes this back")
+
+
+def models(model: Model = None, runs: Runs = None) -> None:
+    """Show the versions of a registered model: scores, aliases, and why each was let in."""
+    name, store = find_model(model, runs)
+    versions = Registry(store, name).versions()
+    if not versions:
+        raise InputError(f"no model {name!r} in {store.uri}; promote one with: make promote")
+    Console().print(versions_table(name, versions))
+
+
+def find_model(model: str | None, runs: Path | None) -> tuple[str, Store]:
+    """Which registered model is meant, and the store that has it.
+
+    Raises:
+        InputError: the name is not a valid one, or nothing was promoted here.
+    """
+    if model is not None and not SAFE_NAME.fullmatch(model):
+        raise InputError(f"{model!r} is not a valid model name; a name is {NAME_RULE}")
+    folder = runs_folder(runs)
+    searches = folder.sweeps()
+    tracking = None
+    if searches or model is None:
+        sweep = open_sweep(find_sweep(None, runs, searches=True))
+        model, tracking = model or sweep.experiment.model_name, sweep.plan.cluster.tracking
+    store = resolve_store(folder, tracking)
+    if store.is_database_here and not store.runs.database.exists():
+        raise InputError(f"there is no {store.runs.database}; promote a model with: make promote")
+    return model, store
+
+
+def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
+    """Every version of a model, the latest first, and below them why each was let in."""
+    grid = Table(box=box.SIMPLE_HEAD, title=Text(f"model {name}"), title_justify="left")
+    metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
+    for heading in ("", "is", metric, "new seeds", "from", "registered"):
+        grid.add_column(Text(printable(heading)), no_wrap=True)
+    for version in reversed(versions):
+        grid.add_row(*(Text(printable(cell)) for cell in _cells(version)))
+    reasons = [f"{version.number}: {_why(version)}" for version in reversed(versions)]
+    return Group(grid, Text(printable("\n".join(reasons))))
+
+
+def _cells(version: Version) -> tuple[str, ...]:
+    tags = version.tags
+    spread = f" ± {_short(tags['sweep.spread'])}" if "sweep.spread" in tags else ""
+    return (
+        str(version.number),
+        ", ".join(sorted(version.aliases)),
+        _short(tags.get("sweep.test", "")),
+        _short(tags.get("sweep.mean", "")) + spread,
+        "\n".join(tags[key] for key in ("sweep.name", "sweep.trial") if key in tags),
+        time.strftime("%Y-%m-%d\n%H:%M UTC", time.gmtime(version.created / 1000)),
+    )
+
+
+def _why(version: Version) -> str:
+    tags = version.tags
+    back = f"; rolled back {tags['sweep.rolled_back']}" if "sweep.rolled_back" in tags else ""
+    return tags.get("sweep.decision", "not by a promotion") + back
+
+
+def _short(figure: str) -> str:
+    """A figure that a tag holds, to four digits."""
+    try:
+        return f"{float(figure):.4f}" if figure else ""
+    except ValueError:  # somebody wrote another thing there
+        return figure

@@ -1,0 +1,16 @@
+"""`sweeps watch`: show a sweep until it ends."""
+
+from sweeps.cli.sweep_arguments import Name, Runs, find_sweep
+from sweeps.cli.watching import print_detached, print_summary, watch_until_done
+from sweeps.storage.sweep import open_sweep
+
+
+def watch(name: Name = None, runs: Runs = None) -> None:
+    """Show a sweep until it ends. Closing this changes nothing."""
+    sweep = open_sweep(find_sweep(name, runs))
+    try:
+        watch_until_done(sweep)
+    except KeyboardInterrupt:
+        print_detached(sweep)
+        return
+    print_summary(sweep)

@@ -1,0 +1,53 @@
+"""The publisher of a job: a process beside the workers that keeps MLflow up to date."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from sweeps.jobs.slots import start_process
+from sweeps.jobs.slurm.time_limit import REQUEUE_SECONDS
+from sweeps.storage.paths import JobPaths, SweepPaths
+
+PAUSE_SECONDS = 60.0
+"""How long a publisher that died is not started again."""
+LAST_PUBLICATION_SECONDS = 300.0
+"""How long a job waits at its end for the last publication, where its time allows."""
+
+
+@dataclass
+class PublisherProcess:
+    """Started, and started again after it died, until the job ends."""
+
+    sweep: SweepPaths
+    job: JobPaths
+    process: subprocess.Popen[bytes] | None = None
+    restart_after: float = 0.0
+    """By the monotonic clock."""
+
+    def keep_running(self) -> None:
+        """Start the publisher unless it runs, or died a short while ago."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        if time.monotonic() >= self.restart_after:
+            self.restart_after = time.monotonic() + PAUSE_SECONDS
+            command = [sys.executable, "-m", "sweeps", "publish", str(self.sweep.folder)]
+            with self.job.publisher_log.open("ab") as log:
+                self.process = start_process(command, log, dict(os.environ))
+
+    def finish(self, job_ends_at: float) -> None:
+        """Have everything published once more, for as long as the job's time allows.
+
+        Args:
+            job_ends_at: when the scheduler ends the job, by the monotonic clock.
+        """
+        if self.process is None:
+            return
+        self.process.terminate()
+        left = job_ends_at - time.monotonic() - 2 * REQUEUE_SECONDS
+        try:
+            self.process.wait(min(LAST_PUBLICATION_SECONDS, max(1.0, left)))
+        except subprocess.TimeoutExpired:  # `sweeps sync` sends what is missing
+            self.process.kill()
+            self.process.wait()

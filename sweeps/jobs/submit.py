@@ -1,0 +1,141 @@
+"""Submitting jobs: all that is asked of submitit, and the only module that knows it.
+
+Here a cluster file's keys become fields of sbatch. Without SLURM the same jobs go through
+submitit's local executor, so that what a laptop runs is what a cluster runs.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from sweeps.config.cluster import Cluster, parse_minutes
+from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem.process import Process
+from sweeps.jobs.slurm.bad_nodes import excluded_nodes
+from sweeps.jobs.slurm.commands import SlurmUnavailableError, is_unavailable
+from sweeps.jobs.slurm.time_limit import export_job_end, signal_seconds
+from sweeps.storage.job_record import JobRecord
+from sweeps.storage.paths import SweepPaths
+
+Task = Callable[[], None]
+"""What a job runs: a picklable callable."""
+
+
+class TooManyJobsError(EnvironmentFailure):
+    """A user may not have so many jobs that run or wait."""
+
+
+def submit_tasks(
+    paths: SweepPaths, cluster: Cluster, submission: str, tasks: Sequence[Task]
+) -> list[JobRecord]:
+    """Submit one job a task, in one array where SLURM runs them.
+
+    Args:
+        paths: of the sweep; the scheduler's logs and submitit's files go there.
+        cluster: what each job asks for.
+        submission: becomes the jobs' comment, by which SLURM tells them from others.
+        tasks: what they run.
+
+    Returns:
+        A record of each job, in the order of the tasks.
+
+    Raises:
+        InputError: the scheduler refused what the cluster file asks for.
+        TooManyJobsError: the user has as many jobs as the site allows.
+        SlurmUnavailableError: SLURM did not answer; the jobs may have been sent all the same.
+        EnvironmentFailure: the scheduler refused them for another reason.
+    """
+    try:
+        executor = _executor(paths, cluster, submission)
+        with redirect_stderr(StringIO()), executor.batch():  # submitit repeats sbatch's message
+            jobs = [executor.submit(task) for task in tasks]
+    except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
+        raise _refusal_error(_sbatch_message(error)) from error
+    return [JobRecord(str(job.job_id), cluster.scheduler, _process_of(job)) for job in jobs]
+
+
+def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
+    """The file that sbatch is given, for one job."""
+    with tempfile.TemporaryDirectory() as folder:
+        executor = _executor(SweepPaths(Path(folder) / paths.name), cluster, "a-submission")
+        slurm: Any = executor._executor
+        text: str = slurm._make_submission_file_text(slurm._submitit_command_str, "")
+    return text.replace(folder, str(paths.folder.parent))
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder of submitit's pickles, which jobs load: nobody else may write there.
+
+    Raises:
+        EnvironmentFailure: it is somebody else's.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise EnvironmentFailure(f"{folder} is somebody else's, and jobs would run what lies in it")
+    folder.chmod(0o700)  # where it was there, it may have been open to others
+
+
+def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.AutoExecutor:
+    make_private(paths.scheduler_logs)
+    executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster=cluster.scheduler)
+    executor.update_parameters(
+        name=f"sweep-{paths.name}",
+        timeout_min=parse_minutes(cluster.time_limit),
+        nodes=1,
+        tasks_per_node=1,
+        cpus_per_task=cluster.cpus,
+    )
+    if cluster.scheduler == "slurm":
+        executor.update_parameters(**_slurm_parameters(paths, cluster, submission))
+    return executor
+
+
+def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> dict[str, Any]:
+    """SLURM's own settings. Memory is never asked for: some sites' nodes report 1 MB."""
+    requested = {
+        "slurm_partition": cluster.partition,
+        "slurm_account": cluster.account,
+        "slurm_qos": cluster.qos,
+        "slurm_gres": cluster.gres,
+        "slurm_constraint": cluster.constraint,
+        "slurm_exclude": excluded_nodes(paths, cluster.exclude),
+        "slurm_setup": [export_job_end(cluster), *cluster.setup],
+    }
+    return {key: value for key, value in requested.items() if value is not None} | {
+        "slurm_array_parallelism": cluster.max_running_jobs,
+        "slurm_signal_delay_s": signal_seconds(cluster),
+        "slurm_comment": submission,
+        "slurm_wckey": "",  # submitit's own is refused where such keys are registered
+        "slurm_additional_parameters": {"requeue": True},
+    }
+
+
+def _refusal_error(message: str) -> InputError | EnvironmentFailure:
+    """The error that a refused submission is: its rank decides the exit status."""
+    if is_unavailable(message):
+        return SlurmUnavailableError(message)
+    if re.search(r"MaxSubmit|job submit limit", message):
+        advice = "wait until some have ended, or cancel them, and run this again"
+        return TooManyJobsError(f"you have as many jobs as the site lets you ({message}); {advice}")
+    if "sbatch:" in message:
+        return InputError(f"SLURM refuses what the cluster file asks for: {message}")
+    return EnvironmentFailure(f"the scheduler refused the job: {message}")
+
+
+def _sbatch_message(error: Exception) -> str:
+    """What sbatch printed, without the traceback that submitit puts around it."""
+    lines = [line for line in str(error).splitlines() if line.startswith("sbatch:")]
+    return " ".join(lines or [str(error)])
+
+
+def _process_of(job: submitit.Job[Any]) -> Process | None:
+    """The process that runs a local job; None for one that a scheduler has."""
+    return Process.of(int(job.job_id)) if isinstance(job, submitit.LocalJob) else None

@@ -1,0 +1,106 @@
+"""The rooms and the words: questions lead to one file, and names that were given up stay gone."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+QUESTIONS = {
+    "where is the search space defined": ("sweeps/config/space.py", "Space"),
+    "who asks Optuna": ("sweeps/search/study.py", "Study"),
+    "where does a worker claim a trial": ("sweeps/workers/claims.py", "claim_after"),
+    "where does an sbatch field come from": ("sweeps/jobs/submit.py", "_slurm_parameters"),
+    "where is pruning decided": ("sweeps/search/pruning.py", "should_prune"),
+    "where does an epoch get written": ("sweeps/storage/trial_record.py", "append_row"),
+    "where does MLflow get its metrics": ("sweeps/tracking/publisher.py", "Publisher"),
+    "what happens at the time limit": ("sweeps/jobs/slurm/time_limit.py", "margin_seconds"),
+    "where is it decided who becomes champion": ("sweeps/promotion/gate.py", "check_beats"),
+    "where is SSIM computed": ("vqvae/evaluation/metrics.py", "ssim"),
+}
+"""Each with the file that answers it, and what in there does."""
+
+OLD_FILES = (
+    *("beat", "told", "room", "places", "deaths", "ends", "troubles", "whereabouts", "asking"),
+    *("chain", "budget", "boundary", "shell", "invocation", "examination", "hanging", "serve"),
+    *("trimming", "totals", "deciding", "scoring", "lineage", "reads", "entry", "printable"),
+    *("acts", "armed", "orders", "outside", "storms", "assessment", "coded", "coding", "pictures"),
+)
+OLD_NAMES = (
+    *("WorldError", "most_parts", "kind_of", "illustrate", "tested", r"\w*verdict\w*", "_?bide"),
+    *(r"\w*trouble\w*", "way_of", "Way", r"\w*lonely\w*", "solitude", r"_?robbed", "crown"),
+    *("restate", "Wish", "HASTE", "forgiven?", "_all_in_good_hands", "crew", "come_back"),
+    *("Lookout", "in_words", "Contender", "contenders", "revive_after", "learn_", "look_up"),
+    *("tally", "spread_of", "illustrated?", "Told", "told", "owner_of", "sort_out", "Armed"),
+    *("is_ours", "put_right_after_a_move", "refuse_to_do_without_a_gpu", "others_will_do"),
+    *("note_of_the_end", "was_left_whole", "want_of_room", "pauses?_before", "only_lonely"),
+    *("Given", "Places?", "Death", "Duel", "_Duel", "Storms?", "unusable", "most_jobs"),
+)
+"""Names of code that were given up for the field's own; ordinary words are not among them.
+
+Nothing on disk keeps an old name either: nobody had runs to keep.
+"""
+
+
+def sources(*folders: str) -> list[Path]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / line for line in listed.splitlines()]
+    return [path for path in paths if path.suffix == ".py" and path.exists()]
+
+
+def names_in(tree: ast.AST) -> Iterator[str]:
+    """Every name that a module gives or uses: of files, classes, functions, arguments, fields."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                yield name
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.keyword(arg=str(name)):
+                yield name
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_each_question_has_one_file(question: str) -> None:
+    file, name = QUESTIONS[question]
+    tree = ast.parse((ROOT / file).read_text())
+    defined = {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    assert name in defined
+    table = (ROOT / "docs" / "architecture.md").read_text()
+    row = next(line for line in table.splitlines() if line.startswith(f"| {question}"))
+    assert f"`{file}`" in row
+
+
+def test_no_file_has_a_name_that_was_given_up() -> None:
+    found = {path.relative_to(ROOT) for path in sources("sweeps", "vqvae", "tests", "benchmarks")}
+    old = {path for path in found if path.stem.removeprefix("test_") in OLD_FILES}
+    assert old == set()
+
+
+def test_no_name_of_code_was_given_up() -> None:
+    pattern = re.compile("|".join(OLD_NAMES))
+    old = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources("sweeps", "vqvae", "tests", "benchmarks")
+        for name in names_in(ast.parse(path.read_text()))
+        if pattern.fullmatch(name)
+    }
+    assert old == set()
+
+
+def test_a_name_that_was_given_up_is_found_wherever_it_stands() -> None:
+    tree = ast.parse("def f(told=1):\n    x.crown(way_of=1)\nclass Wish: pass")
+    pattern = re.compile("|".join(OLD_NAMES))
+    assert {n for n in names_in(tree) if pattern.fullmatch(n)} == {
+        "told",
+        "crown",
+        "way_of",
+        "Wish",
+    }

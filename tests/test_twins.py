@@ -1,0 +1,81 @@
+"""The two packages do not know each other, and yet speak with one voice to whoever types.
+
+What the wall between them costs is written twice; here the two are held to be the same.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sweeps.cli.exit
+import sweeps.errors
+import sweeps.text
+import vqvae.cli.exit
+import vqvae.errors
+import vqvae.text
+
+ROOT = Path(__file__).parents[1]
+SAME_FUNCTIONS = {
+    "text.py": ("printable", "one_line", "did_you_mean", "_escaped"),
+    "cli/exit.py": ("run_and_exit", "_print_usage_error", "_print_line"),
+}
+MESSAGES = ("plain", "two\nlines", "escape \x1b[2J", "https://me:secret@host/path", "x" * 3000, "")
+
+
+def functions(path: Path) -> dict[str, str]:
+    """The source of each function of a module."""
+    text = path.read_text()
+    return {
+        node.name: str(ast.get_source_segment(text, node))
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+@pytest.mark.parametrize("file", SAME_FUNCTIONS)
+def test_what_is_written_twice_is_the_same_to_the_letter(file: str) -> None:
+    one, other = functions(ROOT / "sweeps" / file), functions(ROOT / "vqvae" / file)
+    assert [n for n in SAME_FUNCTIONS[file] if one[n] != other[n]] == []
+
+
+def test_commands_are_loaded_alike() -> None:
+    assert (ROOT / "sweeps/cli/lazy.py").read_text() == (ROOT / "vqvae/cli/lazy.py").read_text()
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_an_error_is_told_alike(message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for exit_, errors in ((sweeps.cli.exit, sweeps.errors), (vqvae.cli.exit, vqvae.errors)):
+        for error in (errors.InputError(message), OSError(message), KeyError(message)):
+            status = exit_.print_error(error)
+            printed.append((type(error).__name__, status, capsys.readouterr().err))
+    half = len(printed) // 2
+    assert printed[:half] == printed[half:]
+    assert [status for _, status, _ in printed[:half]] == [2, 1, 1]
+    assert all(err.startswith("error: ") and err.count("\n") == 1 for _, _, err in printed)
+    assert "secret" not in "".join(err for _, _, err in printed)
+
+
+@pytest.mark.parametrize("word", ["trails", "epoch", "nothing like it", "learning_rate"])
+def test_names_that_are_close_are_offered_alike(word: str) -> None:
+    known = ["trials", "training.epochs", "training.learning_rate"]
+    assert sweeps.text.did_you_mean(word, known) == vqvae.text.did_you_mean(word, known)
+
+
+def test_an_unknown_key_is_told_alike(tmp_path: Path) -> None:
+    from sweeps.config.toml import StrictModel, read_toml, validate
+    from vqvae.config import read_config
+
+    class Training(StrictModel):
+        epochs: int = 1
+
+    class Config(StrictModel):
+        training: Training = Training()
+
+    path = tmp_path / "config.toml"
+    path.write_text("[training]\nepoch = 3\n[data]\n")
+    expected = r"unknown key 'training\.epoch'; did you mean 'epochs'\?"
+    for read in (lambda: validate(read_toml(path), Config, str(path)), lambda: read_config(path)):
+        with pytest.raises(ValueError, match=expected):
+            read()

@@ -1,0 +1,46 @@
+"""`vqvae encode` and `vqvae decode`: scans to files of codes, and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
+from vqvae.cli.progress_bar import followed, print_sizes, refuse_failures
+from vqvae.device import choose_device
+from vqvae.files import output
+from vqvae.inference.compress import coded_name, decode_all, encode_all, scan_name
+from vqvae.inference.load import open_model
+from vqvae.inference.tasks import CODED, SCANS, plan_tasks
+from vqvae.text import printable
+
+
+def encode(
+    inputs: ScanArguments,
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", help="where files of codes go")],
+    device: DeviceOption = DeviceChoice.auto,
+) -> None:
+    """Encode scans: a file of codes for each, from which 'decode' gives its reconstruction."""
+    tasks = plan_tasks(inputs, out, SCANS, coded_name)
+    codec, _ = open_model(model, choose_device(device.value))
+    with output(out):
+        encoded = followed(encode_all(codec, tasks), len(tasks), "encoding")
+    print_sizes(encoded.done)
+    refuse_failures(encoded.failed, len(tasks), "scans could not be encoded")
+
+
+def decode(
+    inputs: Annotated[list[Path], typer.Argument(help="files of codes (.vqc), or folders")],
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", help="where scans go")],
+    device: DeviceOption = DeviceChoice.auto,
+) -> None:
+    """Decode files of codes: NIfTI, bit for bit what 'reconstruct' gives for the same scan."""
+    tasks = plan_tasks(inputs, out, CODED, scan_name)
+    codec, _ = open_model(model, choose_device(device.value))
+    with output(out):
+        decoded = followed(decode_all(codec, tasks), len(tasks), "decoding")
+    for row in decoded.done:
+        typer.echo(printable(f"{row.target}"))
+    refuse_failures(decoded.failed, len(tasks), "files could not be decoded")

@@ -1,0 +1,45 @@
+"""`vqvae evaluate`: the scores of a model on a split."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption
+from vqvae.cli.progress_bar import print_evaluation
+from vqvae.config import read_config
+from vqvae.device import choose_device
+from vqvae.errors import InputError
+from vqvae.evaluation.evaluate import evaluate as evaluate_codec
+from vqvae.inference.load import open_model
+
+
+class SplitChoice(str, Enum):  # noqa: UP042 (Typer shows a StrEnum's members alike; mypy does not)
+    """The splits of a data set."""
+
+    train = "train"
+    validate = "validate"
+    test = "test"
+
+
+def evaluate(
+    model: ModelOption,
+    split: Annotated[SplitChoice, typer.Option(help="which split to score")] = SplitChoice.validate,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML whose [data] to use, not the model's own")
+    ] = None,
+    device: DeviceOption = DeviceChoice.auto,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Score a model on a split by the main protocol, with other conventions beside it."""
+    codec, trained = open_model(model, choose_device(device.value))
+    data = trained if config is None else read_config(config)
+    if data is None:
+        raise InputError(f"{model}: a package does not say where its data are; give --config")
+    found = evaluate_codec(codec, data, split.value)
+    if as_json:
+        typer.echo(json.dumps(found.plain(), indent=2))
+    else:
+        print_evaluation(found)

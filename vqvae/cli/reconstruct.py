@@ -1,0 +1,32 @@
+"""`vqvae reconstruct`: scans beside what a model makes of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
+from vqvae.cli.progress_bar import followed, print_scores, refuse_failures
+from vqvae.device import choose_device
+from vqvae.files import output
+from vqvae.inference.load import open_model
+from vqvae.inference.reconstruct import plan_jobs, write_table
+from vqvae.inference.reconstruct import reconstruct as reconstruct_all
+from vqvae.text import printable
+
+
+def reconstruct(
+    inputs: ScanArguments,
+    model: ModelOption,
+    out: Annotated[Path, typer.Option("--out", help="where reconstructions go")],
+    device: DeviceOption = DeviceChoice.auto,
+) -> None:
+    """Reconstruct scans: NIfTI with the geometry and intensities of the input, and a figure."""
+    jobs = plan_jobs(inputs, out)
+    codec, _ = open_model(model, choose_device(device.value))
+    with output(out):
+        scores = followed(reconstruct_all(codec, jobs), len(jobs), "reconstructing")
+        print_scores(scores.done)
+        if scores.done:
+            typer.echo(printable(f"scores: {write_table(scores.done, out)}"))
+    refuse_failures(scores.failed, len(jobs), "scans could not be reconstructed")
