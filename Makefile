@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check $(if $(OURS),--constraint constraints.txt) --editable '.[dev]'
 	@touch $@
 
-sweep: $(STAMP)  ## the main job: start a sweep, or go on with it, and watch
+sweep: $(STAMP)  ## the main job: start a sweep or continue it, and watch
 	@$(BIN)/python -m sweeps run $(EXPERIMENT) $(if $(CLUSTER),--cluster $(CLUSTER))
 
 test: $(STAMP)  ## the tests
@@ -41,10 +41,10 @@ test-slurm: $(STAMP)  ## the tests on a real SLURM, started for them (root; Debi
 	$(BIN)/python -m pytest -n 3 --dist worksteal -rs --durations=0 --durations-min=1 tests/slurm
 
 FAULTS ?= 200
-test-faults: $(STAMP)  ## so many FAULTS at every step of real sweeps (SEED=n gives the same ones)
+test-faults: $(STAMP)  ## FAULTS=n faults at every step of real sweeps (SEED=n repeats them)
 	$(BIN)/python -m tests.faults --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
 
-slurm-testbed: $(STAMP)  ## a shell on such a SLURM, to try things on
+slurm-testbed: $(STAMP)  ## a shell on such a SLURM
 	@$(BIN)/python -m tests.slurm.testbed
 
 fuzz: $(STAMP)  ## 10,000 generated inputs through the entry points, and 100 as processes (minutes)
@@ -64,22 +64,22 @@ format: $(STAMP)  ## put the source in its form
 ui: $(STAMP)  ## compare the runs: MLflow on 127.0.0.1
 	@$(BIN)/python -m sweeps ui
 
-promote: $(STAMP)  ## put the best model of the latest sweep (SWEEP=name, TRIAL=name) to use
+promote: $(STAMP)  ## promote the best model of the latest sweep (SWEEP=name, TRIAL=name)
 	@$(BIN)/python -m sweeps promote $(SWEEP) $(if $(TRIAL),--trial $(TRIAL))
 
-rollback: $(STAMP)  ## make the champion before this one the champion again
+rollback: $(STAMP)  ## make the previous champion the champion again
 	@$(BIN)/python -m sweeps rollback
 
-models: $(STAMP)  ## the versions of the registered model, and why each is there
+models: $(STAMP)  ## the versions of the registered model, and the reason for each
 	@$(BIN)/python -m sweeps models
 
-status: $(STAMP)  ## how the latest sweep stands
+status: $(STAMP)  ## show the state of the latest sweep
 	@$(BIN)/python -m sweeps status
 
-stop: $(STAMP)  ## end the latest sweep cleanly; 'make sweep' goes on with it
+stop: $(STAMP)  ## end the latest sweep cleanly; make sweep continues it
 	@$(BIN)/python -m sweeps stop
 
-gpu-check: $(STAMP)  ## everything that only a GPU can show (offline, minutes)
+gpu-check: $(STAMP)  ## the tests that need a GPU (no network, minutes)
 	$(BIN)/python -m pytest -m gpu -rs tests
 
 bench: $(STAMP)  ## the benchmarks (a SLURM on this machine, some twenty minutes)

@@ -1,10 +1,10 @@
-"""How much of what SLURM allocates is spent inside epochs, for the same trials sent in three ways.
+"""How much of the time that SLURM allocates is spent in epochs, for three ways to submit trials.
 
-`python -m benchmarks.slot_use` starts the cluster under test (see tests/slurm) and sends the same
-real VQ-VAE trials to two slots of a core each, three times: one long job a slot, as sweeps are
-sent by default; one job a trial; and in batches of two, each sent when the one before it is
-complete, as a batch-synchronous launcher does it. Random search without pruning, so the trials
-are the same whatever came before. Prints a table.
+`python -m benchmarks.slot_use` starts the test cluster (see tests/slurm). Here a slot is one core
+that SLURM allocates, and there are two. The same real VQ-VAE trials are run three times: one long
+job per slot, as sweeps are submitted by default; one job per trial; and batches of two jobs, each
+submitted when the batch before it has ended, as a batch-synchronous launcher does it. The search is
+random and without pruning, so the trials are the same each time. It prints a table.
 """
 
 import argparse
@@ -71,14 +71,14 @@ trials_per_job = {trials_per_job}
 
 @dataclass(frozen=True)
 class Use:
-    """What became of the allocated time, in seconds summed over the slots.
+    """How the allocated time was used, in seconds.
 
     Attributes:
-        wall: from the first job's start to the last one's end.
-        allocated: between each job's start and its end.
-        startup: between each job's start and the first epoch in it.
-        epochs: inside epochs.
-        trials: the longest and the shortest trial.
+        wall: from the start of the first job to the end of the last one.
+        allocated: from start to end, summed over the jobs.
+        startup: from the start to the first epoch, summed over the jobs.
+        epochs: time in epochs, summed over the trials.
+        trials: the shortest and the longest trial.
     """
 
     wall: float
@@ -88,43 +88,43 @@ class Use:
     trials: tuple[float, float]
 
     @property
-    def of_the_rest(self) -> float:
-        """The share of epochs in what follows the start-up."""
+    def share_after_startup(self) -> float:
+        """The share of epochs in the allocated time after start-up."""
         return self.epochs / (self.allocated - self.startup)
 
     @property
-    def of_all(self) -> float:
-        """The share of epochs in everything."""
+    def share_of_all(self) -> float:
+        """The share of epochs in the whole allocated time."""
         return self.epochs / self.allocated
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A folder as a clone would be, on the cluster under test.
+    """A folder like a clone of this repository, on the test cluster.
 
     Attributes:
-        folder: it.
-        trials: how many.
-        epochs: of each.
-        counted: a folder of commands that note themselves, to be first on the PATH; with it
-            somebody watches.
+        folder: the folder.
+        trials: the number of trials.
+        epochs: the number of epochs of each trial.
+        wrappers: a folder of wrappers that record SLURM commands, put first on the PATH. If it is
+            given, each sweep has a watcher.
     """
 
     folder: Path
     trials: int
     epochs: int
-    counted: Path | None = None
+    wrappers: Path | None = None
 
     def long_jobs(self) -> Use:
-        """One long job a slot."""
+        """Measure one long job per slot."""
         return self._measure("long", 0, [self.trials])
 
-    def job_a_trial(self) -> Use:
-        """One job a trial, all in the queue at once."""
+    def job_per_trial(self) -> Use:
+        """Measure one job per trial, all in the queue at once."""
         return self._measure("single", 1, [self.trials])
 
     def batches(self) -> Use:
-        """As many at a time as there are slots, and the next ones when all of these are done."""
+        """Measure batches of one job per slot; a batch starts when the one before has ended."""
         return self._measure("batches", 1, range(SLOTS, self.trials + 1, SLOTS))
 
     def _measure(self, name: str, trials_per_job: int, totals: "range | list[int]") -> Use:
@@ -137,15 +137,15 @@ class Bench:
         paths = RunsPaths(self.folder / "runs").sweep(name)
         for total in totals:
             options = ["--cluster", "bench", "--trials", str(total)]
-            self.sweeps("run", f"{name}.toml", *options, *([] if self.counted else ["--no-watch"]))
+            self.sweeps("run", f"{name}.toml", *options, *([] if self.wrappers else ["--no-watch"]))
             wait_for(open_sweep(paths).is_over)
             wait_for(lambda: not call("squeue", "--me", "--noheader"))
         return use_of(paths)
 
     def sweeps(self, *arguments: str) -> None:
-        """Run one of the commands here, as a person types it."""
+        """Run a command of `sweeps` in the folder, as a person types it."""
         command = [sys.executable, "-m", "sweeps", *arguments]
-        path = f"{self.counted}:{os.environ['PATH']}" if self.counted else os.environ["PATH"]
+        path = f"{self.wrappers}:{os.environ['PATH']}" if self.wrappers else os.environ["PATH"]
         environment = os.environ | {"PATH": path}
         subprocess.run(
             command, cwd=self.folder, check=True, stdout=subprocess.DEVNULL, env=environment
@@ -153,25 +153,25 @@ class Bench:
 
 
 def use_of(paths: SweepPaths) -> Use:
-    """Add up what a finished sweep's jobs were given and what their trials took."""
+    """Add up the allocated time of a finished sweep's jobs and the time of its trials."""
     first: dict[str, float] = {}
-    inside, trials = 0.0, []
+    in_epochs, trials = 0.0, []
     for trial in paths.trials():
         rows = read_curve(trial)
         job = atomic.read_json(trial.attempts()[0].claim)["job"]
         began = rows[0].timestamp / 1000 - rows[0].seconds
         first[job] = min(began, first.get(job, began))
         trials.append(sum(row.seconds for row in rows))
-        inside += trials[-1]
+        in_epochs += trials[-1]
     spans = {job: span_of(paths, job) for job in first}
     allocated = sum(end - start for start, end in spans.values())
     startup = sum(first[job] - start for job, (start, _) in spans.items())
     wall = max(end for _, end in spans.values()) - min(start for start, _ in spans.values())
-    return Use(wall, allocated, startup, inside, (min(trials), max(trials)))
+    return Use(wall, allocated, startup, in_epochs, (min(trials), max(trials)))
 
 
 def span_of(paths: SweepPaths, token: str) -> tuple[float, float]:
-    """When SLURM gave a job its slot and when it took it back, in seconds since 1970."""
+    """Return when SLURM started and ended a job, in seconds since 1970."""
     number = read_job_record(paths.job(token)).id
     answer = call("sacct", "-X", "-n", "-P", "-j", number, "-o", "Start,End")
     start, end = answer.splitlines()[0].split("|")
@@ -179,24 +179,24 @@ def span_of(paths: SweepPaths, token: str) -> tuple[float, float]:
 
 
 def call(*command: str) -> str:
-    """What one of SLURM's commands answers."""
+    """Run one of SLURM's commands, and return what it prints."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Look every half second."""
+    """Wait until the condition is true; check it every half second."""
     while not condition():
         time.sleep(0.5)
 
 
 @contextmanager
-def cluster_under_test() -> Iterator[Path]:
-    """A SLURM of our own while the block runs, and a folder to work in; both go with it."""
+def running_cluster() -> Iterator[Path]:
+    """Run the test cluster while the block runs, and yield a folder; both are removed after it."""
     if (reason := why_not()) is not None:
         sys.exit(f"error: {reason}")
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the database runs as a user of its own
+        folder.chmod(0o755)  # the database runs as another user
         keeper = subprocess.Popen(
             [sys.executable, "-m", "tests.slurm.cluster", str(folder / "slurm")],
             stdin=subprocess.PIPE,
@@ -216,31 +216,33 @@ def cluster_under_test() -> Iterator[Path]:
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure each arrangement, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=1, help="each arrangement, in turn")
-    given = parser.parse_args()
-    with cluster_under_test() as folder:
-        print("| arrangement | wall | after start-up | all | start-up | trials |")
+    parser.add_argument("--trials", type=int, default=8, help="trials of each sweep")
+    parser.add_argument("--epochs", type=int, default=24, help="epochs of each trial")
+    parser.add_argument("--rounds", type=int, default=1, help="how often to run each arrangement")
+    arguments = parser.parse_args()
+    with running_cluster() as folder:
+        shares = "in epochs, after start-up | in epochs, of all"
+        print(f"| arrangement | wall time | {shares} | start-up, all jobs | one trial |")
         print("|---|---|---|---|---|---|")
-        for at in range(given.rounds):
-            site = folder / f"round-{at}"
-            bench = Bench(site, given.trials, given.epochs)
+        for index in range(arguments.rounds):
+            site = folder / f"round-{index}"
+            bench = Bench(site, arguments.trials, arguments.epochs)
             for label, measure in {
-                "one long job a slot": bench.long_jobs,
+                "one long job per slot": bench.long_jobs,
                 "batches of two": bench.batches,
-                "one job a trial": bench.job_a_trial,
+                "one job per trial": bench.job_per_trial,
             }.items():
                 print(row_of(label, measure()), flush=True)
             shutil.rmtree(site, ignore_errors=True)
 
 
 def row_of(label: str, use: Use) -> str:
-    """A line of the table."""
+    """Return a row of the table."""
     low, high = use.trials
-    cells = (label, f"{use.wall:.0f} s", f"{use.of_the_rest:.1%}", f"{use.of_all:.1%}")
+    shares = (f"{use.share_after_startup:.1%}", f"{use.share_of_all:.1%}")
+    cells = (label, f"{use.wall:.0f} s", *shares)
     return f"| {' | '.join(cells)} | {use.startup:.0f} s | {low:.0f} to {high:.0f} s |"
 
 

@@ -1,9 +1,10 @@
-"""What tracking costs the training thread, with MLflow's server there and with it away.
+"""How much time tracking costs the training thread, with and without an MLflow server.
 
-Pairs of the same sweep of real VQ-VAE trials, in turn: one with a server that answers, one with a
-port where nobody does. In each the time from an epoch's end to the beginning of the next is taken
-inside the worker: all that a sweep does then (row, study, verdict, whether to leave) is in it.
-Afterwards the server comes back, `sweeps sync` is typed once, and MLflow must be complete.
+The same sweep of real VQ-VAE trials is run in pairs: once with a server that is available, once
+with a port where no server answers. The worker measures the time from the end of an epoch to the
+start of the next. It covers all that a sweep does between two epochs: it writes the row, reports to
+the study, gets the pruning decision, and checks whether to leave. After that the server is
+available again, `sweeps sync` is run once, and MLflow must be complete.
 """
 
 import argparse
@@ -39,34 +40,34 @@ tracking = "{uri}"
 
 
 class Timed:
-    """The VQ-VAE's trainer, with a stopwatch between its epochs."""
+    """The VQ-VAE's trainer, which also measures the time between its epochs."""
 
     def __getattr__(self, name: str) -> Any:
-        """All but `fit` is the trainer's own."""
+        """Return the trainer's own attribute; only `fit` is replaced."""
         from vqvae.sweep import trainer
 
         return getattr(trainer, name)
 
-    def fit(self, *given: Any, should_stop: Callable[[], bool], **named: Any) -> Iterator[Any]:
-        """Train; write down what each epoch took, and what came between it and the next."""
+    def fit(self, *args: Any, should_stop: Callable[[], bool], **kwargs: Any) -> Iterator[Any]:
+        """Train, and log the time of each epoch and the time between it and the next."""
         from vqvae.sweep import trainer
 
-        asking = 0.0
+        in_should_stop = 0.0
 
-        def asked() -> bool:
-            nonlocal asking
+        def timed_should_stop() -> bool:
+            nonlocal in_should_stop
             started = time.perf_counter()
             answer = should_stop()
-            asking += time.perf_counter() - started
+            in_should_stop += time.perf_counter() - started
             return answer
 
-        for epoch in trainer.fit(*given, should_stop=asked, **named):
+        for epoch in trainer.fit(*args, should_stop=timed_should_stop, **kwargs):
             started = time.perf_counter()
             yield epoch
             between = time.perf_counter() - started
             with Path(os.environ[LOG]).open("a") as log:
-                log.write(json.dumps([epoch.seconds, between + asking]) + "\n")
-            asking = 0.0
+                log.write(json.dumps([epoch.seconds, between + in_should_stop]) + "\n")
+            in_should_stop = 0.0
 
 
 trainer = Timed()
@@ -74,52 +75,52 @@ trainer = Timed()
 
 @dataclass(frozen=True)
 class Sample:
-    """One sweep: medians over its epochs, in seconds."""
+    """The times of one sweep: medians over its epochs, in seconds."""
 
     epoch: float
     between: float
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Run the pairs of sweeps, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
-    given = parser.parse_args()
+    parser.add_argument("--pairs", type=int, default=5, help="number of pairs of sweeps")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tracking-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with mlflow_server(folder / "server") as port:
-            _measure(folder, Line(port), given.pairs)
+            _measure(folder, Line(port), arguments.pairs)
 
 
 def _measure(folder: Path, line: Line, pairs: int) -> None:
-    run(folder, line, "warm-up")  # makes the data, and their cache
+    run(folder, line, "warm-up")  # creates the data and their cache
     samples: dict[str, list[Sample]] = {"open": [], "away": []}
-    for at in range(pairs):
-        for mode in ("open", "away") if at % 2 == 0 else ("away", "open"):
+    for index in range(pairs):
+        for mode in ("open", "away") if index % 2 == 0 else ("away", "open"):
             line.become(mode)
-            samples[mode].append(run(folder, line, f"{mode}-{at}"))
+            samples[mode].append(run(folder, line, f"{mode}-{index}"))
             line.become("open")
-    print("| server | epoch | between epochs | share of an epoch |\n|---|---|---|---|")
-    for mode, found in samples.items():
-        epoch = statistics.median(s.epoch for s in found)
-        between = statistics.median(s.between for s in found)
-        share = statistics.median(s.between / s.epoch for s in found)
-        print(f"| {mode} | {epoch:.3f} s | {between * 1000:.1f} ms | {share:.2%} |")
-    both = zip(samples["away"], samples["open"], strict=True)
-    ratios = [away.epoch / there.epoch for away, there in both]
+    print("| server | one epoch | between two epochs | share of an epoch |\n|---|---|---|---|")
+    for mode, label in {"open": "available", "away": "unavailable"}.items():
+        epoch = statistics.median(s.epoch for s in samples[mode])
+        between = statistics.median(s.between for s in samples[mode])
+        share = statistics.median(s.between / s.epoch for s in samples[mode])
+        print(f"| {label} | {epoch:.3f} s | {between * 1000:.1f} ms | {share:.2%} |")
+    pairs_of_samples = zip(samples["away"], samples["open"], strict=True)
+    ratios = [without.epoch / with_server.epoch for without, with_server in pairs_of_samples]
     shown = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-    print(f"\nan epoch with the server away / there: median {statistics.median(ratios):.3f}")
-    print(f"(of {shown})")
-    for at in range(pairs):
-        print(complete(folder, line, f"away-{at}"), flush=True)
+    median = statistics.median(ratios)
+    print(f"\ntime of an epoch, server unavailable / available: median {median:.3f} of {shown}")
+    for index in range(pairs):
+        print(sync_and_check(folder, line, f"away-{index}"), flush=True)
 
 
 def run(folder: Path, line: Line, name: str) -> Sample:
-    """One sweep to its end."""
+    """Run one sweep to its end, and return its times."""
     site = folder / name
     clusters = site / "experiments" / "clusters"
     clusters.mkdir(parents=True)
-    (clusters / "here.toml").write_text(CLUSTER.format(uri=line.uri))
+    (clusters / "bench.toml").write_text(CLUSTER.format(uri=line.uri))
     text = (ROOT / "experiments" / "quickstart.toml").read_text()
     for old, new in {
         'name = "quickstart"': f'name = "{name}"\ntrainer = "benchmarks.tracking:trainer"',
@@ -131,17 +132,17 @@ def run(folder: Path, line: Line, name: str) -> Sample:
         '"model.codebook_size" = [64, 128, 256]': '"model.codebook_size" = [128]',
     }.items():
         if old not in text:
-            raise SystemExit(f"error: the quickstart has no {old!r} any more")
+            raise SystemExit(f"error: experiments/quickstart.toml does not contain {old!r}")
         text = text.replace(old, new)
     (site / "sweep.toml").write_text(text)
     log = site / "epochs"
-    _sweeps(site, "run", "sweep.toml", "--cluster", "here", **{LOG: str(log)})
+    _sweeps(site, "run", "sweep.toml", "--cluster", "bench", **{LOG: str(log)})
     rows = [json.loads(row) for row in log.read_text().splitlines()]
     return Sample(*(statistics.median(column) for column in zip(*rows, strict=True)))
 
 
-def complete(folder: Path, line: Line, name: str) -> str:
-    """Type `sweeps sync` once, and look whether MLflow has every epoch."""
+def sync_and_check(folder: Path, line: Line, name: str) -> str:
+    """Run `sweeps sync` once, and report whether MLflow has every epoch."""
     _sweeps(folder / name, "sync", name)
     sweep = open_sweep(RunsPaths(folder / name / "runs").sweep(name))
     client = MlflowClient(tracking_uri=line.uri)
@@ -158,8 +159,8 @@ def complete(folder: Path, line: Line, name: str) -> str:
 
 def _sweeps(site: Path, *arguments: str, **environment: str) -> None:
     command = [sys.executable, "-m", "sweeps", *arguments]
-    more = {"PYTHONPATH": str(ROOT), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", **environment}
-    subprocess.run(command, cwd=site, env=os.environ | more, check=True, stdout=subprocess.DEVNULL)
+    extra = {"PYTHONPATH": str(ROOT), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", **environment}
+    subprocess.run(command, cwd=site, env=os.environ | extra, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

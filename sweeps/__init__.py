@@ -1,1 +1,1 @@
-"""Hyperparameter sweeps whose only shared state is a folder."""
+"""Hyperparameter sweeps on SLURM clusters; all shared state is in one folder per sweep."""

@@ -1,4 +1,4 @@
-"""`python -m sweeps`."""
+"""The command line, as `python -m sweeps`."""
 
 from sweeps.cli.main import main
 

@@ -1,7 +1,9 @@
-"""The protocol by which a sweep knows a trainer, and the loading of one by its name.
+"""The protocol that a trainer implements, and `load_trainer`, which imports a trainer by its name.
 
-A sweep can search over anything that is trained epoch by epoch. What it asks of a trainer stands
-here in full; `vqvae.sweep:trainer` is one, and a second needs one module of its own.
+A sweep can search over anything that is trained in epochs. To make your own training searchable,
+write one module with an object that has all members of `Trainer`, and name it in an experiment:
+`trainer = "my_package.my_module:trainer"`. A sweep asks for nothing that is not described here.
+`vqvae/sweep.py` is the trainer of this repository; `tests/sweeps/tiny.py` is a small one.
 """
 
 import importlib
@@ -16,97 +18,110 @@ from sweeps.errors import InputError
 
 
 class Epoch(Protocol):
-    """One finished epoch, as its checkpoint carries it: yielded again, it is equal."""
+    """The row of one finished epoch; read again from the epoch's checkpoint, it is equal."""
 
     @property
     def epoch(self) -> int:
-        """Counted from 1."""
+        """The number of the epoch, counted from 1."""
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Figures by name, `group/name`; one that is not a finite number may be left out."""
+        """The metrics by name, in the form `group/name` (`train/loss`, `val/loss`).
+
+        If the objective's metric is missing or not a finite number, the trial has diverged.
+        A metric whose name ends in `_per_second` is shown as the speed of the training.
+        """
 
     @property
     def timestamp(self) -> int:
-        """When the epoch ended: milliseconds since 1970."""
+        """When the epoch ended, in milliseconds since 1970."""
 
     @property
     def seconds(self) -> float:
-        """How long the epoch took, validation and checkpoint included."""
+        """How long the epoch took in seconds, with validation and checkpoint."""
 
     @property
     def diverged(self) -> str | None:
-        """Why going on is pointless (a loss that is not a number, say); None while all is well."""
+        """Why further training is useless (for example: the loss is not finite); None otherwise.
+
+        The trial ends with this epoch. Its value is the worst one of its metric.
+        """
 
 
 class Scores(Protocol):
-    """What a packaged model is worth on the test split."""
+    """The scores of a packaged model on the test split."""
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """Figures by name, `test/…`; the one that is optimized as `val/…` is among them."""
+        """Metrics by name, as `test/…`; for each `val/x` of `test_metrics` there is `test/x`."""
 
     @property
     def patients(self) -> Mapping[str, Mapping[str, float]]:
-        """The same for each patient: what one patient's images have in common is no evidence."""
+        """The same metrics for each patient: images of one patient are not independent."""
 
     @property
     def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """Where 95 of 100 values lie if other patients had been drawn; where that can be said."""
+        """95 % confidence intervals (low, high) over patients, by metric, where they are known."""
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What was scored on: `name`, `digest` (of the content), `source` and a `profile`."""
+        """The test data: `name`, `digest` (of the content), `source` and `profile` (a mapping)."""
 
 
 class Objective(Protocol):
-    """By which metric an epoch is the best one."""
+    """The metric that decides which epoch is the best one."""
 
     @property
     def metric(self) -> str:
-        """One of the trainer's `bounds`."""
+        """The name of the metric, one of the trainer's `bounds`."""
 
     @property
     def maximize(self) -> bool:
-        """Whether the highest value is the best, or the lowest."""
+        """True if the highest value is the best, False if the lowest is."""
 
 
 class Trainer(Protocol):
-    """What can be searched over. Importing its module must be light (no torch)."""
+    """Everything that a sweep needs from a trainer.
+
+    Commands of `sweeps` import the trainer's module, so the import must be fast: import torch and
+    other large packages inside the methods.
+    """
 
     config: type[BaseModel]
-    """The configuration: a frozen pydantic model that refuses unknown keys."""
+    """The class of the configuration: a frozen pydantic model that forbids unknown keys."""
 
     bounds: Mapping[str, tuple[float, float]]
-    """Metrics that a sweep may optimize, each with its worst and its best value, in this order.
+    """The metrics that a sweep may optimize, each with its (worst, best) value.
 
-    The first one is optimized where an experiment names none.
+    The order of the two values gives the direction: (0.0, 1.0) is maximized, (1.0, 0.0) minimized.
+    A diverged trial gets the worst value. The first metric is the default objective.
     """
 
     test_metrics: Collection[str]
-    """Those of them that `evaluate` measures on the test split, as `test/…`."""
+    """The metrics in `bounds` that `evaluate` also measures on the test split (as `test/…`)."""
 
     seed: str
-    """The dotted path of the configuration's seed."""
+    """The dotted path of the random seed in the configuration, such as `training.seed`."""
 
     floors: Mapping[str, float]
-    """Test figures that a model must reach before anybody is asked to use it."""
+    """The lowest values of test metrics with which a model may be promoted, by metric."""
 
     def prepare(self, configs: Sequence[Any]) -> str:
-        """Look at the data before any job; make what the configuration says is to be made.
+        """Check the data before any job starts; create them if the configuration asks for that.
 
         Args:
-            configs: one for each choice and each bound of the search space.
+            configs: configurations that together contain each choice and each bound of the
+                search space.
 
         Returns:
-            The data's fingerprint: equal for equal data, wherever it lies.
+            A fingerprint of the data. Equal data have equal fingerprints, in any folder.
 
         Raises:
-            ValueError: a configuration cannot work on this data; the message says why.
+            ValueError: a configuration does not work with these data; the message says why.
         """
 
     def epochs(self, config: Any) -> int:
-        """How many epochs an uninterrupted trial has."""
+        """Return how many epochs a trial has if nothing ends it early."""
 
     def fit(
         self,
@@ -119,90 +134,112 @@ class Trainer(Protocol):
         objective: Objective,
         accumulation_steps: int,
     ) -> Iterator[Epoch]:
-        """Train, an epoch at a time, keeping `last.pt` and `best.pt` in `folder`.
+        """Train, and yield the row of each finished epoch.
 
-        `best.pt` is the first epoch with the best value of the objective's metric.
-        Other files in `folder` are the trainer's own and go when the trial has ended.
+        Checkpoints: write `folder/last.pt`, the latest epoch, and `folder/best.pt`, the first
+        epoch with the best value of the objective's metric. An epoch's checkpoint contains its
+        row, and is complete on disk before the row is yielded. You may write other files in
+        `folder`; they are removed when the trial has ended.
 
-        Each epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
-        `folder`, or else one of `continue_from` (earlier attempts', the latest first), holds a
-        checkpoint, its row is yielded first and the training goes on from there, to the same end
-        bit for bit (CPU, same `threads`). One that is damaged is passed over for the one before
-        it; where none is whole, training begins anew. `should_stop` is asked before each epoch
-        begins. Each batch is computed in `accumulation_steps` micro-batches whose gradients are
-        added up, to the same step but for rounding; earlier epochs may have had another number.
+        Continuing: look for a checkpoint in `folder`, then in each folder of `continue_from`. If
+        there is one, yield its row first and continue with the next epoch. On a CPU with the same
+        `threads`, the result must equal that of an uninterrupted training, bit for bit. If a
+        checkpoint is damaged, use the one before it. If none is intact, begin with epoch 1.
+
+        Args:
+            config: the configuration of the trial, an instance of the class `config`.
+            folder: where to write checkpoints; it exists.
+            continue_from: checkpoint folders of earlier attempts, the latest first; read only.
+            threads: how many CPU threads to compute with.
+            should_stop: call it before each epoch; if it returns True, return without another
+                row. Another attempt continues the trial later. If `fit` returns early for any
+                other reason than `should_stop` or a diverged epoch, the trial has failed.
+            objective: the metric that decides which epoch is the best one.
+            accumulation_steps: compute each batch in this number of micro-batches and add up
+                their gradients. The optimizer step is the same except for rounding, and needs
+                less memory. Earlier epochs of the trial may have had another number.
         """
 
     def max_accumulation_steps(self, config: Any) -> int:
-        """The power of two from which on each part of a batch is as small as can be."""
+        """Return the smallest power of two at which micro-batches cannot get any smaller.
+
+        A trial that is still out of memory at this number has diverged.
+        """
 
     def classify_error(
         self, error: Exception
     ) -> Literal["out_of_memory", "process_lost", "environment_unavailable", "bug"]:
-        """What an exception of `fit` says: want of memory, that this process is lost, or a bug.
+        """Return what kind of failure an exception of `fit` is.
 
-        Or that the world failed: data that are away, a file server that does not answer. Errors
-        of the operating system always say that, and are not asked about.
+        `out_of_memory`: the trial is retried, first with exclusive use of the device, then with
+        more accumulation steps. `process_lost`: this process cannot compute any more (a CUDA
+        error, for example), and another process retries the trial. `environment_unavailable`: the
+        data or a file server do not respond, and the trial is retried later. `bug`: the trial has
+        failed. An `OSError` always counts as `environment_unavailable` and is not passed in here.
         """
 
     def write_figure(self, config: Any, folder: Path, figure: Path) -> None:
-        """Write a PNG that shows what the best model in `folder` does."""
+        """Write a PNG of results of the best model in `folder`; an error here is only logged."""
 
     def export(self, config: Any, folder: Path, destination: Path) -> None:
         """Write the best model in `folder` as a package: programs that run without this code.
 
-        The folder `destination` appears whole or not at all. Its `package.json` names the
-        `programs` and their digests; `model.pt2` maps one tensor to one. It also has `input` and
-        `output` (`shape` with -1 for any, `dtype`), `example` (a JSON file with one input),
-        `requirements` (pinned), and two texts in Markdown: `about` the model and its `use`.
+        The folder `destination` must appear complete or not at all: write under another name,
+        then rename. The model is the program `model.pt2`, which maps one tensor to one tensor.
+        `package.json` has the keys `programs` (file names and their SHA-256 digests), `input` and
+        `output` (`shape`, with -1 for any size, and `dtype`), `example` (optional: the name of a
+        JSON file with one input), `requirements` (pinned), and two texts in Markdown: `about` (the
+        model) and `use` (how to use it).
 
         Raises:
-            ValueError: the package does not do what the model does.
+            ValueError: the package does not give the same results as the model.
         """
 
     def evaluate(self, config: Any, package: Path, out: Path) -> Scores:
-        """Score a package on the test split; pictures and tables go into the folder `out`.
+        """Score a package on the test split; write figures and tables into the folder `out`.
 
-        The same package on the same data is worth the same.
+        Scores must be reproducible: the same package on the same data, the same scores.
 
         Raises:
-            ValueError: the package is damaged or none, or the data cannot be read.
+            ValueError: the package is missing or damaged, or the data cannot be read.
         """
 
     def usage(self, config: Any, model: str) -> Sequence[str]:
-        """A command that uses a registered model, for a person to type.
+        """Return a command, as a list of words, with which a person can use a registered model.
 
         Args:
-            config: of the trial that made it; it says what there is to try it on.
-            model: its URI, `models:/<name>@<alias>`.
+            config: the configuration of the trial; it says where the data are.
+            model: the URI of the model, `models:/<name>@<alias>`.
         """
 
 
 def load_trainer(name: str) -> Trainer:
-    """Import a trainer from its name, `module:attribute`.
+    """Import a trainer by its name, `module:attribute`.
 
     Raises:
-        InputError: the name has another form, or nothing is there.
+        InputError: the name does not have this form, the module cannot be imported, or the
+            attribute is missing or not a trainer.
     """
     module, separator, attribute = name.partition(":")
     if not separator or not module or not attribute:
-        mend = "write module:attribute, as in my_package.my_module:trainer"
-        raise InputError(f"trainer {name!r}: {mend}")
-    if str(Path.cwd()) not in sys.path:  # a trainer of one's own may lie beside the experiments
+        advice = "write module:attribute, as in my_package.my_module:trainer"
+        raise InputError(f"trainer {name!r} is not a valid name; {advice}")
+    if str(Path.cwd()) not in sys.path:  # your own trainer may be in the folder you work in
         sys.path.append(str(Path.cwd()))
     try:
         trainer = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
-        mend = f"no module named {error.name!r}; is it installed here?"
-        raise InputError(f"trainer {name!r}: {mend}") from error
+        reason = f"no module named {error.name!r}; is it installed in this environment?"
+        raise InputError(f"trainer {name!r}: {reason}") from error
     except AttributeError as error:
         raise InputError(f"trainer {name!r}: module {module!r} has no {attribute!r}") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"trainer {name!r}: cannot be imported: {reason}") from error
-    missing = [part for part in _MEMBERS if not hasattr(trainer, part)]
+    missing = [member for member in _MEMBERS if not hasattr(trainer, member)]
     if missing:
-        raise InputError(f"trainer {name!r} is none: it has no {', '.join(missing)}")
+        advice = f"it has no {', '.join(missing)}; see sweeps/trainer.py"
+        raise InputError(f"trainer {name!r} is not a trainer: {advice}")
     return cast(Trainer, trainer)
 
 

@@ -1,4 +1,4 @@
-"""Where a process and its children listen, as the kernel says it."""
+"""The addresses on which a process and its children listen, from Linux's /proc."""
 
 import socket
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ LISTEN = "0A"
 
 
 def family(pid: int) -> set[int]:
-    """A process and all that come from it."""
+    """A process and all its descendants."""
     parents = {}
-    for place in Path("/proc").glob("[0-9]*/stat"):
+    for file in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parents[int(place.parent.name)] = int(place.read_text().rpartition(")")[2].split()[1])
+            parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
     found, size = {pid}, 0
@@ -23,7 +23,7 @@ def family(pid: int) -> set[int]:
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
-    """Addresses and ports on which a process or a child of it takes connections."""
+    """The addresses and ports on which a process or a descendant of it accepts connections."""
     inodes = {inode for member in family(pid) for inode in _sockets(member)}
     return {
         _address(row[1])
@@ -54,7 +54,7 @@ def _rows(table: Path) -> list[list[str]]:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """The kernel writes an address as words in the machine's own byte order."""
+    """Parse an address: the kernel writes it as 32-bit words in the host's byte order."""
     host, _, port = text.partition(":")
     words = bytes.fromhex(host)
     packed = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))

@@ -1,4 +1,4 @@
-"""The rooms and the words: questions lead to one file, and names that were given up stay gone."""
+"""The structure and the names: each question has one file, and old names do not come back."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ QUESTIONS = {
     "where is it decided who becomes champion": ("sweeps/promotion/gate.py", "check_beats"),
     "where is SSIM computed": ("vqvae/evaluation/metrics.py", "ssim"),
 }
-"""Each with the file that answers it, and what in there does."""
+"""Questions, each with the file that answers it and the function or class in it."""
 
 OLD_FILES = (
     *("beat", "told", "room", "places", "deaths", "ends", "troubles", "whereabouts", "asking"),
@@ -40,9 +40,9 @@ OLD_NAMES = (
     *("note_of_the_end", "was_left_whole", "want_of_room", "pauses?_before", "only_lonely"),
     *("Given", "Places?", "Death", "Duel", "_Duel", "Storms?", "unusable", "most_jobs"),
 )
-"""Names of code that were given up for the field's own; ordinary words are not among them.
+"""Old names that were replaced by standard ones; ordinary words are not among them.
 
-Nothing on disk keeps an old name either: nobody had runs to keep.
+Nothing on disk has an old name either, because there were no runs to keep.
 """
 
 
@@ -54,7 +54,7 @@ def sources(*folders: str) -> list[Path]:
 
 
 def names_in(tree: ast.AST) -> Iterator[str]:
-    """Every name that a module gives or uses: of files, classes, functions, arguments, fields."""
+    """Every name that a module defines or uses: classes, functions, arguments, attributes."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
@@ -78,13 +78,13 @@ def test_each_question_has_one_file(question: str) -> None:
     assert f"`{file}`" in row
 
 
-def test_no_file_has_a_name_that_was_given_up() -> None:
+def test_no_file_has_an_old_name() -> None:
     found = {path.relative_to(ROOT) for path in sources("sweeps", "vqvae", "tests", "benchmarks")}
     old = {path for path in found if path.stem.removeprefix("test_") in OLD_FILES}
     assert old == set()
 
 
-def test_no_name_of_code_was_given_up() -> None:
+def test_no_code_uses_an_old_name() -> None:
     pattern = re.compile("|".join(OLD_NAMES))
     old = {
         f"{path.relative_to(ROOT)}: {name}"
@@ -95,7 +95,7 @@ def test_no_name_of_code_was_given_up() -> None:
     assert old == set()
 
 
-def test_a_name_that_was_given_up_is_found_wherever_it_stands() -> None:
+def test_old_names_are_found_in_all_positions() -> None:
     tree = ast.parse("def f(told=1):\n    x.crown(way_of=1)\nclass Wish: pass")
     pattern = re.compile("|".join(OLD_NAMES))
     assert {n for n in names_in(tree) if pattern.fullmatch(n)} == {

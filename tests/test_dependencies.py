@@ -1,4 +1,4 @@
-"""What is installed is what was chosen: exact versions, of everything that is pulled in."""
+"""The installed packages, with all their dependencies, have exactly the pinned versions."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, _, version in found}
 
 
-def asked() -> list[Requirement]:
+def required() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return [
         Requirement(r) for r in (*project["dependencies"], *project["optional-dependencies"]["dev"])
@@ -29,9 +29,9 @@ def asked() -> list[Requirement]:
 
 
 def closure() -> set[str]:
-    """The names of everything installed that our requirements pull in, here."""
+    """The names of our requirements and of all their installed dependencies."""
     seen: set[str] = set()
-    left = [(r.name, extra) for r in asked() for extra in ("", *r.extras)]
+    left = [(r.name, extra) for r in required() for extra in ("", *r.extras)]
     while left:
         name, extra = left.pop()
         key = canonicalize_name(name)
@@ -41,7 +41,7 @@ def closure() -> set[str]:
         try:
             requires = distribution(name).requires or []
         except PackageNotFoundError:
-            continue  # an extra of somebody's that is not asked for here
+            continue  # a dependency of an extra that is not installed
         for text in requires:
             needed = Requirement(text)
             if needed.marker is None or needed.marker.evaluate({"extra": extra}):
@@ -55,30 +55,30 @@ def test_every_line_pins_one_exact_version() -> None:
     assert wrong == []
 
 
-def test_what_is_pinned_is_what_is_asked_for() -> None:
-    chosen = pins()
-    for requirement in asked():
-        version = chosen[canonicalize_name(requirement.name)]
+def test_the_pinned_versions_satisfy_the_requirements() -> None:
+    pinned = pins()
+    for requirement in required():
+        version = pinned[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), requirement
 
 
-@pytest.mark.skipif(not OURS, reason="an environment that was there keeps its own versions")
-def test_nothing_that_is_pulled_in_is_left_to_chance() -> None:
-    # The parts of torch's build for a GPU are pinned by torch itself.
-    loose = {
+@pytest.mark.skipif(not OURS, reason="only the project's own .venv has the pinned versions")
+def test_every_dependency_is_pinned() -> None:
+    # torch itself pins the packages of its GPU build.
+    unpinned = {
         n for n in closure() - pins().keys() if not n.startswith(("nvidia-", "triton", "cuda-"))
     }
-    assert loose == set()
+    assert unpinned == set()
 
 
-@pytest.mark.skipif(not OURS, reason="an environment that was there keeps its own versions")
-def test_what_is_installed_is_what_is_pinned() -> None:
-    other = {}
+@pytest.mark.skipif(not OURS, reason="only the project's own .venv has the pinned versions")
+def test_the_installed_versions_are_the_pinned_ones() -> None:
+    different = {}
     for name, version in pins().items():
         try:
-            found = Version(distribution(name).version).public  # without +cpu and the like
+            found = Version(distribution(name).version).public  # without a build such as +cpu
         except PackageNotFoundError:
             found = "not installed"
         if found != version:
-            other[name] = found
-    assert other == {}
+            different[name] = found
+    assert different == {}

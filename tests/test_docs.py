@@ -1,4 +1,4 @@
-"""The documentation is true: its links resolve, its tree is the tree, its commands exist."""
+"""The documentation is correct: links resolve, the tree of folders is right, commands exist."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def test_links_resolve(page: Path) -> None:
 
 
 def folders_listed(text: str) -> set[str]:
-    """The folders that the tree in README's last block lists."""
+    """The folders in the tree of README's section "Folders"."""
     block = text.rpartition("## Folders")[2].split("```")[1]
     above: list[str] = []
     found = set()
@@ -30,7 +30,7 @@ def folders_listed(text: str) -> set[str]:
     return found
 
 
-def test_the_tree_of_folders_is_the_tree() -> None:
+def test_the_tree_in_the_readme_lists_all_folders() -> None:
     listed = folders_listed((ROOT / "README.md").read_text())
     tracked = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -48,7 +48,7 @@ def test_the_tree_of_folders_is_the_tree() -> None:
     assert listed == folders
 
 
-def test_every_make_target_that_is_named_exists() -> None:
+def test_every_make_target_in_the_documentation_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
@@ -56,7 +56,7 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 
 @pytest.mark.parametrize("program", ["sweeps", "vqvae"])
-def test_every_command_that_is_named_exists(program: str) -> None:
+def test_every_command_in_the_documentation_exists(program: str) -> None:
     helps = {}
     for page in PAGES:
         for command in re.findall(
@@ -70,7 +70,7 @@ def test_every_command_that_is_named_exists(program: str) -> None:
     assert set(helps.values()) == {0}, helps
 
 
-def test_every_experiment_and_cluster_that_ships_is_valid() -> None:
+def test_every_experiment_and_cluster_file_of_the_repository_is_valid() -> None:
     from sweeps.config.cluster import read_cluster
     from sweeps.config.experiment import read_experiment
 

@@ -1,6 +1,6 @@
-"""What can run the code of others: every such call is known here, with the reason why it is safe.
+"""Calls that can execute foreign code: each one is listed here, with the reason why it is safe.
 
-Unpickling runs whatever the pickle's author likes. So does importing by name, and a shell.
+Unpickling executes code of the pickle's author. Importing by name and a shell do the same.
 """
 
 import ast
@@ -25,7 +25,7 @@ DANGEROUS = {
     *("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
 }
 LOADERS = ("load_model", "load_checkpoint", "load_state_dict_from_url", "log_model")
-"""Names under which MLflow's flavours and torch's hub load pickles."""
+"""Functions of MLflow's flavours and of torch's hub that load pickles."""
 
 KNOWN = {
     (
@@ -35,7 +35,7 @@ KNOWN = {
     (
         "vqvae/export/package.py",
         "torch.export.load",
-    ): "of bytes that vqvae/export/archive_check.py made anew",
+    ): "of a new archive that vqvae/export/archive_check.py built",
     ("vqvae/data/cache.py", "numpy.load"): "allow_pickle=False",
     ("vqvae/data/splits.py", "numpy.load"): "allow_pickle=False",
     ("sweeps/cli/lazy.py", "importlib.import_module"): "of the table of commands, a constant",
@@ -49,7 +49,7 @@ REQUIRED = {
 
 
 def full_names(tree: ast.AST) -> dict[str, str]:
-    """What each imported name means: `np` is `numpy`, `load` may be `torch.load`."""
+    """The full name of each imported name: `np` is `numpy`, `load` may be `torch.load`."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -64,7 +64,7 @@ def full_names(tree: ast.AST) -> dict[str, str]:
 
 
 def called(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    """Every call, by the full name of what is called."""
+    """Every call, with the full name of the function."""
     names = full_names(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -89,12 +89,12 @@ def test_only_known_loaders_are_called(path: Path) -> None:
             assert given == {keyword: value}, f"{name}, line {call.lineno}"
 
 
-def test_every_known_call_is_there() -> None:
+def test_every_listed_call_exists() -> None:
     found = {(str(p.relative_to(ROOT)), name) for p in SOURCES for name, _ in dangerous(p)}
     assert found == set(KNOWN)
 
 
-def test_no_shell_is_started() -> None:
+def test_no_call_starts_a_shell() -> None:
     for path in SOURCES:
         for name, call in called(ast.parse(path.read_text())):
             shells = [k for k in call.keywords if k.arg == "shell"]

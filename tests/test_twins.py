@@ -1,6 +1,6 @@
-"""The two packages do not know each other, and yet speak with one voice to whoever types.
+"""The two packages do not import each other, but their messages have the same form.
 
-What the wall between them costs is written twice; here the two are held to be the same.
+The code for that exists twice, once in each package; these tests compare the two copies.
 """
 
 import ast
@@ -34,17 +34,19 @@ def functions(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("file", SAME_FUNCTIONS)
-def test_what_is_written_twice_is_the_same_to_the_letter(file: str) -> None:
+def test_functions_that_exist_twice_are_identical(file: str) -> None:
     one, other = functions(ROOT / "sweeps" / file), functions(ROOT / "vqvae" / file)
     assert [n for n in SAME_FUNCTIONS[file] if one[n] != other[n]] == []
 
 
-def test_commands_are_loaded_alike() -> None:
+def test_the_modules_that_load_commands_are_identical() -> None:
     assert (ROOT / "sweeps/cli/lazy.py").read_text() == (ROOT / "vqvae/cli/lazy.py").read_text()
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_an_error_is_told_alike(message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_printed_in_the_same_way(
+    message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     printed = []
     for exit_, errors in ((sweeps.cli.exit, sweeps.errors), (vqvae.cli.exit, vqvae.errors)):
         for error in (errors.InputError(message), OSError(message), KeyError(message)):
@@ -58,12 +60,12 @@ def test_an_error_is_told_alike(message: str, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("word", ["trails", "epoch", "nothing like it", "learning_rate"])
-def test_names_that_are_close_are_offered_alike(word: str) -> None:
-    known = ["trials", "training.epochs", "training.learning_rate"]
-    assert sweeps.text.did_you_mean(word, known) == vqvae.text.did_you_mean(word, known)
+def test_similar_names_are_suggested_in_the_same_way(word: str) -> None:
+    valid = ["trials", "training.epochs", "training.learning_rate"]
+    assert sweeps.text.did_you_mean(word, valid) == vqvae.text.did_you_mean(word, valid)
 
 
-def test_an_unknown_key_is_told_alike(tmp_path: Path) -> None:
+def test_an_unknown_key_gives_the_same_message(tmp_path: Path) -> None:
     from sweeps.config.toml import StrictModel, read_toml, validate
     from vqvae.config import read_config
 

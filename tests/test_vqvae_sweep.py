@@ -1,4 +1,4 @@
-"""The real trainer under the real search: what neither package's own tests can show."""
+"""The VQ-VAE trainer in a sweep: tests that need both packages."""
 
 import itertools
 from pathlib import Path
@@ -78,8 +78,8 @@ def without_phantom(text: str) -> str:
     return head + "[trial.model]" + rest.partition("[trial.model]")[2]
 
 
-def figures(sweep: Sweep) -> list[list[dict[str, float]]]:
-    """Every trial's curve, without how fast it was."""
+def curves(sweep: Sweep) -> list[list[dict[str, float]]]:
+    """The metrics of every epoch of every trial, without the speed."""
     return [
         [
             {name: value for name, value in row.metrics.items() if "per_second" not in name}
@@ -89,24 +89,24 @@ def figures(sweep: Sweep) -> list[list[dict[str, float]]]:
     ]
 
 
-@pytest.mark.parametrize("step", ["between checkpoint and row", "between row and study"])
-def test_a_killed_worker_costs_no_bit(tmp_path: Path, step: str) -> None:
-    uncut, cut = make(tmp_path, "uncut"), make(tmp_path, "cut")
-    worker_of(uncut).run()
-    crash(cut, step, 2)
-    worker_of(cut).run()
-    assert len(cut.paths.trials()[0].attempts()) == 2
-    assert figures(cut) == figures(uncut)
-    for trial in cut.paths.trials():
+@pytest.mark.parametrize("step", ["between checkpoint and row", "between row and report"])
+def test_a_killed_worker_changes_no_bit(tmp_path: Path, step: str) -> None:
+    uninterrupted, interrupted = make(tmp_path, "uninterrupted"), make(tmp_path, "interrupted")
+    worker_of(uninterrupted).run()
+    crash(interrupted, step, 2)
+    worker_of(interrupted).run()
+    assert len(interrupted.paths.trials()[0].attempts()) == 2
+    assert curves(interrupted) == curves(uninterrupted)
+    for trial in interrupted.paths.trials():
         assert read_result(trial).state == "complete"
         assert all(row.metrics.keys() == METRICS for row in read_curve(trial))
         assert trial.attempts()[-1].figure.stat().st_size > 1000
 
 
-def test_what_does_not_fit_into_memory_is_trained_in_micro_batches(
+def test_a_batch_that_does_not_fit_into_memory_is_trained_in_micro_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device on which, from some step on, one image fits and two do not."""
+    """From some step on, the device has memory for one image, but not for two."""
     whole, short = make(tmp_path, "whole"), make(tmp_path, "short")
     worker_of(whole).run()
     losses, calls = VQVAE.losses, itertools.count()
@@ -117,10 +117,10 @@ def test_what_does_not_fit_into_memory_is_trained_in_micro_batches(
         return losses(model, images)
 
     monkeypatch.setattr(VQVAE, "losses", refuse)
-    while (end := worker_of(short).run()) is not ExitCode.DONE:  # a new process each time, really
+    while (end := worker_of(short).run()) is not ExitCode.DONE:  # in reality each is a new process
         assert end is ExitCode.OUT_OF_MEMORY
     for trial, found, expected in zip(
-        short.paths.trials(), figures(short), figures(whole), strict=True
+        short.paths.trials(), curves(short), curves(whole), strict=True
     ):
         size = read_spec(trial).config["training"]["batch_size"]
         assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=size)
@@ -129,25 +129,25 @@ def test_what_does_not_fit_into_memory_is_trained_in_micro_batches(
         )
 
 
-def test_data_that_are_away_cost_no_trial_and_no_epoch(
+def test_unavailable_data_cost_no_trial_and_no_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.workers.trial.RETRY_WAIT_SECONDS", 0.01)
-    uncut = make(tmp_path, "uncut")
-    worker_of(uncut).run()
-    cut = make(tmp_path, "cut", phantom=False)
-    crash(cut, "between row and study", 2)
+    uninterrupted = make(tmp_path, "uninterrupted")
+    worker_of(uninterrupted).run()
+    interrupted = make(tmp_path, "interrupted", phantom=False)
+    crash(interrupted, "between row and report", 2)
     data, away = tmp_path / "data", tmp_path / "away"
     data.rename(away)
-    worker_of(cut).run()
-    (trial,) = cut.paths.trials()
+    worker_of(interrupted).run()
+    (trial,) = interrupted.paths.trials()
     assert not trial.settled.exists()
-    assert f"data folder {data} does not exist" in stop_reason(cut.paths)
+    assert f"data folder {data} does not exist" in stop_reason(interrupted.paths)
     away.rename(data)
-    clear_stop(cut.paths)
-    worker_of(cut).run()
-    assert figures(cut) == figures(uncut)
-    assert {read_result(trial).state for trial in cut.paths.trials()} == {"complete"}
+    clear_stop(interrupted.paths)
+    worker_of(interrupted).run()
+    assert curves(interrupted) == curves(uninterrupted)
+    assert {read_result(trial).state for trial in interrupted.paths.trials()} == {"complete"}
 
 
 def test_bad_data_are_refused_before_any_job(tmp_path: Path) -> None:

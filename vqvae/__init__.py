@@ -1,1 +1,1 @@
-"""A VQ-VAE of 2-D MRI slices: data, network, quantizer, training, reconstruction."""
+"""A VQ-VAE for 2-D MRI slices: data, network, quantizer, training, reconstruction."""

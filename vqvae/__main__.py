@@ -1,4 +1,4 @@
-"""`python -m vqvae`: the same as the command `vqvae`."""
+"""`python -m vqvae` runs the command `vqvae`."""
 
 from vqvae.cli.main import main
 

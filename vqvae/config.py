@@ -1,7 +1,6 @@
-"""The configuration of the data, the model and its training, and the reading of it from TOML.
+"""The configuration of the data, the model and its training, and how it is read from TOML.
 
-It stands apart from the modules that use it because they import numpy and torch, and looking at a
-configuration must not cost that.
+This module imports neither numpy nor torch, so that reading a configuration takes little time.
 """
 
 import stat
@@ -17,9 +16,9 @@ from vqvae.errors import InputError
 from vqvae.text import did_you_mean
 
 MAX_BYTES = 2**20
-"""Bytes of a TOML file that somebody means."""
+"""The largest configuration file that is read, in bytes; a larger one was named by mistake."""
 
-# Strict, so that `true` is no number and "1" neither; a whole number is a float all the same.
+# Strict: `true` and "1" are not accepted as numbers. A whole number is accepted as a float.
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 Patients = Annotated[int, Field(ge=1, le=400)]
@@ -27,18 +26,26 @@ Pixels = Annotated[int, Field(ge=32, le=1024, multiple_of=8)]
 
 
 class PhantomConfig(BaseModel):
-    """A synthetic data set: the same values give the same bytes."""
+    """A synthetic data set; the same values give the same bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     train_patients: Patients = 8
+    """Patients in the training split, 1 to 400."""
     validate_patients: Patients = 2
+    """Patients in the validation split, 1 to 400."""
     test_patients: Patients = 2
-    volumes: int = Field(default=2, ge=1, le=52, description="volumes per patient, a week apart")
-    slices: int = Field(default=20, ge=1, le=400, description="slices per volume")
-    height: Pixels = Field(default=256, description="pixels from the patient's right to left")
-    width: Pixels = Field(default=128, description="pixels from back to front")
+    """Patients in the test split, 1 to 400."""
+    volumes: int = Field(default=2, ge=1, le=52)
+    """Volumes per patient, 1 to 52: one visit per week each."""
+    slices: int = Field(default=20, ge=1, le=400)
+    """Slices per volume, 1 to 400; all volumes cover the same part of the body."""
+    height: Pixels = 256
+    """Rows of a slice, from the patient's right to the left: a multiple of 8, 32 to 1024 pixels."""
+    width: Pixels = 128
+    """Columns of a slice, from back to front: a multiple of 8, 32 to 1024 pixels."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of the random numbers, 0 to 2^32 - 1."""
 
 
 class DataConfig(BaseModel):
@@ -46,40 +53,52 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    root: Path = Field(default=Path("data/phantom"), description="the folder of the HipMRI layout")
-    phantom: PhantomConfig | None = Field(
-        default=None, description="write this phantom at root if nothing is there"
-    )
-    on_bad_slice: Literal["stop", "skip"] = Field(
-        default="stop", description="what an unreadable slice does"
-    )
-    cache: Path | None = Field(
-        default=None, description="where decoded slices go; none: $TMPDIR, or the user's cache"
-    )
+    root: Path = Path("data/phantom")
+    """The data set's folder, in the HipMRI layout: it holds `keras_slices_train`,
+    `keras_slices_validate` and `keras_slices_test`, or `keras_slices_data` with these three."""
+    phantom: PhantomConfig | None = None
+    """A synthetic data set that is written to `root` if nothing is there. By default no data are
+    written, and `root` must exist."""
+    on_bad_slice: Literal["stop", "skip"] = "stop"
+    """What happens at a slice that cannot be read: `stop` is an error, `skip` leaves the slice out
+    and logs its name."""
+    cache: Path | None = None
+    """The folder for decoded slices. By default `$TMPDIR/vqvae-slices-UID`; without `$TMPDIR`,
+    `vqvae/slices` in the user's cache folder (`$XDG_CACHE_HOME`, or `~/.cache`)."""
 
 
 class ModelConfig(BaseModel):
-    """The network, its codebook, and the loss they are trained with."""
+    """The network, its codebook, and its loss (arXiv:1711.00937)."""
 
     model_config = _STRICT
 
     width: int = Field(128, ge=2, multiple_of=2)
-    """Channels at the latent grid; half as many at full size."""
+    """Channels of the feature maps, a positive even number; half as many after the encoder's first
+    convolution and before the decoder's last."""
     residual_blocks: int = Field(2, ge=0)
+    """Residual blocks in the encoder, and as many in the decoder; at least 0."""
     residual_width: int = Field(32, ge=1)
+    """Channels inside a residual block, at least 1."""
     stride: Literal[2, 4, 8, 16] = 4
-    """One code stands for `stride` x `stride` pixels."""
+    """Pixels per latent position along each axis: one code stands for `stride` x `stride` pixels.
+    A larger stride gives fewer codes, and so fewer bits per pixel."""
     codebook_size: int = Field(512, ge=2)
+    """The number K of codes, at least 2; each code costs log2 K bits."""
     code_dimension: int = Field(64, ge=1)
+    """The dimension D of a code vector, at least 1."""
     codebook: Literal["ema", "gradient"] = "ema"
-    """How code vectors follow the encoder: a running mean, or the codebook loss."""
+    """How the code vectors are trained: `ema` makes them exponential moving averages of the encoder
+    vectors that chose them (appendix A.1), `gradient` follows the codebook loss (eq. 3)."""
     decay: float = Field(0.99, ge=0, lt=1)
-    """Of the running mean, a batch."""
+    """The decay of the moving average per batch, at least 0 and below 1. Only for `ema`."""
     dead_code_threshold_steps: int = Field(20, ge=0)
-    """Batches after which a code nobody chose is moved to where it is needed; 0: never."""
+    """A code that no vector chose for so many training batches in a row is dead: it moves to an
+    encoder vector with a large quantization error. 0 leaves dead codes where they are."""
     commitment: float = Field(0.25, ge=0)
-    """The paper's beta."""
+    """The weight of the commitment loss: beta in eq. 3, at least 0. The default is the paper's."""
     reconstruction_loss: Literal["l1", "mse"] = "mse"
+    """The reconstruction loss: mean absolute error (`l1`) or mean squared error (`mse`). Either is
+    divided by the loss of predicting the mean of the training images (`reconstruction_scale`)."""
 
 
 class TrainingConfig(BaseModel):
@@ -88,27 +107,37 @@ class TrainingConfig(BaseModel):
     model_config = _STRICT
 
     optimizer: Literal["adam", "sgd"] = "adam"
+    """`adam` with torch's defaults, or `sgd` with momentum 0.9."""
     learning_rate: float = Field(1e-3, gt=0)
+    """The learning rate at the end of the warm-up, above 0."""
     batch_size: int = Field(32, ge=1)
+    """Images per training step: at least 1, at most the size of the training split."""
     epochs: int = Field(50, ge=1)
+    """Passes over the training split, at least 1. The schedule spreads over all of them."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """What follows the warm-up: a fall to a hundredth along a cosine, or nothing."""
+    """The learning rate after the warm-up: `cosine` lowers it to a hundredth along half a cosine,
+    `constant` keeps it."""
     warmup: float = Field(0.05, ge=0, lt=1)
-    """The share of all steps during which the learning rate rises."""
+    """The share of all training steps with a linearly rising learning rate, at least 0, below 1."""
     clip_norm: float = Field(1.0, gt=0)
-    """The longest gradient that a step follows; a longer one is shortened to it."""
+    """The largest gradient norm (L2, over all parameters), above 0; a longer gradient is scaled
+    down to it."""
     seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of initial weights, order of images and dead-code replacement, 0 to 2^32 - 1."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; `auto` uses a CUDA GPU if torch finds one, else the CPU."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of encoder and decoder; the quantizer computes in float32 always."""
+    """The precision of encoder and decoder in training steps. The quantizer and the validation
+    always compute in float32."""
 
 
 class Config(BaseModel):
-    """All that determines a trained model."""
+    """Everything that determines a trained model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: DataConfig
+    """Required, because there is no data set that fits everyone."""
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -124,7 +153,7 @@ def read_config(path: Path) -> Config:
         _refuse_invalid(content)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    # A number of thousands of digits is a plain ValueError, a nest of brackets a RecursionError.
+    # A number with thousands of digits raises ValueError, deeply nested brackets RecursionError.
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read as TOML: {reason}") from error
@@ -135,9 +164,9 @@ def read_config(path: Path) -> Config:
 
 
 def _read_text(path: Path) -> str:
-    """A file's text, without the mark that some editors put before the first character."""
+    """A file's text, without the byte order mark that some editors write at the start."""
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
         raise ValueError("it is not a file")
     if status.st_size > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
@@ -145,10 +174,10 @@ def _read_text(path: Path) -> str:
 
 
 def _refuse_invalid(value: Any) -> None:
-    """Refuse what no configuration holds: control characters, and numbers beyond TOML's 64 bits."""
+    """Raise ValueError for control characters, and for integers beyond TOML's 64 bits."""
     match value:
         case str() if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in value):
-            raise ValueError(f"{value!r} has a control character; leave it out")
+            raise ValueError(f"{value!r} has a control character; remove it")
         case int() if value.bit_length() > 63:
             raise ValueError("a whole number has more than 64 bits")
         case dict():
@@ -159,7 +188,7 @@ def _refuse_invalid(value: Any) -> None:
 
 
 def describe(error: ValidationError) -> str:
-    """What is wrong with a configuration, in one line: each key, its value, and what is valid."""
+    """Describe what is wrong with a configuration, in one line: key, value and what is valid."""
     return "; ".join(map(_describe_error, error.errors()))
 
 
@@ -177,7 +206,7 @@ def _describe_error(error: ErrorDetails) -> str:
 
 
 def _key_and_siblings(error: ErrorDetails) -> tuple[str, list[str]]:
-    """An unknown key, and the keys of the table that it was looked for in."""
+    """An unknown key, and the keys that its table may have."""
     *tables, key = map(str, error["loc"])
     model: type[BaseModel] = Config
     for table in tables:

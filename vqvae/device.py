@@ -1,4 +1,4 @@
-"""Which device computes, and under which settings."""
+"""Which device computes, and with which numerical settings."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,39 +12,43 @@ from vqvae.errors import InputError
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`.
+def choose_device(requested: str) -> torch.device:
+    """The device for `auto`, `cpu` or `cuda`; `auto` is a CUDA GPU if torch finds one.
 
     Raises:
-        InputError: another is asked for, or CUDA where there is none. Going on without would be a
-            job of days that looks like one of minutes.
+        InputError: `requested` is none of these, or it is `cuda` and torch finds no CUDA device. A
+            fallback to the CPU would turn minutes into days without any sign of it.
     """
-    if wanted not in DEVICES:
-        raise InputError(f"no device is named {wanted!r}; valid: {', '.join(DEVICES)}")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' is asked for, but torch sees no CUDA device here")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    if requested not in DEVICES:
+        valid = ", ".join(DEVICES)
+        raise InputError(f"device {requested!r} is not a valid device; the valid ones are {valid}")
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device 'cuda': torch finds no CUDA device on this host; use a host with a GPU, or "
+            "another device (auto, cpu)"
+        )
+    return torch.device("cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor`, from the host, on `device`, without making the host wait until it is there."""
+    """Copy a tensor from the host to `device`; the host does not wait for the copy to finish."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def memory_format(device: torch.device, precision: str) -> torch.memory_format:
-    """How feature maps lie in memory.
+    """The memory layout of feature maps.
 
-    On a CPU channels-last was faster in every case measured (docs/gpu.md); on a GPU tensor cores
-    read bfloat16 that way, and float32 has not been measured.
+    On a CPU, channels-last was faster in every case measured (docs/gpu.md). On a GPU, tensor cores
+    read bfloat16 in that layout; float32 has not been measured there.
     """
-    pays = device.type == "cpu" or precision == "bfloat16"
-    return torch.channels_last if pays else torch.contiguous_format
+    channels_last = device.type == "cpu" or precision == "bfloat16"
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def autocast(device: torch.device, config: TrainingConfig) -> AbstractContextManager[object]:
-    """The precision that encoder and decoder compute in."""
+    """A context in which encoder and decoder compute in the configured precision."""
     if config.precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -52,10 +56,11 @@ def autocast(device: torch.device, config: TrainingConfig) -> AbstractContextMan
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Let float32 mean float32 on a GPU too, where torch lets convolutions round to TF32's 10 bits.
+    """Compute float32 in full precision on a GPU too.
 
-    Which convolution is fastest is tried out there. Fixing the choice would cost time and promise
-    nothing: sums over codes are taken in the order in which they come.
+    By default torch lets cuDNN convolutions round to TF32, with 10 bits of mantissa. cuDNN's
+    benchmark mode, which picks the fastest convolution, stays on: without it training is slower and
+    still not reproducible, because `index_add_` sums over codes in no fixed order.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
@@ -68,9 +73,10 @@ def full_precision() -> Iterator[None]:
 
 @contextmanager
 def reproducible(threads: int) -> Iterator[None]:
-    """Compute so that the same input gives the same bits on a CPU.
+    """Compute with `threads` CPU threads and in full precision; restore both settings afterwards.
 
-    The number of threads decides there in which order sums are taken.
+    On a CPU the same input then gives the same bits: the number of threads decides in which order
+    sums are taken, and the order decides the rounding.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

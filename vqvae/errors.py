@@ -1,16 +1,16 @@
-"""The errors that a caller of this package is meant to act on."""
+"""The errors that a caller of this package can act on."""
 
 import errno
 
 
 class InputError(ValueError):
-    """What was given is wrong: one line that says what, and what to do."""
+    """The input is wrong; the message is one line that says what is wrong and what to do."""
 
 
 class UnavailableError(InputError):
-    """What was given is out of reach, and may be back: a mount, a file server, a full disk.
+    """The input is unavailable now and may return: a mount, a file server, a full disk.
 
-    A training that meets this has done nothing wrong; it can go on later from where it was.
+    The training itself is not at fault; it can resume later from its last checkpoint.
     """
 
 
@@ -22,5 +22,5 @@ _TRANSIENT = {
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error is the world's, and not that of the file that met it."""
+    """Whether an error comes from the environment (disk, network, host), not from the file."""
     return isinstance(error, OSError) and error.errno in _TRANSIENT

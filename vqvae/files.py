@@ -1,4 +1,4 @@
-"""Writing files and folders so that a reader sees them whole or not at all."""
+"""Writing files and folders atomically: a reader sees all of the content, or none of it."""
 
 import contextlib
 import errno
@@ -12,10 +12,10 @@ from vqvae.errors import InputError
 
 
 def make_writable(folder: Path) -> None:
-    """Make `folder` if need be, and see that it can be written into: before the work, not after.
+    """Create `folder` if needed, and check that it can be written: before the work, not after it.
 
     Raises:
-        InputError: it cannot, or something else has its name.
+        InputError: it cannot be written, or it is not a folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,28 +28,28 @@ def make_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def output(folder: Path) -> Iterator[None]:
-    """Make `folder` for what the block writes; if that is nothing, leave no folder behind.
+    """Create `folder` for what the block writes; remove it again if the block writes nothing.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: `folder` cannot be written.
     """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     make_writable(folder)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # something lies in it
-            for place in made:
-                place.rmdir()
+        with contextlib.suppress(OSError):  # the folder is not empty
+            for path in created:
+                path.rmdir()
 
 
 def holds_something(path: Path) -> bool:
-    """Whether anything but an empty folder is there."""
+    """Whether `path` exists and is not an empty folder."""
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def refuse_taken(path: Path) -> None:
-    """Raise unless a new folder may go there.
+    """Check that a new folder can be created at `path`.
 
     Raises:
         InputError: something is there already.
@@ -60,11 +60,10 @@ def refuse_taken(path: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`, which takes its place if nothing is raised.
+    """A temporary folder beside `path`, which is renamed to `path` unless the block raises.
 
     Raises:
-        InputError: something is at `path` already, also if it came meanwhile; or the file system
-            refuses to write.
+        InputError: something is at `path` before or after the block, or it cannot be written.
     """
     refuse_taken(path)
     try:
@@ -83,10 +82,10 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` so that a reader sees the old file or the new one, never a part.
+    """Write `content` so that a reader sees the old file or the new one, never a partial one.
 
-    The bytes go to another name in the same folder, are synced, and take the name over; the
-    folder is synced too, or a power cut could undo the renaming. The folder is made if need be.
+    The bytes are written under another name in the same folder, synced, and renamed. The folder is
+    synced too: otherwise a power failure could undo the renaming. It is created if needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = _draft(path)
@@ -102,10 +101,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def share_whole(source: Path, target: Path) -> None:
-    """Give `source`'s content the name `target` as well, replacing what had it.
+    """Make `target` a second name of the file `source`, replacing any file at `target`.
 
-    A hard link costs no space and no time, and is safe because nothing here writes into a file
-    that has its final name. Where links are not to be had (another file system), a copy is made.
+    A hard link takes no disk space and no time. It is safe because this package never writes into a
+    file that has its final name. Where links are not possible (another file system), the content is
+    copied.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = _draft(target)
@@ -115,14 +115,14 @@ def share_whole(source: Path, target: Path) -> None:
     except OSError:
         write_whole(target, source.read_bytes())
         return
-    # A rename between two names of one file does nothing and leaves both: hence the last unlink.
+    # Renaming one name of a file to another name of it does nothing and leaves both: hence unlink.
     draft.replace(target)
     draft.unlink(missing_ok=True)
     _sync_folder(target.parent)
 
 
 def clear_drafts(folder: Path) -> None:
-    """Remove what writers that were killed left in `folder`; the caller is its only writer now."""
+    """Remove the files that killed writers left in `folder`; the caller must be its only writer."""
     for draft in folder.glob(".*.draft-*"):
         draft.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What a sweep needs of this package. Importing it is light: torch comes when work begins."""
+"""The trainer that a sweep uses. Importing this module is quick: torch is imported when needed."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _FIGURE_SLICES = 6
 _WORST_LOSS = 1e9
-"""A finite end for what has none: a model that answers with the mean has about 1."""
+"""The worst value that is reported for a loss, which has no upper bound of its own; predicting the
+mean of the training images costs about 1."""
 
 
 class Objective(Protocol):
@@ -28,14 +29,14 @@ class Objective(Protocol):
 
     @property
     def maximize(self) -> bool:
-        """Whether the highest is the best, or the lowest."""
+        """Whether a higher value is better; else a lower one is."""
 
 
 class Trainer:
-    """The VQ-VAE, as something that can be searched over."""
+    """The VQ-VAE as a trainer of a sweep; it implements `sweeps.trainer.Trainer`."""
 
-    # Each method imports what it works with: torch and numpy would make importing this module,
-    # which every command of a sweep does, take seconds.
+    # Each method imports the modules that it needs. Every command of a sweep imports this module,
+    # and importing torch and numpy takes seconds.
 
     config: type[BaseModel] = Config
     bounds: Mapping[str, tuple[float, float]] = {
@@ -44,24 +45,26 @@ class Trainer:
         "val/loss": (_WORST_LOSS, 0.0),
         "val/reconstruction_loss": (_WORST_LOSS, 0.0),
     }
-    """The worst and the best value of each metric that can be optimized, in this order."""
+    """The metrics that can be optimized, each with its worst and its best value, in this order."""
     test_metrics: Collection[str] = ("val/ssim", "val/psnr")
-    """Those that the test split is scored by, too."""
+    """The metrics of these that are also computed on the test split, as `test/…`."""
     seed = "training.seed"
-    """Where in the configuration the seed stands: what two trainings of one setting differ in."""
+    """The configuration key of the seed: trainings that confirm a candidate differ in it alone."""
     floors: Mapping[str, float] = {"test/ssim": 0.6, "test/codebook_usage": 0.1}
-    """What a model must reach on the test split before it may be promoted. The SSIM is the first
-    report's threshold; a model that uses a tenth of its codes pays for bits it does not need."""
+    """The values that a model must reach on the test split before it may be promoted. The SSIM is
+    the first report's threshold. A model that uses a tenth of its codes or less spends bits on
+    codes that it does not use."""
 
     def prepare(self, configs: Sequence[Config]) -> str:
-        """Make the data if a configuration asks for that, and check that each can work on it.
+        """Write the data if a configuration asks for it, and check that all can train on them.
 
         Returns:
-            The data's fingerprint; several, joined, if the data are searched over.
+            The fingerprint of the data; if the search space has several data sets, those of all,
+            joined by `+`.
 
         Raises:
-            InputError: the data are not there or not sound, or a batch is larger than the
-                training set.
+            InputError: the data are missing or not valid, or a batch is larger than the training
+                split.
         """
         fingerprints: dict[str, None] = {}
         for data in dict.fromkeys(config.data for config in configs):
@@ -99,17 +102,17 @@ class Trainer:
         )
 
     def max_accumulation_steps(self, config: Config) -> int:
-        """The power of two from which on each micro-batch is one image."""
+        """The smallest power of two that makes each micro-batch one image."""
         return int(1 << (config.training.batch_size - 1).bit_length())
 
     def classify_error(self, error: Exception) -> "ErrorKind":
-        """What an exception of `fit` says; see `vqvae.training.failures`."""
+        """The kind of failure that an exception of `fit` means; see `vqvae.training.failures`."""
         from vqvae.training.failures import classify_error
 
         return classify_error(error)
 
     def write_figure(self, config: Config, folder: Path, figure: Path) -> None:
-        """Write a PNG of validation slices over their reconstructions by the best model."""
+        """Write a PNG: validation slices, their reconstructions by the best model, differences."""
         from vqvae.data.splits import open_split
         from vqvae.evaluation.comparison import compare
         from vqvae.evaluation.figures import write_comparison
@@ -124,13 +127,13 @@ class Trainer:
         """Write the package of the best model in `folder`; see `vqvae.export.write`.
 
         Args:
-            config: the trial's.
-            folder: where its `best.pt` is.
-            destination: a folder that is not there yet; it appears whole or not at all.
+            config: the trial's configuration.
+            folder: the folder of its `best.pt`.
+            destination: a folder that does not exist yet; it is written atomically.
 
         Raises:
-            InputError: there is no model, `destination` is taken or cannot be written, or the
-                programs do not do what the model does.
+            InputError: there is no model, `destination` exists or cannot be written, or the
+                exported programs do not agree with the model.
         """
         from vqvae.export.write import write_package
         from vqvae.training.checkpoint import load_model
@@ -139,7 +142,7 @@ class Trainer:
         write_package(model, destination, data=config.data.root.resolve().name)
 
     def evaluate(self, config: Config, package: Path, out: Path) -> "SplitScores":
-        """Score a package on the test split, with a figure and a table in the folder `out`.
+        """Score a package on the test split; write a figure and a table into the folder `out`.
 
         Raises:
             InputError: the package or the data cannot be read.
@@ -157,10 +160,10 @@ class Trainer:
 
 
 def _prepare_data(data: DataConfig, largest_batch: int) -> str:
-    """Make the data if they are to be made, and check them; return their fingerprint.
+    """Write the phantom if the configuration has one, check the data, return their fingerprint.
 
     Raises:
-        InputError: they are not there or not sound, or the training set is smaller than a batch.
+        InputError: the data are missing or not valid, or a batch is larger than the training split.
     """
     from vqvae.data.phantom.dataset import ensure_phantom
     from vqvae.data.splits import inspect, open_split
@@ -169,12 +172,12 @@ def _prepare_data(data: DataConfig, largest_batch: int) -> str:
     inventory = inspect(data)
     readable = inventory.slices["train"]
     if data.on_bad_slice == "skip":
-        # Names alone do not tell which will be left out; opening says so, too.
+        # Only decoding shows which slices will be left out; `open_split` also logs them.
         readable = len(open_split(data, "train"))
     if largest_batch > readable:
         raise InputError(
             f"training.batch_size = {largest_batch} is more than the "
-            f"{readable} training slices in {data.root}"
+            f"{readable} training slices in {data.root}; set a smaller batch size"
         )
     return inventory.fingerprint
 

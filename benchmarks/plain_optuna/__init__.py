@@ -1,1 +1,1 @@
-"""Plain Optuna, as one would write it in an afternoon, under the faults of tests/faults."""
+"""A sweep with plain Optuna, as one would write it in an afternoon, for the fault injector."""

@@ -1,6 +1,6 @@
-"""The same faults, one a sweep, against this project and against plain Optuna, in turn.
+"""Injects the same faults, one per sweep, into sweeps of this project and of plain Optuna in turn.
 
-`python -m benchmarks.plain_optuna --seed N` prints how many sweeps of each came through whole.
+`python -m benchmarks.plain_optuna --seed N` prints how many sweeps of each passed every check.
 """
 
 import argparse
@@ -37,20 +37,21 @@ from tests.faults.steps import PHASES
 TRIALS = 6
 PROCESSES = 2
 RESTARTS = 12
-"""How often the loop in the shell starts a process again."""
+"""How often the processes of a sweep are restarted in all, as a shell loop would do."""
 PATIENCE = 120.0
+"""How many seconds a sweep has to end."""
 BETWEEN_NAMES = ("rename", "middle")
-"""A place that plain Optuna does not have: its checkpoint is given one name only."""
+"""A step and phase that plain Optuna does not have: it gives its checkpoint one name only."""
 NO_FAULT = Fault("none at all")
 
 
-class NeverReachedError(Exception):
-    """A sweep ended, and well, before it came to where its fault was to happen."""
+class NotReachedError(Exception):
+    """A sweep ended normally before it reached the step of its fault."""
 
 
 @dataclass
 class PlainSite:
-    """A sweep of `benchmarks/plain_optuna/script.py`, its processes kept alive."""
+    """A sweep of `benchmarks/plain_optuna/script.py` whose processes are restarted if they die."""
 
     folder: Path
     uri: str
@@ -61,10 +62,10 @@ class PlainSite:
     def __post_init__(self) -> None:
         self.has_disk = self.small_disk and mounted(self.folder, 48)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.schedule = Schedule(self.folder.with_name(self.folder.name + "-orders"))
+        self.schedule = Schedule(self.folder.with_name(self.folder.name + "-schedule"))
 
     def start(self, count: int = PROCESSES) -> None:
-        """Start processes of the sweep."""
+        """Start `count` processes of the sweep."""
         command = [
             sys.executable,
             "-m",
@@ -86,8 +87,8 @@ class PlainSite:
                 for _ in range(count)
             ]
 
-    def look_after(self) -> bool:
-        """Start a process again that died; False once all have ended by themselves."""
+    def restart_dead(self) -> bool:
+        """Restart processes that died; return whether any process still runs."""
         for process in list(self.running):
             code = process.poll()
             if code is not None:
@@ -98,34 +99,45 @@ class PlainSite:
         return bool(self.running)
 
     def wait_for(self, condition: Callable[[], object]) -> None:
-        """Wait while the sweep runs."""
-        give_up = time.monotonic() + PATIENCE
+        """Wait until the condition is true while the sweep runs.
+
+        Raises:
+            NotReachedError: the sweep ended before.
+            NoEndError: its processes died too often, or it does not end in time.
+        """
+        deadline = time.monotonic() + PATIENCE
         while not condition():
-            if not self.look_after():
-                raise NeverReachedError if self.restarts < RESTARTS else NoEndError("given up")
-            if time.monotonic() > give_up:
+            if not self.restart_dead():
+                raise (
+                    NotReachedError if self.restarts < RESTARTS else NoEndError("it died too often")
+                )
+            if time.monotonic() > deadline:
                 raise NoEndError("it does not end")
             time.sleep(0.1)
 
     def finish(self) -> None:
-        """Wait for its end."""
-        give_up = time.monotonic() + PATIENCE
-        while self.look_after():
-            if time.monotonic() > give_up:
+        """Wait for the end of the sweep.
+
+        Raises:
+            NoEndError: it does not end in time.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while self.restart_dead():
+            if time.monotonic() > deadline:
                 raise NoEndError("it does not end")
             time.sleep(0.1)
 
-    def at_work(self) -> None:
-        """Wait until trials are under way."""
+    def wait_for_trials(self) -> None:
+        """Wait until a trial has written a checkpoint."""
         self.wait_for(lambda: any(self.folder.glob("trial-*/last.pt")))
 
     def kill(self) -> None:
-        """`kill -9` of all its processes."""
+        """Kill all processes of the sweep with SIGKILL."""
         for process in self.running:
             process.kill()
 
     def close(self) -> None:
-        """End what is left."""
+        """Kill the remaining processes, and unmount the disk."""
         self.kill()
         for pid in processes("benchmarks.plain_optuna.script", str(self.folder)):
             os.kill(pid, signal.SIGKILL)
@@ -133,8 +145,18 @@ class PlainSite:
             subprocess.run(["umount", "--lazy", str(self.folder)], check=False)
 
 
-def plain(fault: Fault, folder: Path, server: int, number: int) -> list[str] | None:
-    """Meet one fault with plain Optuna; what was lost or doubled, None where it did not happen."""
+def run_plain(fault: Fault, folder: Path, server: int, number: int) -> list[str] | None:
+    """Run a sweep of plain Optuna with one fault.
+
+    Args:
+        fault: the fault.
+        folder: where the sweep's folder is made.
+        server: the port of the MLflow server.
+        number: the number of the sweep, for its name.
+
+    Returns:
+        The problems found at the end; None if the fault did not happen.
+    """
     line = Line(server) if fault.where == "server" else None
     database = folder / f"plain-{number}.db"
     uri = line.uri if line else f"sqlite:///{database}"
@@ -143,14 +165,14 @@ def plain(fault: Fault, folder: Path, server: int, number: int) -> list[str] | N
         shutil.copy(folder / "empty.db", database)
     try:
         site.start()
-        _let_happen(site, fault, line, database)
+        _inject(site, fault, line, database)
         site.finish()
         if line is not None:
             line.become("open")
-        return _judge(site)
+        return _problems(site)
     except NoEndError as error:
         return [str(error)]
-    except NeverReachedError:
+    except NotReachedError:
         return None
     finally:
         site.close()
@@ -158,7 +180,7 @@ def plain(fault: Fault, folder: Path, server: int, number: int) -> list[str] | N
             line.close()
 
 
-def _let_happen(site: PlainSite, fault: Fault, line: Line | None, database: Path) -> None:
+def _inject(site: PlainSite, fault: Fault, line: Line | None, database: Path) -> None:
     if fault == NO_FAULT:
         return
     if fault.step:
@@ -173,17 +195,17 @@ def _let_happen(site: PlainSite, fault: Fault, line: Line | None, database: Path
             time.sleep(FULL_SECONDS)
             (site.folder / FILLER).unlink(missing_ok=True)
         return
-    site.at_work()
-    _OUTSIDE[fault.name](site, line, database)
+    site.wait_for_trials()
+    _EXTERNAL[fault.name](site, line, database)
 
 
-def _tear(site: PlainSite, line: Line | None, database: Path) -> None:
+def _tear_journal(site: PlainSite, line: Line | None, database: Path) -> None:
     site.kill()
     with (site.folder / "study.jsonl").open("ab") as file:
         file.write(b'{"op_code":7,"worker_')
 
 
-def _lock(site: PlainSite, line: Line | None, database: Path) -> None:
+def _lock_database(site: PlainSite, line: Line | None, database: Path) -> None:
     import sqlite3
 
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
@@ -193,30 +215,34 @@ def _lock(site: PlainSite, line: Line | None, database: Path) -> None:
     connection.close()
 
 
-def _become(mode: str, *, for_ever: bool = False) -> Callable[..., None]:
-    def act(site: PlainSite, line: Line, database: Path) -> None:
+def _set_mode(mode: str, *, to_the_end: bool = False) -> Callable[..., None]:
+    def set_mode(site: PlainSite, line: Line, database: Path) -> None:
         line.become(mode)
         time.sleep(external.SOME_SECONDS)
-        if not for_ever:
+        if not to_the_end:
             line.become("open")
 
-    return act
+    return set_mode
 
 
-_OUTSIDE: dict[str, Callable[..., None]] = {
+_EXTERNAL: dict[str, Callable[..., None]] = {
     "kill -9 of everything": lambda site, *_: site.kill(),
-    "half a line in every file": _tear,
+    "half a line in every file": _tear_journal,
     "two sweeps on two hosts": lambda site, *_: site.start(),
-    "the database locked": _lock,
-    "the server away for a while": _become("away"),
-    "the server slow": _become("slow"),
-    "the server answers 500": _become("error"),
-    "the server away to the end": _become("away", for_ever=True),
+    "the database locked": _lock_database,
+    "the server away for a while": _set_mode("away"),
+    "the server slow": _set_mode("slow"),
+    "the server answers 500": _set_mode("error"),
+    "the server away to the end": _set_mode("away", to_the_end=True),
 }
 
 
-def _judge(site: PlainSite) -> list[str]:
-    """The least that may be asked: readable, as many as asked for, none lost, none doubled."""
+def _problems(site: PlainSite) -> list[str]:
+    """Return what is wrong with an ended sweep.
+
+    The checks are the least that may be required: the study can be read, as many trials have ended
+    as were requested, none is lost, and none has two runs in MLflow.
+    """
     from mlflow.tracking import MlflowClient
     from optuna.trial import TrialState
 
@@ -224,34 +250,34 @@ def _judge(site: PlainSite) -> list[str]:
 
     try:
         trials = study_in(site.folder).get_trials()
-    except Exception as error:  # noqa: BLE001 (whatever Optuna says of its journal)
+    except Exception as error:  # noqa: BLE001 (any error that Optuna raises for its journal)
         return [f"the study cannot be read: {type(error).__name__}"]
     ended = [t for t in trials if t.state in {TrialState.COMPLETE, TrialState.PRUNED}]
     problems = []
     if len(ended) < TRIALS:
         problems.append(f"{len(ended)} of {TRIALS} trials ended")
     if lost := [t.number for t in trials if t.state == TrialState.RUNNING]:
-        problems.append(f"trials {lost} are left running for ever, their epochs lost")
+        problems.append(f"trials {lost} stay in the state running, and their epochs are lost")
     if failed := [t.number for t in trials if t.state == TrialState.FAIL]:
-        problems.append(f"trials {failed} failed, their epochs lost")
+        problems.append(f"trials {failed} failed, and their epochs are lost")
     client = MlflowClient(tracking_uri=site.uri)
     experiment = client.get_experiment_by_name(site.folder.name)
     runs = client.search_runs([experiment.experiment_id])
     by_name = Counter(run.info.run_name for run in runs)
     if set(by_name.values()) - {1}:
-        problems.append("runs doubled in MLflow")
+        problems.append("trials with more than one run in MLflow")
     for trial in ended:
         found = [r for r in runs if r.info.run_name == f"trial-{trial.number}"]
         points = client.get_metric_history(found[0].info.run_id, "val/score") if found else []
         if sorted(p.step for p in points) != sorted(trial.intermediate_values):
-            problems.append(f"trial {trial.number}: the curve in MLflow is not that of the study")
+            problems.append(f"trial {trial.number}: different curves in MLflow and in the study")
     if any(run.info.status == "RUNNING" for run in runs):
-        problems.append("runs are left running for ever in MLflow")
+        problems.append("runs in MLflow stay in the state running")
     return problems
 
 
-def ours(fault: Fault, folder: Path, server: int, number: int) -> list[str]:
-    """Meet one fault with a sweep of this project; what was lost or doubled."""
+def run_sweeps(fault: Fault, folder: Path, server: int, number: int) -> list[str]:
+    """Run a sweep of this project with one fault, and return the problems found at the end."""
     where = fault.where or "database"
     faults = [] if fault == NO_FAULT else [fault]
     scenario = Scenario(number, faults, "tiny", where, number)
@@ -259,65 +285,72 @@ def ours(fault: Fault, folder: Path, server: int, number: int) -> list[str]:
     return scenario.problems
 
 
-def chosen(seed: int, bound: int, loose: int) -> list[Fault]:
-    """So many places for each fault that is bound to a step, so many sweeps for each other."""
-    chance = random.Random(seed)
-    places = [(step, phase) for step in STEPS for phase in PHASES if (step, phase) != BETWEEN_NAMES]
-    found = [Fault(name, *at) for name in FAULTS_INSIDE for at in chance.sample(places, bound)]
-    found += loose * [Fault(name) for name in _OUTSIDE] + [NO_FAULT]
-    chance.shuffle(found)
-    return found
+def choose_faults(seed: int, inside: int, outside: int) -> list[Fault]:
+    """Choose the faults of all sweeps, in random order.
+
+    Args:
+        seed: of the random choice.
+        inside: how many sweeps with each fault that happens at a step; the steps are random.
+        outside: how many sweeps with each fault from outside.
+    """
+    generator = random.Random(seed)
+    steps = [(step, phase) for step in STEPS for phase in PHASES if (step, phase) != BETWEEN_NAMES]
+    faults = [Fault(name, *at) for name in FAULTS_INSIDE for at in generator.sample(steps, inside)]
+    faults += outside * [Fault(name) for name in _EXTERNAL] + [NO_FAULT]
+    generator.shuffle(faults)
+    return faults
 
 
 def main() -> None:
-    """Run all, and print the table."""
+    """Run all sweeps, and print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.plain_optuna", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bound", type=int, default=5, help="places for each fault at a step")
-    parser.add_argument("--loose", type=int, default=2, help="sweeps for each other fault")
-    given = parser.parse_args()
-    faults = chosen(given.seed, given.bound, given.loose)
+    parser.add_argument("--seed", type=int, default=1, help="seed of the choice of faults")
+    parser.add_argument("--inside", type=int, default=5, help="sweeps with each fault at a step")
+    parser.add_argument("--outside", type=int, default=2, help="sweeps with each other fault")
+    arguments = parser.parse_args()
+    faults = choose_faults(arguments.seed, arguments.inside, arguments.outside)
     if not may_mount():
         faults = [fault for fault in faults if fault.name not in MOUNTING]
     folder = Path(tempfile.mkdtemp(prefix="compare-"))
-    _empty_store(folder)
-    found: dict[str, dict[str, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
+    _make_empty_store(folder)
+    results: dict[str, dict[str, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
     with mlflow_server(folder / "server") as port, ThreadPoolExecutor(2) as pool:
 
-        def both(number: int) -> None:
+        def run_both(number: int) -> None:
             fault = faults[number]
-            for who, meet in {"sweeps": ours, "plain": plain}.items():
-                problems = meet(fault, folder, port, number)
+            for system, run in {"sweeps": run_sweeps, "plain": run_plain}.items():
+                problems = run(fault, folder, port, number)
                 if problems is None:
-                    print(f"{who:7}{fault}: did not happen, not counted", flush=True)
+                    print(f"{system:7}{fault}: did not happen, not counted", flush=True)
                     continue
-                found[fault.name][who].append(problems)
-                print(f"{who:7}{fault}: {'; '.join(problems) or 'whole'}", flush=True)
+                results[fault.name][system].append(problems)
+                print(f"{system:7}{fault}: {'; '.join(problems) or 'passed'}", flush=True)
 
-        list(pool.map(both, range(len(faults))))
-    _print_table(found)
+        list(pool.map(run_both, range(len(faults))))
+    _print_table(results)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _empty_store(folder: Path) -> None:
+def _make_empty_store(folder: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     MlflowClient(tracking_uri=f"sqlite:///{folder / 'empty.db'}").search_experiments()
 
 
-def _print_table(found: dict[str, dict[str, list[list[str]]]]) -> None:
-    print("\n| fault | this project | plain Optuna |\n|---|---|---|")
-    total: Counter[str] = Counter()
-    for name in sorted(found):
+def _print_table(results: dict[str, dict[str, list[list[str]]]]) -> None:
+    print("\n| fault, one per sweep | this project | plain Optuna |\n|---|---|---|")
+    passed: Counter[str] = Counter()
+    run: Counter[str] = Counter()
+    for name in sorted(results):
         cells = []
-        for who in ("sweeps", "plain"):
-            whole = sum(not problems for problems in found[name][who])
-            total[who] += whole
-            total[f"{who} all"] += len(found[name][who])
-            cells.append(f"{whole} of {len(found[name][who])}")
+        for system in ("sweeps", "plain"):
+            count = sum(not problems for problems in results[name][system])
+            passed[system] += count
+            run[system] += len(results[name][system])
+            cells.append(f"{count} of {len(results[name][system])}")
         print(f"| {name} | {' | '.join(cells)} |")
-    sums = [f"{total[who]} of {total[f'{who} all']}" for who in ("sweeps", "plain")]
-    print(f"| all | {' | '.join(sums)} |")
+    sums = [f"{passed[system]} of {run[system]}" for system in ("sweeps", "plain")]
+    print(f"| all sweeps that passed every check | {' | '.join(sums)} |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same steps, in a process of plain Optuna."""
+"""The fault injector for a process of plain Optuna: the same steps as in tests/faults/steps.py."""
 
 from types import ModuleType
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from tests.faults.steps import Injector
 
 STEPS = ("metrics append", "checkpoint", "rename", "ask", "report", "tell", "publication")
-"""There is no claim there; metrics are appended by telling MLflow, which publishes them, too."""
+"""Plain Optuna has no claim. It logs metrics to MLflow, and that is also their publication."""
 
 
 def inject_plain(script: ModuleType) -> None:
-    """Replace the functions that make the steps, as `tests.faults.steps.inject` does."""
+    """Wrap the functions of the script that make the steps, as `tests.faults.steps.inject` does."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
     from optuna.study import _optimize
@@ -26,10 +26,10 @@ def inject_plain(script: ModuleType) -> None:
         injector.wrap(script.mlflow, "log_metric", step)
     original = script.mlflow.log_metric
 
-    def log_metric(*given: Any, **named: Any) -> Any:
+    def log_metric(*args: Any, **kwargs: Any) -> Any:
         injector.reach("metrics append", "middle")
         injector.reach("publication", "middle")
-        return original(*given, **named)
+        return original(*args, **kwargs)
 
     script.mlflow.log_metric = log_metric
 
@@ -38,7 +38,7 @@ def _halve_journal(injector: Injector, backend: Any) -> None:
     original = backend.append_logs
 
     def append_logs(self: Any, logs: list[dict[str, Any]]) -> None:
-        def leave_half() -> None:
+        def write_half_a_line() -> None:
             import json
 
             self._lock.acquire()
@@ -48,7 +48,7 @@ def _halve_journal(injector: Injector, backend: Any) -> None:
 
         step = injector.within("ask", "report", "tell")
         if step is not None:
-            injector.reach(step, "middle", leave_half)
+            injector.reach(step, "middle", write_half_a_line)
         original(self, logs)
 
     backend.append_logs = append_logs

@@ -1,1 +1,1 @@
-"""What a person types: a module a command; nothing else imports from here."""
+"""The command line: one module for each command; no other package imports from here."""

@@ -1,4 +1,4 @@
-"""`sweeps clean`: show and remove files that nobody needs."""
+"""`sweeps clean`: list the files that are not needed any more, and remove them with --yes."""
 
 from typing import Annotated
 
@@ -9,15 +9,20 @@ from sweeps.storage.cleanup import find_leftovers, remove_leftovers, spare_check
 
 
 def clean(
-    name: Annotated[str | None, typer.Argument(help="a sweep's name (default: all)")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="name of the sweep (default: all sweeps)")
+    ] = None,
     runs: Runs = None,
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="best checkpoints too that MLflow has copies of")
+        bool,
+        typer.Option("--checkpoints", help="also best checkpoints of which MLflow has a copy"),
     ] = False,
-    keep: Annotated[int, typer.Option(min=0, help="how many of the best trials' to keep")] = 1,
-    yes: Annotated[bool, typer.Option("--yes", help="remove it")] = False,
+    keep: Annotated[
+        int, typer.Option(min=0, help="with --checkpoints: how many of the best trials keep theirs")
+    ] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="remove the files that are listed")] = False,
 ) -> None:
-    """Show what files of the sweeps nobody needs, also while they run; remove them if told."""
+    """List files that are not needed any more; remove them with --yes. Safe while sweeps run."""
     everything = []
     for sweep in find_sweeps(name, runs):
         spare = spare_checkpoints(sweep, keep)
@@ -30,5 +35,5 @@ def clean(
             remove_leftovers(found)
         everything += found
     total = f"{sum(leftover.size for leftover in everything) / 1e6:.1f} MB "
-    done = "removed" if yes else "to remove, with --yes"
-    typer.echo(total + done if everything else "nothing to remove")
+    outcome = "removed" if yes else "can be removed; remove with: --yes"
+    typer.echo(total + outcome if everything else "nothing to remove")

@@ -1,4 +1,4 @@
-"""What to run where, for what was not given: each cluster file says where it is recognised."""
+"""The default experiment and cluster: each cluster file says how its cluster is recognised."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ EXPERIMENTS = Path("experiments")
 
 
 def choose_defaults(experiment: Path | None, cluster: str | None) -> tuple[Path, str]:
-    """The experiment's file and the cluster's name.
+    """Return the path of the experiment file and the name of the cluster.
 
     Args:
         experiment: a file, or its name in `experiments/`; None for the cluster's default.
-        cluster: a name in `experiments/clusters/`; None for the one that is recognised here.
+        cluster: a name in `experiments/clusters/`; None for the cluster that is recognised here.
 
     Raises:
-        InputError: no cluster file recognises this machine, or one cannot be read.
+        InputError: no cluster file recognises this machine, or a cluster file cannot be read.
     """
     if experiment is None or cluster is None:
         found, default = detect_cluster(FOLDER)

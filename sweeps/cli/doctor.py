@@ -1,6 +1,6 @@
-"""Whether a sweep can work here: on this machine, in SLURM, and in a job of a minute.
+"""`sweeps doctor`: check that a sweep can work on this machine, in SLURM, and in a short job.
 
-Every finding is a tick, or a cross with the mend.
+Each check prints a tick, or a cross and what to do.
 """
 
 import re
@@ -25,7 +25,7 @@ from sweeps.cli.doctor_checks import (
     clock_offset,
     run_check,
 )
-from sweeps.cli.sweep_arguments import Runs
+from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs
 from sweeps.config.cluster import Cluster, read_cluster
 from sweeps.config.experiment import read_experiment
 from sweeps.errors import EnvironmentFailure, InputError
@@ -41,21 +41,25 @@ from sweeps.storage.sweep import runs_folder
 from sweeps.text import printable
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
-ROOM_GIB = 2.0
-"""So much room a sweep's checkpoints and an environment's caches want at least."""
+MIN_FREE_GIB = 2.0
+"""The least disk space for a sweep's checkpoints and the caches of a Python environment."""
+_FREE_SPACE = "delete old files, or use another folder with --runs"
 JOB_MINUTES = "2"
-"""The time limit of the doctor's job."""
+"""The time limit of the doctor's job, in minutes."""
 CLOCK_SECONDS = 5.0
-"""Clocks that differ by more confuse people; the sweep itself goes by no other machine's clock."""
+"""The largest difference between two clocks that passes.
+
+A larger one makes logs confusing. The sweep itself does not depend on the clock of another machine.
+"""
 
 
 def doctor(
-    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
-    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    experiment: ExperimentFile = None,
+    cluster: ClusterName = None,
     runs: Runs = None,
-    wait: Annotated[float, typer.Option(min=0, help="minutes for the job to start and end")] = 10.0,
+    wait: Annotated[float, typer.Option(min=0, help="how many minutes to wait for the job")] = 10.0,
 ) -> None:
-    """Look whether a sweep can work here, and in a job of a minute."""
+    """Check that a sweep can work here and, on a SLURM cluster, in a job of about a minute."""
     path, cluster = choose_defaults(experiment, cluster)
     passed = True
     for finding in run_checks(SweepRequest(path, cluster, runs_folder(runs)), 60 * wait):
@@ -67,27 +71,27 @@ def doctor(
 
 @dataclass(frozen=True)
 class DoctorTask:
-    """What the doctor's job runs: checks of what only a job can see."""
+    """The task of the doctor's job: the checks that only a job can make."""
 
     folder: Path
     experiment: Path
     cluster: Cluster
 
     def __call__(self) -> None:
-        """Check, and write down what was found."""
+        """Run the checks and write their findings into the folder."""
         check_from_job(DoctorPaths(self.folder), self.experiment, self.cluster)
 
 
 def run_checks(request: SweepRequest, wait_seconds: float) -> Iterator[Finding]:
-    """Look at everything; at last, from a job."""
+    """Run all checks, the ones from a job last, and yield each finding."""
     cluster = read_cluster(request.cluster)
     yield run_check("experiment", lambda: read_experiment(request.experiment).experiment.name)
-    yield run_check("home", lambda: _free_space(Path.home()))
-    yield run_check("folder of runs", lambda: _free_space(request.runs.folder))
+    yield run_check("home folder", lambda: _free_space(Path.home()))
+    yield run_check("runs folder", lambda: _free_space(request.runs.folder))
     paths = request.runs.doctor(uuid.uuid4().hex[:8])
     paths.folder.mkdir(parents=True)
     try:
-        yield run_check("rename and lock there", lambda: check_shared_folder(paths))
+        yield run_check("rename and lock", lambda: check_shared_folder(paths))
         yield run_check("tracking store", lambda: check_tracking_server(cluster.tracking))
         if cluster.scheduler == "slurm":
             yield from _check_slurm(request, cluster, paths, wait_seconds)
@@ -99,19 +103,19 @@ def _check_slurm(
     request: SweepRequest, cluster: Cluster, paths: DoctorPaths, wait_seconds: float
 ) -> Iterator[Finding]:
     missing = [command for command in COMMANDS if shutil.which(command) is None]
-    said = f"no {', '.join(missing)} here: log in to the cluster" if missing else "all here"
-    yield Finding("SLURM's commands", not missing, said)
+    message = f"{', '.join(missing)} not found; log in to the cluster" if missing else "all found"
+    yield Finding("SLURM commands", not missing, message)
     if missing:
         return
-    asked = f"partition {cluster.partition}, account {cluster.account}, qos {cluster.qos}"
+    resources = f"partition {cluster.partition}, account {cluster.account}, qos {cluster.qos}"
 
     def check() -> str:
         check_site(request.cluster, cluster, request.runs.slurm, all_checks=True)
-        return asked
+        return resources
 
-    known = run_check("cluster file", check)
-    yield known
-    if not known.passed:
+    finding = run_check("cluster file", check)
+    yield finding
+    if not finding.passed:
         return
     experiment = request.experiment.absolute()
     try:
@@ -119,29 +123,34 @@ def _check_slurm(
         task = DoctorTask(paths.folder, experiment, cluster)
         number = submit_tasks(paths.sweep, short, "doctor", [task])[0].id
     except (InputError, EnvironmentFailure) as error:
-        yield Finding("a job", False, str(error))
+        yield Finding("job", False, str(error))
         return
     content = _wait(paths, wait_seconds)
     if content is None:
-        yield Finding("a job", False, _why_no_result(paths, number))
+        yield Finding("job", False, _why_no_result(paths, number))
         subprocess.run(["scancel", number], timeout=COMMAND_SECONDS, check=False)
         return
-    yield Finding("a job", True, f"ran on {content['host']}, and wrote where this machine can read")
+    yield Finding("job", True, f"ran on {content['host']}; this machine can read what it wrote")
     yield from (Finding(**fields) for fields in content["findings"])
     yield compare_clocks(content["ahead"] - clock_offset(paths))
 
 
 def compare_clocks(ahead_of_here: float) -> Finding:
-    """What the difference between the job's clock and this machine's means."""
+    """Return whether the difference between the job's clock and this machine's is acceptable.
+
+    Args:
+        ahead_of_here: how many seconds the job's clock is ahead.
+    """
     apart = abs(ahead_of_here)
-    mend = "" if apart < CLOCK_SECONDS else "; tell the site's staff: times in logs will mislead"
-    return Finding("clocks", apart < CLOCK_SECONDS, f"{apart:.1f} s apart{mend}")
+    advice = "; times in logs will be misleading; tell the site's staff"
+    passed = apart < CLOCK_SECONDS
+    return Finding("clocks", passed, f"{apart:.1f} s apart{'' if passed else advice}")
 
 
 def _wait(paths: DoctorPaths, seconds: float) -> dict[str, Any] | None:
-    give_up = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while (content := atomic.read_json(paths.findings)) is None:
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             return None
         time.sleep(1.0)
     return dict(content)
@@ -155,10 +164,10 @@ def _why_no_result(paths: DoctorPaths, number: str) -> str:
     except EnvironmentFailure as error:
         return str(error)
     if entry is not None and entry.is_pending:
-        return f"{number} still waits: {describe_reason(entry.reason, number)}; run this again then"
+        return f"{number} is pending: {describe_reason(entry.reason, number)}; try again later"
     logs = "\n".join(path.read_text() for path in sorted(paths.sweep.scheduler_logs.glob("*.err")))
-    last = logs.strip().splitlines()[-1:] or ["its log is empty: see the setup lines"]
-    return f"{number} wrote nothing: {last[0]}"
+    last = logs.strip().splitlines()[-1:] or ["its log is empty; check setup in the cluster file"]
+    return f"{number} wrote no result: {last[0]}"
 
 
 def _free_space(folder: Path) -> str:
@@ -166,31 +175,29 @@ def _free_space(folder: Path) -> str:
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
     quota = _quota()
-    if free < ROOM_GIB:
+    if free < MIN_FREE_GIB:
         raise EnvironmentFailure(
-            f"{free:.1f} GiB free in {folder}; delete what is old, or use --runs"
+            f"{free:.1f} GiB free in {folder}, at least {MIN_FREE_GIB:g} needed; {_FREE_SPACE}"
         )
     return f"{free:.0f} GiB free in {folder}{quota}"
 
 
 def _quota() -> str:
-    """What `quota` says, where there is one: free room may be less than the disk's.
+    """Return the user's quota, if there is one: it may leave less space than the disk has.
 
     Raises:
-        WorldError: it is used up.
+        EnvironmentFailure: the quota is used up.
     """
     if shutil.which("quota") is None:
         return ""
-    said = subprocess.run(
+    answer = subprocess.run(
         ["quota", "-s"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
     )
-    last = said.stdout.rstrip().rpartition("\n")[2]
-    figures = re.search(r"(?<!\S)(\d\S*)\s+(\d\S*)\s+(\d\S*)", last)
-    if figures is None:
+    last = answer.stdout.rstrip().rpartition("\n")[2]
+    numbers = re.search(r"(?<!\S)(\d\S*)\s+(\d\S*)\s+(\d\S*)", last)
+    if numbers is None:
         return ""
-    used, soft, hard = figures.groups()
-    if used.endswith("*"):  # as `quota` marks it
-        raise EnvironmentFailure(
-            f"over quota: {used[:-1]} of {soft}; delete what is old, or use --runs"
-        )
+    used, soft, hard = numbers.groups()
+    if used.endswith("*"):  # `quota` marks a quota that is exceeded this way
+        raise EnvironmentFailure(f"over quota: {used[:-1]} of {soft}; {_FREE_SPACE}")
     return f"; quota: {used} of {soft if soft != '0K' else hard} used"

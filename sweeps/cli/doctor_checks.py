@@ -1,7 +1,7 @@
-"""What is looked at on each machine that a sweep meets, and in a job as `sweeps doctor` sends one.
+"""The checks of `sweeps doctor`, run on this machine and in a job.
 
-The job sees what only a job can: the shared folder from there, the environment that the set-up
-lines give, the data, the clock.
+Only a job can check how a compute node sees the shared folder, the environment after the setup
+lines, the data and the clock.
 """
 
 import base64
@@ -28,26 +28,26 @@ from sweeps.storage.paths import DoctorPaths
 CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 COMMAND_SECONDS = 120
 TORCH = (
-    "import torch; there = torch.cuda.is_available(); "
-    "print(torch.__version__, torch.cuda.get_device_name(0) if there else 'no CUDA device')"
+    "import torch; available = torch.cuda.is_available(); "
+    "print(torch.__version__, torch.cuda.get_device_name(0) if available else 'no CUDA device')"
 )
-REACH_SECONDS = 20
-QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"
+SERVER_SECONDS = 20
+SERVER_QUERY = "/api/2.0/mlflow/experiments/search?max_results=1"
 _FIXES = {
-    401: "give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, in a job by setup lines",
+    401: "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, for jobs in setup",
     403: "it refuses this host name; start it with --allowed-hosts 'name,name:*'",
-    404: "no MLflow is at this address",
+    404: "there is no MLflow server at this address",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: it was.
-        good: whether it is as a sweep needs it.
-        said: what was found, and the mend where it is not good.
+        name: what was checked.
+        passed: whether it is as a sweep needs it.
+        message: what was found and, if the check failed, what to do.
     """
 
     name: str
@@ -55,77 +55,82 @@ class Finding:
     message: str
 
     def line(self) -> str:
-        """With a tick or a cross."""
+        """Return the finding as one line, with a tick or a cross."""
         return f"{'✓' if self.passed else '✗'} {self.name}: {self.message}"
 
 
 def check_from_job(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> None:
-    """What the job does: look at what it sees, and write it down."""
-    seen = [
+    """Run the checks of a job, and write their findings into the folder."""
+    findings = [
         run_check("Python and torch in a job", lambda: _torch(cluster)),
-        run_check("rename and lock from a job", lambda: check_shared_folder(paths)),
+        run_check("rename and lock in a job", lambda: check_shared_folder(paths)),
         run_check("data in a job", lambda: _data(experiment)),
-        run_check("tracking store from a job", lambda: check_tracking_server(cluster.tracking)),
+        run_check("tracking store in a job", lambda: check_tracking_server(cluster.tracking)),
     ]
     content = {
         "host": hostname(),
-        "findings": [asdict(f) for f in seen],
+        "findings": [asdict(finding) for finding in findings],
         "ahead": clock_offset(paths),
     }
     atomic.write(paths.findings, json.dumps(content))
 
 
-def run_check(what: str, look_at: Callable[[], str]) -> Finding:
-    """What looking at it gave; a refusal or an error of the system is a cross."""
+def run_check(name: str, check: Callable[[], str]) -> Finding:
+    """Run a check and return its finding; it has failed if it raises one of three errors."""
     try:
-        return Finding(what, True, look_at())
+        return Finding(name, True, check())
     except (InputError, EnvironmentFailure, OSError) as error:
-        return Finding(what, False, " ".join(str(error).split()))
+        return Finding(name, False, " ".join(str(error).split()))
 
 
 def check_shared_folder(paths: DoctorPaths) -> str:
-    """Try what a shared folder must do for a sweep."""
+    """Check that files can be replaced and locked in a shared folder, as a sweep needs it.
+
+    Raises:
+        EnvironmentFailure: a renamed file is not visible at once, or a lock does not work.
+    """
     atomic.write(paths.probe, "one")
     atomic.write(paths.probe, "two")
     if paths.probe.read_text() != "two":
         raise EnvironmentFailure(
-            f"a renamed file is not seen at once in {paths.folder}; use --runs"
+            f"a renamed file is not visible at once in {paths.folder}; use another with --runs"
         )
     for _ in range(2):
         with Lock(paths.lock, stale_after=60.0, patience=30.0).hold() as turn:
             turn.check()
-    return "files replace each other whole, and a lock has one holder"
+    return "files are replaced atomically, and a lock has one holder"
 
 
 def check_tracking_server(tracking: str | None) -> str:
     """Ask the tracking server for an experiment, if there is a server.
 
-    Not whether it is well: MLflow tells that to hosts whose other questions it refuses.
+    Its `/health` page is no test: MLflow answers it to hosts whose other requests it refuses.
 
     Raises:
-        WorldError: it does not answer, or refuses; with the mend.
+        EnvironmentFailure: the server does not answer, or refuses; the message says what to do.
     """
     tracking = tracking or os.environ.get("MLFLOW_TRACKING_URI")
     if tracking is None or not tracking.startswith("http"):
-        return "a database among the runs; nothing to reach"
-    request = urllib.request.Request(f"{tracking.rstrip('/')}{QUESTION}", headers=_authorization())  # noqa: S310 (http was seen to)
+        return "a database in the runs folder; no server is used"
+    url = f"{tracking.rstrip('/')}{SERVER_QUERY}"
+    request = urllib.request.Request(url, headers=_authorization())  # noqa: S310 (it is http)
     try:
-        # A lab's own certificate, where MLflow is told of it.
+        # MLflow's own variable for the certificate of a lab.
         trusted = ssl.create_default_context(cafile=os.environ.get(CERTIFICATE) or None)
-        with urllib.request.urlopen(request, timeout=REACH_SECONDS, context=trusted):  # noqa: S310
+        with urllib.request.urlopen(request, timeout=SERVER_SECONDS, context=trusted):  # noqa: S310
             return f"{tracking} answers"
     except urllib.error.HTTPError as error:
         error.close()
-        mend = _FIXES.get(error.code, "see the server's log")
-        raise EnvironmentFailure(f"{tracking} answers {error.code}: {mend}") from error
+        advice = _FIXES.get(error.code, "see the server's log")
+        raise EnvironmentFailure(f"{tracking} answers {error.code}: {advice}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
-        mend = "start it, or leave tracking out: sweeps sync sends what is missing later"
-        raise EnvironmentFailure(f"{tracking} does not answer ({reason}); {mend}") from error
+        advice = "start it, or remove tracking and send the runs later with: sweeps sync"
+        raise EnvironmentFailure(f"{tracking} does not answer ({reason}); {advice}") from error
 
 
 def _authorization() -> dict[str, str]:
-    """Who asks, as MLflow's own client says it."""
+    """Return the credentials in the environment, as MLflow's own client sends them."""
     if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
         return {"Authorization": f"Bearer {token}"}
     if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
@@ -135,7 +140,7 @@ def _authorization() -> dict[str, str]:
 
 
 def _torch(cluster: Cluster) -> str:
-    said = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", TORCH],
         capture_output=True,
         text=True,
@@ -143,16 +148,16 @@ def _torch(cluster: Cluster) -> str:
         check=False,
     )
     python = f"{sys.executable}, Python {sys.version.split()[0]}"
-    if said.returncode:
-        last = said.stderr.strip().rpartition("\n")[2]
-        raise EnvironmentFailure(f"{python}: {last}; see the setup lines of the cluster file")
-    if cluster.gpus and "no CUDA device" in said.stdout:
-        given = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
-        mend = "a build of torch for CPUs, or no gres in the cluster file"
+    if ended.returncode:
+        last = ended.stderr.strip().rpartition("\n")[2]
+        raise EnvironmentFailure(f"{python}: {last}; check setup in the cluster file")
+    if cluster.gpus and "no CUDA device" in ended.stdout:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        advice = "install torch for CUDA, or set gres in the cluster file"
         raise EnvironmentFailure(
-            f"{python}: torch {said.stdout.strip()} (SLURM gave {given}): {mend}"
+            f"{python}: torch {ended.stdout.strip()} (CUDA_VISIBLE_DEVICES: {visible}); {advice}"
         )
-    return f"{python}, torch {said.stdout.strip()}"
+    return f"{python}, torch {ended.stdout.strip()}"
 
 
 def _data(experiment: Path) -> str:
@@ -164,7 +169,7 @@ def _data(experiment: Path) -> str:
 
 
 def clock_offset(paths: DoctorPaths) -> float:
-    """How far this machine's clock is ahead of the file server's, in seconds."""
+    """Return how many seconds this machine's clock is ahead of the file server's."""
     probe = paths.clock(hostname())
     probe.touch()
     return time.time() - probe.stat().st_mtime

@@ -1,6 +1,6 @@
-"""The command line of sweeps: its commands, each imported when it is named.
+"""The command line of sweeps; each command is imported only when it is called.
 
-Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong.
+Exit status: 0 success, 1 the work failed, 2 the input or the command line is wrong.
 """
 
 import sys
@@ -13,27 +13,29 @@ from sweeps.cli.lazy import lazy_app
 
 DESCRIPTION = "Hyperparameter sweeps whose only shared state is a folder."
 COMMANDS = {
-    "run": ("sweeps.cli.run:run", "Start a sweep, or go on with it; then watch."),
-    "plan": ("sweeps.cli.plan:plan", "Show what run would do, and what it may cost; send nothing."),
-    "doctor": ("sweeps.cli.doctor:doctor", "Check whether a sweep can work here, and in a job."),
-    "watch": ("sweeps.cli.watch:watch", "Show a sweep until it ends."),
-    "status": ("sweeps.cli.status:status", "Show a sweep as it stands."),
-    "stop": ("sweeps.cli.stop:stop", "End a sweep cleanly; run goes on with it."),
-    "sync": ("sweeps.cli.sync:sync", "Bring MLflow up to what the folders say."),
-    "ui": ("sweeps.cli.ui:ui", "Serve MLflow to this machine's browser, up to date."),
-    "clean": ("sweeps.cli.clean:clean", "Show files that nobody needs; remove them with --yes."),
+    "run": ("sweeps.cli.run:run", "Start or resume a sweep, and show its progress."),
+    "plan": ("sweeps.cli.plan:plan", "Show what run would do and its cost; submit nothing."),
+    "doctor": ("sweeps.cli.doctor:doctor", "Check that a sweep can work here and in a job."),
+    "watch": ("sweeps.cli.watch:watch", "Show the progress of a sweep until it ends."),
+    "status": ("sweeps.cli.status:status", "Show the current state of a sweep."),
+    "stop": ("sweeps.cli.stop:stop", "Stop a sweep without losing work; run resumes it."),
+    "sync": ("sweeps.cli.sync:sync", "Send to MLflow everything that it does not have yet."),
+    "ui": ("sweeps.cli.ui:ui", "Update MLflow and serve its web pages on this machine."),
+    "clean": ("sweeps.cli.clean:clean", "List files that are not needed; remove them with --yes."),
     "promote": ("sweeps.cli.promote:promote", "Confirm the best trials; promote the best model."),
-    "rollback": ("sweeps.cli.models:rollback", "Make the champion before this one the champion."),
+    "rollback": ("sweeps.cli.models:rollback", "Make the previous champion the champion again."),
     "models": ("sweeps.cli.models:models", "Show the versions of a registered model."),
     "submit": ("sweeps.cli.internal.submit:submit", ""),
     "work": ("sweeps.cli.internal.work:work", ""),
     "publish": ("sweeps.cli.internal.publish:publish", ""),
 }
-"""Where each command is, and its line in the help; those without one are started by processes."""
+"""Each command's function and its line in the help; commands without a line are hidden."""
 
 
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="show the full traceback of an error")
+    ] = False,
 ) -> None:
     """Hyperparameter sweeps whose only shared state is a folder."""
 
@@ -42,5 +44,5 @@ app = lazy_app(DESCRIPTION, COMMANDS, options)
 
 
 def main() -> None:
-    """Run the command line; a person sees one line where it fails."""
+    """Run the command line; an error is shown as one line."""
     run_and_exit("sweeps", app, sys.argv[1:])

@@ -22,36 +22,36 @@ from sweeps.text import printable
 from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
 
 Model = Annotated[
-    str | None, typer.Argument(help="the registered model (default: the latest sweep's)")
+    str | None, typer.Argument(help="name of the registered model (default: the latest sweep's)")
 ]
 
 
 def rollback(model: Model = None, runs: Runs = None) -> None:
-    """Make the champion before this one the champion again."""
+    """Make the previous champion the champion again."""
     name, store = find_model(model, runs)
     if not acquire_lease(store):
-        where = f"{store.runs.database} is written to from {lease_holder(store)}"
-        raise InputError(f"{where}; roll back there, or first: sweeps sync --take-over")
+        where = f"{store.runs.database} may only be written from the host {lease_holder(store)}"
+        raise InputError(f"{where}; roll back there, or first run: sweeps sync --take-over")
     with Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS).hold():
-        left, reached = Registry(store, name).roll_back()
-    typer.echo(f"{name}: the champion was version {left} and is version {reached}")
-    typer.echo("the same command again takes this back")
+        old, new = Registry(store, name).roll_back()
+    typer.echo(f"{name}: the champion was version {old} and is now version {new}")
+    typer.echo("to undo this, run the same command again")
 
 
 def models(model: Model = None, runs: Runs = None) -> None:
-    """Show the versions of a registered model: scores, aliases, and why each was let in."""
+    """Show the versions of a registered model: scores, aliases, and why each was registered."""
     name, store = find_model(model, runs)
     versions = Registry(store, name).versions()
     if not versions:
-        raise InputError(f"no model {name!r} in {store.uri}; promote one with: make promote")
+        raise InputError(f"{store.uri} has no model {name!r}; promote a model with: make promote")
     Console().print(versions_table(name, versions))
 
 
 def find_model(model: str | None, runs: Path | None) -> tuple[str, Store]:
-    """Which registered model is meant, and the store that has it.
+    """Return the name of the registered model that is meant, and the store that has it.
 
     Raises:
-        InputError: the name is not a valid one, or nothing was promoted here.
+        InputError: the name is not a valid one, or no model has been promoted here.
     """
     if model is not None and not SAFE_NAME.fullmatch(model):
         raise InputError(f"{model!r} is not a valid model name; a name is {NAME_RULE}")
@@ -63,15 +63,17 @@ def find_model(model: str | None, runs: Path | None) -> tuple[str, Store]:
         model, tracking = model or sweep.experiment.model_name, sweep.plan.cluster.tracking
     store = resolve_store(folder, tracking)
     if store.is_database_here and not store.runs.database.exists():
-        raise InputError(f"there is no {store.runs.database}; promote a model with: make promote")
+        raise InputError(
+            f"{store.runs.database} does not exist; promote a model with: make promote"
+        )
     return model, store
 
 
 def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
-    """Every version of a model, the latest first, and below them why each was let in."""
+    """Return a table of a model's versions, the latest first, and why each was registered."""
     grid = Table(box=box.SIMPLE_HEAD, title=Text(f"model {name}"), title_justify="left")
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
-    for heading in ("", "is", metric, "new seeds", "from", "registered"):
+    for heading in ("version", "alias", metric, "new seeds", "trial", "registered"):
         grid.add_column(Text(printable(heading)), no_wrap=True)
     for version in reversed(versions):
         grid.add_row(*(Text(printable(cell)) for cell in _cells(version)))
@@ -94,13 +96,15 @@ def _cells(version: Version) -> tuple[str, ...]:
 
 def _why(version: Version) -> str:
     tags = version.tags
-    back = f"; rolled back {tags['sweep.rolled_back']}" if "sweep.rolled_back" in tags else ""
-    return tags.get("sweep.decision", "not by a promotion") + back
+    rolled_back = (
+        f"; rolled back {tags['sweep.rolled_back']}" if "sweep.rolled_back" in tags else ""
+    )
+    return tags.get("sweep.decision", "not registered by a promotion") + rolled_back
 
 
-def _short(figure: str) -> str:
-    """A figure that a tag holds, to four digits."""
+def _short(value: str) -> str:
+    """Return the number in a tag with four decimals."""
     try:
-        return f"{float(figure):.4f}" if figure else ""
-    except ValueError:  # somebody wrote another thing there
-        return figure
+        return f"{float(value):.4f}" if value else ""
+    except ValueError:  # tags can be edited by hand
+        return value

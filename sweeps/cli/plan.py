@@ -1,15 +1,14 @@
-"""What a sweep would do: its first proposals, what it may cost, and what SLURM would be sent."""
+"""`sweeps plan`: a sweep's next proposals, its cost, and what sbatch would receive."""
 
 import math
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from sweeps.cli.defaults import choose_defaults
-from sweeps.cli.sweep_arguments import Runs
+from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalTrials
 from sweeps.config.cluster import Cluster, read_cluster, workers_and_threads
 from sweeps.config.experiment import ResolvedExperiment, read_experiment
 from sweeps.config.space import Values, short_names
@@ -29,23 +28,23 @@ PROPOSALS = 5
 
 
 def plan(
-    experiment: Annotated[Path | None, typer.Argument(help="as for run")] = None,
-    cluster: Annotated[str | None, typer.Option("--cluster", help="as for run")] = None,
+    experiment: ExperimentFile = None,
+    cluster: ClusterName = None,
     runs: Runs = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="as for run")] = None,
+    trials: TotalTrials = None,
 ) -> None:
-    """Show what run would do, and what it may cost; send nothing."""
+    """Show what `run` would do and what it may cost; submit nothing."""
     path, cluster = choose_defaults(experiment, cluster)
     for line in describe_plan(SweepRequest(path, cluster, runs_folder(runs), trials)):
         typer.echo(printable(line))
 
 
 def describe_plan(request: SweepRequest) -> list[str]:
-    """The plan, in lines; nothing is sent and no sweep is made.
+    """Return the lines of the plan; no job is submitted and no sweep is created.
 
     Raises:
-        InputError: the experiment or the cluster file is wrong.
-        WorldError: sbatch would refuse the job.
+        InputError: the experiment file or the cluster file is wrong.
+        EnvironmentFailure: sbatch would refuse the job.
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
@@ -55,12 +54,15 @@ def describe_plan(request: SweepRequest) -> list[str]:
         return lines
     check_site(request.cluster, cluster, request.runs.slurm)
     text = submission_text(paths, cluster)
-    said = dry_run(text).strip().rpartition("\n")[2].removeprefix("sbatch: ")
-    return [*lines, "", "what sbatch would be given, for each job of an array:", "", text, said]
+    answer = dry_run(text).strip().rpartition("\n")[2].removeprefix("sbatch: ")
+    return [*lines, "", "sbatch would receive, for each job of an array:", "", text, answer]
 
 
 def _proposals(paths: SweepPaths, resolved: ResolvedExperiment) -> list[str]:
-    """What would be tried next: a study's proposals depend on nothing but the study."""
+    """Return the next proposals, from a copy of the study.
+
+    They depend on the study alone, so `run` makes the same ones while the study is unchanged.
+    """
     short = short_names(resolved.experiment.space)
     with tempfile.TemporaryDirectory() as name:
         copy = SweepPaths(Path(name) / paths.name)
@@ -71,35 +73,35 @@ def _proposals(paths: SweepPaths, resolved: ResolvedExperiment) -> list[str]:
         enqueued = [v for v in resolved.enqueued if resolved.signature_of(v) not in tried]
         study = Study(copy, resolved.experiment, stale_after=60.0)
         first = study.trials()[-1].number + 1 if study.trials() else 0
-        wanted: list[Values | None] = [*enqueued[:PROPOSALS], *[None] * PROPOSALS]
+        requested: list[Values | None] = [*enqueued[:PROPOSALS], *[None] * PROPOSALS]
         count = max(0, min(PROPOSALS, resolved.experiment.trials - len(tried)))
-        asked = [study.ask(resolved.space, values)[1] for values in wanted[:count]]
-    lines = [f"the first proposals, of {resolved.experiment.trials} trials:"]
-    for place, values in enumerate(asked, start=first):
+        proposed = [study.ask(resolved.space, values)[1] for values in requested[:count]]
+    lines = [f"next proposals, of {resolved.experiment.trials} trials in all:"]
+    for trial, values in enumerate(proposed, start=first):
         shown = ", ".join(f"{short.get(path, path)} {number(v)}" for path, v in values.items())
-        lines.append(f"  {place:04d}  {shown}")
+        lines.append(f"  {trial:04d}  {shown}")
     return lines
 
 
 def _cost(paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster) -> list[str]:
-    """An upper bound: every trial to its last epoch, each epoch as slow as the slowest so far."""
+    """Return an upper bound: each trial runs every epoch, at the pace of the slowest one so far."""
     curves = [read_curve(trial) for trial in paths.trials()]
     left = progress_of(paths, resolved.experiment.trials).left
     longest = max(resolved.trainer.epochs(config) for config in resolved.corner_configs())
     epochs, workers = left * longest, workers_and_threads(cluster)[0]
     lines = [
-        f"{left} trials of at most {longest} epochs are left: {epochs} epochs, less by pruning"
+        f"{left} trials left, at most {longest} epochs each: {epochs} epochs, fewer with pruning"
     ]
     paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves if curve]
     if not paces:
-        return [*lines, "no epoch has been timed yet: run a trial, and this says hours and jobs"]
+        return [*lines, "hours and jobs: not known before a first trial has run"]
     seconds = epochs * max(paces) / workers
     total = limit_seconds(cluster)
     jobs = math.ceil(seconds / (total - margin_seconds(total)))
     what = "GPU" if cluster.gpus else "job"
-    shared = f", {workers} workers side by side" if workers > 1 else ""
+    shared = f", {workers} workers in parallel" if workers > 1 else ""
     lines.append(
-        f"at most {seconds / 3600:.1f} {what} hours, at {duration(max(paces))} an epoch{shared}"
+        f"at most {seconds / 3600:.1f} {what} hours, at {duration(max(paces))} per epoch{shared}"
     )
     lines.append(f"{jobs} jobs of {cluster.time_limit}, {cluster.max_running_jobs} at a time")
     return lines

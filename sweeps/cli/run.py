@@ -1,34 +1,33 @@
-"""`sweeps run`: start a sweep, or go on with it, and watch."""
+"""`sweeps run`: start or resume a sweep, and show its progress."""
 
 import itertools
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sweeps.cli.defaults import choose_defaults
-from sweeps.cli.sweep_arguments import Runs, sweep_command
+from sweeps.cli.sweep_arguments import (
+    ClusterName,
+    ExperimentFile,
+    Runs,
+    TotalTrials,
+    sweep_command,
+)
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
 from sweeps.storage.sweep import Sweep, runs_folder
 
 
 def run(
-    experiment: Annotated[
-        Path | None, typer.Argument(help="a TOML file, or its name in experiments/")
-    ] = None,
-    cluster: Annotated[
-        str | None, typer.Option("--cluster", help="a file's name in experiments/clusters/")
-    ] = None,
+    experiment: ExperimentFile = None,
+    cluster: ClusterName = None,
     runs: Runs = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="how many trials in all, instead of the file's")
-    ] = None,
+    trials: TotalTrials = None,
     watching: Annotated[
-        bool, typer.Option("--watch/--no-watch", help="stay and show how it goes")
+        bool, typer.Option("--watch/--no-watch", help="show progress until the sweep ends")
     ] = True,
 ) -> None:
-    """Start a sweep, or go on with it; then watch. Running it again never doubles anything."""
+    """Start or resume a sweep, and show its progress. Running it again starts nothing twice."""
     path, cluster = choose_defaults(experiment, cluster)
     sweep = prepare_sweep(SweepRequest(path, cluster, runs_folder(runs), trials))
     if submit_and_watch(sweep, cluster, watching=watching):
@@ -36,18 +35,18 @@ def run(
 
 
 def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bool:
-    """Send the jobs that are missing and watch them, again and again while they get anywhere.
+    """Submit the missing jobs and watch them; repeat as long as they make progress.
 
     Returns:
-        Whether that is all; False where somebody ended the watching, or did not want it.
+        True when no more jobs are needed; False if `watching` is off or ended with Ctrl-C.
     """
     top_up = TopUp(sweep)
     try:
-        for sent in itertools.chain([top_up.send()], iter(top_up.send, [])):
-            for number in sent:
-                typer.echo(f"job {number} sent to {cluster}")
+        for submitted in itertools.chain([top_up.send()], iter(top_up.send, [])):
+            for number in submitted:
+                typer.echo(f"job {number} submitted to {cluster}")
             if not watching:
-                typer.echo(f"watch it with: {sweep_command('watch', sweep)}")
+                typer.echo(f"watch with: {sweep_command('watch', sweep)}")
                 return False
             watch_until_done(sweep)
     except KeyboardInterrupt:

@@ -1,4 +1,7 @@
-"""`sweeps status`: a sweep as it stands. Light: it must answer at once on a busy login node."""
+"""`sweeps status`: the current state of a sweep.
+
+It imports little, because it must answer at once on a busy login node.
+"""
 
 from rich.console import Console
 
@@ -11,7 +14,7 @@ from sweeps.text import printable
 
 
 def status(name: Name = None, runs: Runs = None) -> None:
-    """Show a sweep as it stands."""
+    """Show the current state of a sweep: its trials, its jobs, and what went wrong."""
     sweep = open_sweep(find_sweep(name, runs))
     now = current_status(sweep, job_lines(sweep))
     console = Console()
@@ -19,5 +22,5 @@ def status(name: Name = None, runs: Runs = None) -> None:
     for line in failure_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if now.stopped is not None:
-        stopped = f"stopped: {now.stopped}; go on with: {resume_command(sweep)}"
-        console.print(printable(stopped), markup=False)
+        message = f"stopped: {now.stopped}; resume with: {resume_command(sweep)}"
+        console.print(printable(message), markup=False)

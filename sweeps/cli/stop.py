@@ -1,4 +1,4 @@
-"""`sweeps stop`: end a sweep cleanly, so that it can be gone on with."""
+"""`sweeps stop`: stop a sweep so that it can be resumed."""
 
 import time
 
@@ -10,11 +10,11 @@ from sweeps.storage.sweep import open_sweep, stop_sweep
 
 
 def stop(name: Name = None, runs: Runs = None) -> None:
-    """Have every worker keep its trial's last epoch, give the trial back, and leave."""
+    """Stop a sweep: each worker finishes its epoch, releases its trial and exits."""
     sweep = open_sweep(find_sweep(name, runs))
     stop_sweep(sweep.paths, "by hand (sweeps stop)")
-    typer.echo("workers leave after the epoch they are in", nl=False)
+    typer.echo("each worker exits after its current epoch", nl=False)
     while sweep.plan.cluster.scheduler == "local" and active_jobs(sweep.paths):
         time.sleep(0.5)
         typer.echo(".", nl=False)
-    typer.echo(f"\nnothing is lost; go on with: {resume_command(sweep)}")
+    typer.echo(f"\nno finished epoch is lost; resume with: {resume_command(sweep)}")

@@ -1,4 +1,4 @@
-"""Which sweep a command means, and the commands to type next, so that they can be pasted."""
+"""The sweep that a command refers to, and the commands that a person can type next."""
 
 import os
 import shlex
@@ -15,30 +15,41 @@ from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
 from sweeps.text import printable
 
-Runs = Annotated[Path | None, typer.Option("--runs", help="folder of all sweeps (default: runs)")]
-Name = Annotated[str | None, typer.Argument(help="the sweep's name (default: the latest)")]
+Name = Annotated[str | None, typer.Argument(help="name of the sweep (default: the latest)")]
+Runs = Annotated[Path | None, typer.Option("--runs", help="folder with all sweeps (default: runs)")]
+ExperimentFile = Annotated[
+    Path | None,
+    typer.Argument(help="TOML file, or its name in experiments/ (default: the cluster's)"),
+]
+ClusterName = Annotated[
+    str | None,
+    typer.Option("--cluster", help="name of a file in experiments/clusters/ (default: detected)"),
+]
+TotalTrials = Annotated[
+    int | None, typer.Option(min=1, help="total number of trials (default: the experiment's)")
+]
 
 
 def sweeps_by_age(folder: RunsPaths) -> list[SweepPaths]:
-    """Every sweep, the latest last."""
+    """Return every sweep in the folder, the latest last."""
     return sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
 
 
 def find_sweep(name: str | None, runs: Path | None, *, searches: bool = False) -> SweepPaths:
-    """The sweep of that name, or the latest.
+    """Return the sweep with this name, or the latest one.
 
     Args:
-        name: of the sweep, if one was given.
-        runs: the folder of all sweeps, if one was given.
-        searches: whether confirmations are passed over.
+        name: the name of the sweep; None for the latest.
+        runs: the folder with all sweeps; None for the default.
+        searches: whether to ignore confirmations when the latest sweep is chosen.
 
     Raises:
-        InputError: there is none yet, or the name can be none's.
+        InputError: there is no sweep yet, or the name is not a valid one.
     """
     folder = runs_folder(runs)
     if name is not None:
         if not is_sweep_name(name):  # `stop ../elsewhere` would write outside the runs
-            raise InputError(f"no sweep {name!r}: a name is {NAME_RULE}")
+            raise InputError(f"{name!r} is not a valid sweep name; a name is {NAME_RULE}")
         return folder.sweep(name)
     found = [
         paths
@@ -51,43 +62,43 @@ def find_sweep(name: str | None, runs: Path | None, *, searches: bool = False) -
 
 
 def find_sweeps(name: str | None, runs: Path | None) -> list[Sweep]:
-    """The sweep of that name, or all of them, the latest last.
+    """Return the sweep with this name, or all sweeps, the latest last.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such sweep, or no sweep at all.
     """
     if name is not None:
         return [open_sweep(find_sweep(name, runs))]
-    find_sweep(None, runs)  # refused where there is none
+    find_sweep(None, runs)  # raises if there is no sweep
     return [open_sweep(paths) for paths in sweeps_by_age(runs_folder(runs))]
 
 
 def resume_command(sweep: Sweep) -> str:
-    """The command that goes on with the sweep, to be typed as it stands."""
+    """Return the command that resumes the sweep, ready to be pasted."""
     return printable(shlex.join([program_name("sweeps"), *sweep.plan.command]))
 
 
 def sweep_command(name: str, sweep: Sweep) -> str:
-    """A command on this sweep, to be typed as it stands."""
+    """Return a command on this sweep, ready to be pasted."""
     return printable(
         shlex.join([program_name("sweeps"), name, sweep.paths.name, *runs_option(sweep)])
     )
 
 
 def runs_option(sweep: Sweep) -> list[str]:
-    """The option that says where the sweep lies, if it needs one."""
-    ours = runs_folder().folder == sweep.paths.runs.folder
-    return [] if ours else ["--runs", str(sweep.paths.runs.folder)]
+    """Return the option `--runs` with the sweep's folder, if it is not the default folder."""
+    is_default = runs_folder().folder == sweep.paths.runs.folder
+    return [] if is_default else ["--runs", str(sweep.paths.runs.folder)]
 
 
 def make_or_sweeps(target: str, sweep: Sweep, *words: str) -> str:
-    """`make target` where that does the same as `sweeps words`, which is said elsewhere.
+    """Return `make target` if it does the same as `sweeps words`; otherwise the latter.
 
-    A target means the latest search among the runs here, and no other.
+    A make target always means the latest search in the folder `runs` here.
     """
     runs = sweep.paths.runs.folder
-    ours = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == runs
-    if ours and runs == Path("runs").absolute():
+    is_default = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == runs
+    if is_default and runs == Path("runs").absolute():
         latest = find_sweep(None, runs, searches=True)
         if latest in {sweep.paths, sweep.paths.confirmation}:
             return f"make {target}"
@@ -95,7 +106,7 @@ def make_or_sweeps(target: str, sweep: Sweep, *words: str) -> str:
 
 
 def program_name(name: str) -> str:
-    """`name` where it is on the PATH, else its place beside the running interpreter."""
+    """Return `name` if it is on the PATH, otherwise its path beside the running interpreter."""
     beside = Path(sys.executable).parent / name
     on_path = shutil.which(name)
     if on_path is not None and Path(on_path).samefile(beside if beside.exists() else on_path):

@@ -1,4 +1,4 @@
-"""`sweeps sync`: bring MLflow up to what the folders say."""
+"""`sweeps sync`: send to MLflow what the sweeps' folders have and it does not."""
 
 from typing import Annotated
 
@@ -12,16 +12,18 @@ from sweeps.tracking.sync import forget_publication, publish_once, store_of_swee
 
 
 def sync(
-    name: Annotated[str | None, typer.Argument(help="a sweep's name (default: all)")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="name of the sweep (default: all sweeps)")
+    ] = None,
     runs: Runs = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="send everything again, into an empty store")
     ] = False,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="write to the database from this host from now on")
+        bool, typer.Option("--take-over", help="from now on, write to the database from this host")
     ] = False,
 ) -> None:
-    """Bring MLflow up to what the folders say."""
+    """Send to MLflow everything in the sweeps' folders that it does not have yet."""
     problems = sync_sweeps(find_sweeps(name, runs), rebuild=rebuild, take_over=take_over)
     if problems:
         raise EnvironmentFailure("; ".join(problems))
@@ -30,12 +32,15 @@ def sync(
 def sync_sweeps(
     sweeps: list[Sweep], *, rebuild: bool = False, take_over: bool = False
 ) -> list[str]:
-    """Bring MLflow up to what the folders of these sweeps say; what could not be sent, a line each.
+    """Send to MLflow what the folders of these sweeps have and it does not.
 
     Args:
-        sweeps: which.
+        sweeps: the sweeps.
         rebuild: send everything again.
-        take_over: write to the database from this host from now on.
+        take_over: from now on, write to the database from this host.
+
+    Returns:
+        One message for each sweep that could not be sent completely.
     """
     problems = []
     for sweep in sweeps:

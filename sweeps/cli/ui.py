@@ -1,4 +1,4 @@
-"""`sweeps ui`: MLflow's pages for this machine's browser."""
+"""`sweeps ui`: MLflow's web pages, served on this machine only."""
 
 from typing import Annotated
 
@@ -16,15 +16,16 @@ from sweeps.tracking.ui import serve_ui
 def ui(
     runs: Runs = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="the port, or the next free one")
+        int,
+        typer.Option(min=1, max=65535, help="port of the server; the next free one if it is taken"),
     ] = 5000,
 ) -> None:
-    """Bring MLflow up to date and serve it to this machine's browser."""
+    """Update MLflow and serve its web pages on this machine (127.0.0.1)."""
     folder = runs_folder(runs)
     sweeps = [open_sweep(paths) for paths in sweeps_by_age(folder)]
     problems = sync_sweeps(sweeps)
     for problem in problems:
-        typer.echo(f"not all is up to date: {one_line(problem)}", err=True)
+        typer.echo(f"MLflow is not up to date: {one_line(problem)}", err=True)
     store = resolve_store(folder, sweeps[-1].plan.cluster.tracking if sweeps else None)
     searches = [sweep for sweep in sweeps if sweep.plan.confirms is None]
     page = trials_page_path(searches[-1], store) if searches and not problems else ""

@@ -1,4 +1,4 @@
-"""`sweeps watch`: show a sweep until it ends."""
+"""`sweeps watch`: show the progress of a sweep until it ends."""
 
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
@@ -6,7 +6,7 @@ from sweeps.storage.sweep import open_sweep
 
 
 def watch(name: Name = None, runs: Runs = None) -> None:
-    """Show a sweep until it ends. Closing this changes nothing."""
+    """Show the progress of a sweep until it ends. Ctrl-C closes only the view."""
     sweep = open_sweep(find_sweep(name, runs))
     try:
         watch_until_done(sweep)

@@ -1,4 +1,4 @@
-"""Watching a sweep, and what is printed when it ends."""
+"""Showing a sweep's progress, and its summary when it has ended."""
 
 from contextlib import nullcontext
 
@@ -14,24 +14,25 @@ from sweeps.tracking.sync import publishing
 
 
 def watch_until_done(sweep: Sweep) -> None:
-    """Watch to the end of the sweep's jobs."""
-    elsewhere = sweep.plan.cluster.scheduler != "local"
-    with publishing(sweep) if elsewhere else nullcontext():
+    """Show the sweep's progress until its jobs have ended, and publish it meanwhile."""
+    # On this machine the job's own publisher does this.
+    is_remote = sweep.plan.cluster.scheduler != "local"
+    with publishing(sweep) if is_remote else nullcontext():
         watch(sweep, Console())
 
 
 def print_detached(sweep: Sweep) -> None:
-    """What a person is told who closes a watcher."""
-    typer.echo("\nthe sweep goes on without this watcher")
-    typer.echo(f"  watch it again: {sweep_command('watch', sweep)}")
-    typer.echo(f"  end it: {sweep_command('stop', sweep)}")
+    """Print that the sweep continues after its watcher was closed, and the next commands."""
+    typer.echo("\nthe sweep continues without this watcher")
+    typer.echo(f"  watch again with: {sweep_command('watch', sweep)}")
+    typer.echo(f"  stop with: {sweep_command('stop', sweep)}")
 
 
 def print_summary(sweep: Sweep) -> None:
-    """Print how the sweep ended and what to type next.
+    """Print how the sweep ended, and the commands to type next.
 
     Raises:
-        typer.Exit: with status 1, where it did not end well.
+        typer.Exit: the sweep is not over, or no trial is complete (status 1).
     """
     commands = NextCommands(
         resume=resume_command(sweep),

@@ -1,1 +1,1 @@
-"""What a person writes: experiment and cluster files."""
+"""The files that a person writes: experiments and clusters."""

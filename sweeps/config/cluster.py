@@ -1,4 +1,4 @@
-"""A cluster: the TOML file that says where the work is sent, and how much of it at once."""
+"""A cluster: the TOML file that says where jobs run, how many, and with which resources."""
 
 import os
 import re
@@ -18,62 +18,133 @@ FOLDER = Path("experiments/clusters")
 
 
 class Detect(StrictModel):
-    """How a cluster is recognised, so that `make sweep` needs no arguments there."""
+    """How a cluster is detected, so that `make sweep` needs no arguments there."""
 
-    experiment: str
-    """Its name in `experiments/`: what is run there if nobody says otherwise."""
-    command: str | None = None
-    """A program that is on the PATH there."""
-    folder: Path | None = None
-    """A folder that exists there."""
+    experiment: str = Field(
+        description="The default experiment on this cluster: the name of a file in `experiments/`, "
+        "without `.toml`."
+    )
+    command: str | None = Field(
+        None,
+        description="A program that must be on the PATH. Without it, any PATH matches.",
+    )
+    folder: Path | None = Field(
+        None, description="A folder that must exist. Without it, no folder is required."
+    )
 
     def matches(self) -> bool:
-        """Whether this machine is recognised; without conditions, any is."""
+        """Return whether this host meets the conditions; without conditions, any host does."""
         has_command = self.command is None or shutil.which(self.command) is not None
         return has_command and (self.folder is None or self.folder.is_dir())
 
     @property
     def conditions(self) -> int:
-        """How many conditions it has: of several that match, the one with most is meant."""
+        """How many conditions there are: of several that match, the one with the most wins."""
         return (self.command is not None) + (self.folder is not None)
 
 
 class Cluster(StrictModel):
-    """Where jobs run. Times are as SLURM writes them: minutes, `HH:MM:SS` or `D-HH:MM:SS`."""
+    """Where and how jobs run."""
 
-    scheduler: Literal["local", "slurm"] = "local"
-    workers: int = Field(0, ge=0, le=64, description="a job; 0: as many as the machine bears")
-    threads: int = Field(0, ge=0, description="a worker; 0: the job's cores shared out")
-    jobs: int = Field(1, ge=1, description="queued; with trials_per_job, as many as needed")
-    max_running_jobs: int = Field(1, ge=1, description="jobs that may run side by side")
-    trials_per_job: int = Field(0, ge=0, description="a worker; 0: until the time is up")
-    time_limit: str = "7-00:00:00"
+    scheduler: Literal["local", "slurm"] = Field(
+        "local",
+        description="What runs the jobs: `slurm`, or `local` for processes on this host.",
+    )
+    workers: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Worker processes per job; each runs one trial at a time. 0: one if the job "
+        "has a GPU, otherwise one per core, but at most 8 and at most one per 2 GiB of this "
+        "host's memory.",
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads per worker. 0: the job's cores divided by its workers, at least "
+        "1. A trial keeps its number of threads wherever it continues.",
+    )
+    jobs: int = Field(
+        1,
+        ge=1,
+        description="Jobs that run or wait in the queue at any time, while trials are left. "
+        "Ignored if `trials_per_job` is set on SLURM.",
+    )
+    max_running_jobs: int = Field(
+        1, ge=1, description="Jobs that may run at the same time; the others wait in the queue."
+    )
+    trials_per_job: int = Field(
+        0,
+        ge=0,
+        description="Trials after which each worker of a job ends. As many jobs are then queued "
+        "as the remaining trials need. 0: workers run trials until the time limit.",
+    )
+    time_limit: str = Field(
+        "7-00:00:00",
+        description="The time limit of a job, at least two minutes, as in `sbatch --time`: "
+        "minutes, `HH:MM:SS` or `D-HH:MM:SS`. The default is seven days.",
+    )
     claim_seconds: float = Field(
-        60.0, ge=1, description="silence after which a worker is believed dead"
+        60.0,
+        ge=1,
+        description="Seconds without a heartbeat after which another worker may take over a "
+        "worker's trial. Only needed if the process cannot be checked directly, on another host.",
     )
     hang_seconds: float = Field(
         0.0,
         ge=0,
-        description="without an epoch, after which a worker is killed; 0: what the sweep's own "
-        "epochs tell, half an hour at least",
+        description="Seconds without a finished epoch after which a worker is killed and "
+        "replaced. 0: ten times the longest epoch of the sweep so far, at least half an hour; "
+        "six hours before any epoch has finished.",
     )
-    tracking: str | None = Field(None, description="MLflow's URI; none: a database among the runs")
-    gpus: int = Field(0, ge=0, le=1)
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    gres: str | None = None
-    constraint: str | None = None
-    exclude: str | None = None
-    cpus: int = Field(1, ge=1)
-    setup: list[str] = Field(default_factory=list)
-    detect: Detect | None = None
+    tracking: str | None = Field(
+        None,
+        description="The tracking URI of MLflow, without user name and password. By default, an "
+        "SQLite database in the runs folder.",
+    )
+    gpus: int = Field(
+        0,
+        ge=0,
+        le=1,
+        description="GPUs that each job gets: 0 or 1. On SLURM, request it with `gres`. By "
+        "default jobs run on CPUs.",
+    )
+    partition: str | None = Field(
+        None, description="`sbatch --partition`. By default SLURM's default partition."
+    )
+    account: str | None = Field(
+        None, description="`sbatch --account`. By default your default account."
+    )
+    qos: str | None = Field(
+        None, description="`sbatch --qos`, the quality of service. By default the account's."
+    )
+    gres: str | None = Field(
+        None, description="`sbatch --gres`, such as `gpu:1`. By default no GPU is requested."
+    )
+    constraint: str | None = Field(
+        None,
+        description="`sbatch --constraint`: features that a node must have. By default any node.",
+    )
+    exclude: str | None = Field(
+        None, description="`sbatch --exclude`: nodes not to use. By default none."
+    )
+    cpus: int = Field(1, ge=1, description="CPU cores per job on SLURM (`sbatch --cpus-per-task`).")
+    setup: list[str] = Field(
+        default_factory=list,
+        description="Lines of shell that a SLURM job runs first, for example to activate an "
+        "environment. By default none.",
+    )
+    detect: Detect | None = Field(
+        None,
+        description="The table `[detect]`: when this cluster is used without `--cluster`. By "
+        "default never.",
+    )
 
     @field_validator("time_limit")
     @classmethod
     def _check_time_limit(cls, text: str) -> str:
         if parse_minutes(text) < MIN_TIME_LIMIT_MINUTES:
-            raise ValueError(f"{text!r} is too short for a job to do anything in; give two minutes")
+            raise ValueError(f"{text!r} is too short for a job; write at least two minutes")
         return text
 
     @field_validator("tracking")
@@ -85,54 +156,54 @@ class Cluster(StrictModel):
     @field_validator("partition", "account", "qos", "gres", "constraint", "exclude")
     @classmethod
     def _check_one_word(cls, text: str | None) -> str | None:
-        # Each becomes a line `#SBATCH --partition=…` of a shell script.
+        # Each becomes one line `#SBATCH --partition=…` of a shell script.
         if text is not None and (not text or any(c.isspace() or not c.isprintable() for c in text)):
-            raise ValueError(f"{text!r} is not one word")
+            raise ValueError(f"{text!r} is not one word; remove spaces, or leave the key out")
         return text
 
     @field_validator("setup")
     @classmethod
     def _check_setup(cls, lines: list[str]) -> list[str]:
         if any("\n" in line for line in lines):
-            raise ValueError("a text of several lines: give each line of shell by itself")
-        hidden = [line for line in lines if line.lstrip().startswith("#SBATCH")]
-        if hidden:
-            mend = "give partition, account, time_limit and the like as keys of this file"
+            raise ValueError("an entry has several lines; write each line as an entry of its own")
+        options = [line for line in lines if line.lstrip().startswith("#SBATCH")]
+        if options:
+            advice = "write partition, account, time_limit and the like as keys of this file"
             raise ValueError(
-                f"{hidden[0]!r} is no line of shell: {mend}; memory is never asked for"
+                f"{options[0]!r} is not a line of shell; {advice}; memory is never requested"
             )
         return lines
 
 
 def read_cluster(name: str, folder: Path = FOLDER) -> Cluster:
-    """The cluster called `name`.
+    """Read the cluster called `name`.
 
     Raises:
-        InputError: there is none of that name, or its file is wrong.
+        InputError: there is no cluster of that name, or its file is not valid.
     """
     path = folder / f"{name}.toml"
     if not path.is_file():
-        known = (file.stem for file in folder.glob("*.toml"))
-        raise InputError(f"no cluster {name!r} in {folder}{did_you_mean(name, known)}")
+        found = (file.stem for file in folder.glob("*.toml"))
+        raise InputError(f"no cluster {name!r} in {folder}{did_you_mean(name, found)}")
     tables = read_toml(path)
     for key in ("mem", "memory", "mem_gb", "mem_per_cpu", "mem_per_gpu"):
         if key in tables:
-            why = "some sites' nodes report 1 MB, and a job that asks for more waits for ever"
-            raise InputError(f"{path}: leave {key!r} out: memory is never asked for ({why})")
+            why = "nodes of some sites report 1 MB, and a job that requests more waits for ever"
+            raise InputError(f"{path}: remove {key!r}: memory is never requested ({why})")
     return validate(tables, Cluster, str(path))
 
 
 def detect_cluster(folder: Path = FOLDER) -> tuple[str, str]:
-    """The name of the cluster that is recognised here, and of its default experiment.
+    """Return the name of the cluster that is detected here, and of its default experiment.
 
     Raises:
-        InputError: no file recognises this machine, or one cannot be read.
+        InputError: no cluster file matches this host, or one cannot be read.
     """
     found = {file.stem: read_cluster(file.stem, folder).detect for file in folder.glob("*.toml")}
     matching = {name: detect for name, detect in found.items() if detect and detect.matches()}
     if not matching:
         raise InputError(
-            f"no cluster file in {folder} recognises this machine; run this in the project's "
+            f"no cluster file in {folder} matches this host; run this command in the project's "
             "folder, or give an experiment and --cluster"
         )
     name = max(sorted(matching), key=lambda name: matching[name].conditions)
@@ -140,36 +211,36 @@ def detect_cluster(folder: Path = FOLDER) -> tuple[str, str]:
 
 
 def parse_minutes(text: str) -> int:
-    """A time limit as SLURM writes it, in minutes, begun ones counted.
+    """Return a time limit in SLURM's format in minutes, rounded up.
 
     Raises:
-        ValueError: it is no time.
+        ValueError: the text is not in SLURM's format.
     """
     return -(-parse_seconds(text) // 60)
 
 
 def parse_seconds(text: str) -> int:
-    """A time as SLURM writes it, in seconds.
+    """Return a time in SLURM's format in seconds.
 
-    SLURM's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours,
+    SLURM's formats: minutes, minutes:seconds, hours:minutes:seconds, days-hours,
     days-hours:minutes, days-hours:minutes:seconds (sbatch(1), --time).
 
     Raises:
-        ValueError: it is none of them.
+        ValueError: the text has none of these formats.
     """
     if not re.fullmatch(r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}", text):
-        raise ValueError(f"{text!r} is no time: write minutes, HH:MM:SS or D-HH:MM:SS")
+        raise ValueError(f"{text!r} is not a valid time; write minutes, HH:MM:SS or D-HH:MM:SS")
     days, _, clock = text.rpartition("-")
     parts = [int(part) for part in clock.split(":")]
     if days or len(parts) == 3:
-        hours, whole, rest = (*parts, 0, 0)[:3]
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
     else:
-        hours, whole, rest = 0, parts[0], parts[1] if len(parts) == 2 else 0
-    return int(days or 0) * 86400 + hours * 3600 + whole * 60 + rest
+        hours, minutes, seconds = 0, parts[0], parts[1] if len(parts) == 2 else 0
+    return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
 def workers_and_threads(cluster: Cluster) -> tuple[int, int]:
-    """How many workers a job has, and how many threads each of them."""
+    """Return how many workers a job has, and how many threads each worker has."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -181,7 +252,7 @@ def workers_and_threads(cluster: Cluster) -> tuple[int, int]:
 
 
 def _workers_in_memory() -> int:
-    """How many workers of 2 GiB this machine's memory holds."""
+    """Return how many workers of 2 GiB fit into this host's memory."""
     try:
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**31)
     except (ValueError, OSError):

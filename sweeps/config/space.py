@@ -1,7 +1,7 @@
-"""The search space: which fields of a trial's configuration are searched, and over what.
+"""The search space: which fields of a trial's configuration are searched, and over which values.
 
-A dimension is a list of choices, a range, or cases: one of these for each value of another
-dimension (a learning rate that depends on the optimizer, say).
+A dimension is a list of choices, a range, or cases: one list or range for each value of another
+dimension (for example, a learning rate that depends on the optimizer).
 """
 
 import itertools
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from sweeps.config.toml import StrictModel, validate
 from sweeps.errors import InputError
@@ -22,18 +22,25 @@ Values = dict[str, Scalar]
 
 
 class Range(StrictModel):
-    """All numbers between two bounds, both included; whole numbers where both bounds are."""
+    """All numbers between two bounds, both included; integers only if both bounds are integers."""
 
-    low: int | float
-    high: int | float
-    log: bool = False
+    low: int | float = Field(
+        description="The lowest value, included. If `low` and `high` are both integers, only "
+        "integers are tried."
+    )
+    high: int | float = Field(description="The highest value, included; greater than `low`.")
+    log: bool = Field(
+        False,
+        description="Whether values are sampled uniformly on a logarithmic scale; `low` must then "
+        "be positive. By default the scale is linear.",
+    )
 
     @model_validator(mode="after")
     def _check_bounds(self) -> "Range":
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"low = {self.low} must be less than high = {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"low = {self.low} must be positive where log = true")
+            raise ValueError(f"low = {self.low} must be positive if log = true")
         return self
 
     def __str__(self) -> str:
@@ -41,7 +48,7 @@ class Range(StrictModel):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is a range of whole numbers."""
+        """Whether it is a range of integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def __contains__(self, value: object) -> bool:
@@ -50,16 +57,16 @@ class Range(StrictModel):
         return self.low <= value <= self.high and (not self.is_whole or isinstance(value, int))
 
     def corner_values(self) -> list[Scalar]:
-        """The bounds, and a point between them that is no whole number unless all are."""
+        """Return the bounds; for real numbers also a point between them that is not an integer."""
         return (
             [self.low, self.high] if self.is_whole else [self.low, self.high, self._inner_point()]
         )
 
     def _inner_point(self) -> float:
-        return self.low + (self.high - self.low) * 0.38196601125  # golden section: nothing round
+        return self.low + (self.high - self.low) * 0.38196601125  # golden section: not a round one
 
     def points(self) -> list[Scalar] | None:
-        """Every value; None where they cannot be listed."""
+        """Return every value; None if they are too many to list."""
         if not self.is_whole or self.high - self.low >= 1000:
             return None
         return list(range(int(self.low), int(self.high) + 1))
@@ -78,22 +85,23 @@ class Choices:
         return any(value == choice and type(value) is type(choice) for choice in self.values)
 
     def corner_values(self) -> list[Scalar]:
-        """Every choice: none says anything of another."""
+        """Return every choice, since one choice tells nothing about another."""
         return list(self.values)
 
     def points(self) -> list[Scalar]:
-        """Every value."""
+        """Return every value."""
         return list(self.values)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One question to the sampler: a path and what may be answered, under one condition at most.
+    """One parameter that the sampler suggests a value for, with at most one condition.
 
     Attributes:
         path: the dotted path in the trial's configuration.
-        domain: what may be answered.
-        given: the path and the value of the dimension it depends on, if it does.
+        domain: the values that may be suggested.
+        condition: the path and the value of the dimension it depends on; None if it depends on
+            none.
     """
 
     path: str
@@ -102,7 +110,7 @@ class Parameter:
 
     @property
     def name(self) -> str:
-        """The name the sampler knows it by: each case learns for itself."""
+        """Its name in the study: each case has its own, so the sampler learns them separately."""
         return (
             self.path
             if self.condition is None
@@ -110,13 +118,13 @@ class Parameter:
         )
 
     def applies(self, values: Mapping[str, Scalar]) -> bool:
-        """Whether the question arises where the values before it are `values`."""
+        """Return whether the condition holds for `values`, those of the parameters before it."""
         return self.condition is None or values.get(self.condition[0]) == self.condition[1]
 
 
 @dataclass(frozen=True)
 class Space:
-    """The questions of a search, in an order in which each can be asked."""
+    """The parameters of a search; each comes after the one that it depends on."""
 
     parameters: tuple[Parameter, ...]
 
@@ -126,7 +134,7 @@ class Space:
         return list(dict.fromkeys(parameter.path for parameter in self.parameters))
 
     def suggest(self, ask: Callable[[Parameter], Scalar]) -> Values:
-        """A value for each path, by putting each question that arises to `ask`."""
+        """Return a value for each path; `ask` is called for each parameter that applies."""
         values: Values = {}
         for parameter in self.parameters:
             if parameter.applies(values):
@@ -134,12 +142,12 @@ class Space:
         return values
 
     def by_parameter_name(self, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """The values of a point, by the names the sampler knows the questions by."""
-        arising = (parameter for parameter in self.parameters if parameter.applies(values))
-        return {parameter.name: values[parameter.path] for parameter in arising}
+        """Return the values of a point by the parameters' names in the study."""
+        applying = (parameter for parameter in self.parameters if parameter.applies(values))
+        return {parameter.name: values[parameter.path] for parameter in applying}
 
     def points(self) -> Iterator[Values] | None:
-        """Every point; None where they cannot be listed."""
+        """Return every point; None if they are too many to list."""
         listed = [parameter.domain.points() for parameter in self.parameters]
         if any(points is None for points in listed):
             return None
@@ -155,37 +163,38 @@ class Space:
                 yield from self._points(parameters[1:], values | {parameters[0].path: value})
 
     def corner_points(self) -> Iterator[Values]:
-        """Points that bring every choice and every bound about: one for each."""
+        """Yield one point for each choice and each bound, which together contain all of them."""
         for parameter in self.parameters:
-            given = dict([parameter.condition]) if parameter.condition else {}
+            condition = dict([parameter.condition]) if parameter.condition else {}
             for value in parameter.domain.corner_values():
-                yield self._corner_point(given | {parameter.path: value})
+                yield self._corner_point(condition | {parameter.path: value})
 
-    def _corner_point(self, wanted: Values) -> Values:
-        return self.suggest(lambda p: wanted.get(p.path, p.domain.corner_values()[0]))
+    def _corner_point(self, requested: Values) -> Values:
+        return self.suggest(lambda p: requested.get(p.path, p.domain.corner_values()[0]))
 
     def rejection_reason(self, values: Mapping[str, Any]) -> str | None:
-        """Why `values`, one for each path, is no point of the space; None where it is one."""
+        """Return why `values` (one per path) are not a point of the space; None if they are."""
         for path in values.keys() - set(self.paths):
-            return f"{path!r} is not searched{did_you_mean(path, self.paths)}"
+            return f"{path!r} is not a searched path{did_you_mean(path, self.paths)}"
         for parameter in self.parameters:
             if parameter.applies(values) and values[parameter.path] not in parameter.domain:
-                return f"{parameter.path} = {values[parameter.path]!r}: outside {parameter.domain}"
+                value = values[parameter.path]
+                return f"{parameter.path} = {value!r} is outside {parameter.domain}"
         return None
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """The last word of each searched path, where no other one ends on it too."""
+    """Return the last word of each searched path, except words that end several paths."""
     all_paths = list(paths)
     last = {path: path.rpartition(".")[2] for path in all_paths}
     return {path: word for path, word in last.items() if list(last.values()).count(word) == 1}
 
 
 def parse_space(table: Mapping[str, Any], where: str) -> Space:
-    """The space that the table `[space]` of an experiment says.
+    """Return the space that the table `[space]` of an experiment describes.
 
     Raises:
-        InputError: a dimension is none, or depends on what is not a list of choices.
+        InputError: a dimension is not valid, or depends on one that is not a list of choices.
     """
     parameters = [_parameters(path, raw, table, where) for path, raw in table.items()]
     in_order = sorted(
@@ -195,12 +204,14 @@ def parse_space(table: Mapping[str, Any], where: str) -> Space:
 
 
 def _parameters(path: str, raw: Any, table: Mapping[str, Any], where: str) -> list[Parameter]:
-    if not (isinstance(raw, Mapping) and "given" in raw):
+    if not (isinstance(raw, Mapping) and "depends_on" in raw):
         return [Parameter(path, _domain(raw, f"{where}: [space] {path!r}"))]
-    other = raw["given"]
+    other = raw["depends_on"]
     if not isinstance(other, str) or not isinstance(table.get(other), list):
+        lists = [name for name, domain in table.items() if isinstance(domain, list)]
         raise InputError(
-            f"{where}: [space] {path!r}: given = {other!r} is no list of choices of this space"
+            f"{where}: [space] {path!r}: depends_on = {other!r} is not a dimension with a list of "
+            f"choices{did_you_mean(str(other), lists)}"
         )
     cases = raw.get("cases", {})
     missing = [
@@ -208,10 +219,10 @@ def _parameters(path: str, raw: Any, table: Mapping[str, Any], where: str) -> li
         for value in table[other]
         if not isinstance(cases, Mapping) or str(value) not in cases
     ]
-    if missing or raw.keys() != {"given", "cases"} or len(cases) != len(table[other]):
-        choices = ", ".join(map(str, table[other]))
-        mend = f"cases must name each choice of {other!r} once, and nothing else: {choices}"
-        raise InputError(f"{where}: [space] {path!r}: {mend}")
+    if missing or raw.keys() != {"depends_on", "cases"} or len(cases) != len(table[other]):
+        advice = f"cases must have one key for each choice of {other!r}, and no other: "
+        advice += ", ".join(map(str, table[other]))
+        raise InputError(f"{where}: [space] {path!r}: {advice}")
     return [
         Parameter(
             path, _domain(cases[str(value)], f"{where}: [space] {path!r}: {value}"), (other, value)
@@ -224,7 +235,8 @@ def _domain(raw: Any, where: str) -> Range | Choices:
     if isinstance(raw, Mapping):
         return validate(raw, Range, where)
     if not isinstance(raw, list) or not raw or not all(isinstance(value, Scalar) for value in raw):
-        raise InputError(f"{where} = {raw!r}: write a list of values, or {{ low = …, high = … }}")
+        forms = "write a list of values, or { low = …, high = … }"
+        raise InputError(f"{where} = {raw!r} is not a valid dimension; {forms}")
     if len({(type(value), value) for value in raw}) != len(raw):
-        raise InputError(f"{where} = {raw!r}: a choice stands there twice")
+        raise InputError(f"{where} = {raw!r} has a choice twice; write each choice once")
     return Choices(tuple(raw))

@@ -1,4 +1,4 @@
-"""TOML files and tables, strictly checked; every complaint is one line with its mend."""
+"""Reading and checking TOML files: each error is one line that says where and what to do."""
 
 import stat
 import tomllib
@@ -14,38 +14,38 @@ from sweeps.errors import InputError
 from sweeps.text import did_you_mean
 
 MAX_BYTES = 2**20
-"""Bytes of a TOML file that somebody means."""
+"""The largest TOML file that is read, in bytes; a larger one was not meant as a configuration."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class StrictModel(BaseModel):
-    """What every table of an experiment or a cluster is: frozen, and deaf to unknown keys."""
+    """The base of each table of an experiment or a cluster: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """Return the tables of a TOML file.
 
     Raises:
-        InputError: there is no such file, or it is no TOML, or no sane one.
+        InputError: the file does not exist, is not valid TOML, or has a value that is refused.
     """
     try:
         tables = tomllib.loads(_read_text(path))
         _refuse_invalid(tables)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file{_files_nearby(path)}") from error
-    # A number of thousands of digits is a plain ValueError, a nest of brackets a RecursionError.
+    # A number of thousands of digits raises ValueError, deeply nested brackets RecursionError.
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {_one_line(error)}") from error
     return tables
 
 
 def _read_text(path: Path) -> str:
-    """A file's text, without the mark that some editors put before the first character."""
+    """Return a file's text without the byte order mark that some editors write first."""
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
         raise ValueError("it is not a file")
     if status.st_size > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
@@ -53,16 +53,16 @@ def _read_text(path: Path) -> str:
 
 
 def _refuse_invalid(value: Any) -> None:
-    """Refuse what no file of ours holds: it would go wrong far from here.
+    """Refuse values that would cause an error later, far from the file.
 
-    Texts become names, lines of a job's script and of a terminal; whole numbers have 64 bits in
-    TOML, and Python reads some that it cannot write.
+    Texts become names, lines of a job's script and lines in a terminal, so control characters are
+    refused. Integers have 64 bits in TOML, and Python reads some that it cannot write.
     """
     match value:
         case str() if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in value):
-            raise ValueError(f"{value!r} has a control character; leave it out")
+            raise ValueError(f"{value!r} has a control character; remove it")
         case int() if value.bit_length() > 63:
-            raise ValueError("a whole number has more than 64 bits")
+            raise ValueError("an integer has more than 64 bits")
         case dict():
             _refuse_invalid([*value, *value.values()])
         case list():
@@ -71,12 +71,12 @@ def _refuse_invalid(value: Any) -> None:
 
 
 def validate(tables: Mapping[str, Any], model: type[Model], where: str) -> Model:
-    """`tables` as a `model`.
+    """Return `tables` as an instance of `model`.
 
     Args:
-        tables: what was given.
-        model: what it must be.
-        where: the file, and the table in it, that a complaint names.
+        tables: the tables to check.
+        model: the class that describes them.
+        where: the file, and the table in it, that an error message names.
 
     Raises:
         InputError: a key is unknown, missing, or has a value that its field refuses.
@@ -84,13 +84,13 @@ def validate(tables: Mapping[str, Any], model: type[Model], where: str) -> Model
     try:
         return model.model_validate(tables)
     except ValidationError as error:
-        # A misspelt key may show as a missing one too; the misspelling is what can be mended.
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        # A misspelt key may also be reported as a missing one; the misspelling is what to fix.
+        first = min(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
         raise InputError(f"{where}: {_describe_error(first, model)}") from error
 
 
 def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, keyed by dotted paths."""
+    """Return nested tables as one mapping from dotted paths to values."""
     flat: dict[str, Any] = {}
     for key, value in tables.items():
         if isinstance(value, Mapping) and value:
@@ -101,7 +101,7 @@ def flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def replace_values(tables: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested tables with the values at some dotted paths replaced."""
+    """Return a copy of nested tables with the values at the given dotted paths replaced."""
     result = {
         key: dict(value) if isinstance(value, Mapping) else value for key, value in tables.items()
     }
@@ -120,13 +120,14 @@ def _describe_error(error: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return f"{path!r} is missing"
         case "value_error":
-            return f"{path}: {error['msg'].removeprefix('Value error, ')}"
+            message = error["msg"].removeprefix("Value error, ")
+            return f"{path}: {message}" if error["loc"] else message  # `where` names the table
         case _:
             return f"{path} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _fields_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The field names of the table that the last part of `location` was looked for in."""
+    """Return the field names of the table in which the last part of `location` is not a key."""
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
         inner = _model_in(field.annotation) if field else None

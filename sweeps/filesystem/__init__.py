@@ -1,1 +1,1 @@
-"""What a shared file system can be trusted with: files, locks, processes."""
+"""Files, locks and processes on a shared file system."""

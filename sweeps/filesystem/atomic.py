@@ -1,8 +1,8 @@
-"""Files that other processes read: whole or not at all, and never silently twice.
+"""Atomic writes to files that other processes read: a reader sees all of a write or nothing.
 
-Three ways of writing are safe on a shared file system, and nothing here knows a fourth: write
-under another name and rename (the last writer wins), link a finished file into place (the first
-writer wins), append whole lines (a reader leaves an unfinished last one alone).
+Three ways of writing are safe on a shared file system, and this module has these only: write under
+another name and rename (the last writer wins), link a finished file into place (the first writer
+wins), append whole lines (readers ignore an unfinished last line).
 """
 
 import json
@@ -14,24 +14,24 @@ from typing import Any
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Replace `path` with `content`: a reader sees the old file or the new one, never half."""
+    """Replace `path` with `content`: a reader sees the old file or the new one, never a part."""
     draft = _draft(path, content)
     draft.replace(path)
     _sync_folder(path.parent)
 
 
 def create(path: Path, content: str, *, sync: bool = True) -> bool:
-    """Make `path` unless it is there; tell whether this call made it.
+    """Create `path` unless it exists; return whether this call created it.
 
-    A hard link is the one exclusive create that also works where NFS lost the answer to a
-    request: the link count of the draft then tells who won. `sync=False` is for what need not
-    outlive a power cut.
+    A hard link is the only exclusive create that also works if NFS loses the answer to a request:
+    the link count of the draft then shows whether the link was made. `sync=False` is for content
+    that need not survive a power failure.
     """
     draft = _draft(path, content, sync=sync)
     try:
         os.link(draft, path)
     except FileExistsError:
-        return draft.stat().st_nlink == 2  # the draft and the file itself
+        return draft.stat().st_nlink == 2  # two names, the draft and `path`: this call made it
     else:
         return True
     finally:
@@ -39,7 +39,7 @@ def create(path: Path, content: str, *, sync: bool = True) -> bool:
 
 
 def append(path: Path, line: str) -> None:
-    """Add one line to a file with a single writer; a half line of an earlier try is removed."""
+    """Append a line to a file that has one writer; first remove a partial last line."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         end = truncate_partial_line(handle)
@@ -49,7 +49,7 @@ def append(path: Path, line: str) -> None:
 
 
 def truncate_partial_line(handle: int) -> int:
-    """Remove what stands behind the last line end of an open file; return its new length."""
+    """Truncate an open file after its last newline; return its new length in bytes."""
     size = os.fstat(handle).st_size
     end = size
     while end:
@@ -65,10 +65,10 @@ def truncate_partial_line(handle: int) -> int:
 
 
 def write_all(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
-    """Write all of `content` at `offset` and sync; return where it ends.
+    """Write all of `content` at `offset` and sync; return the offset of its end.
 
-    A write that fails leaves nothing behind, unless somebody wrote behind it meanwhile. A sync
-    that fails leaves the content: others may have read it by then.
+    A write that fails is undone, unless another process has written after it meanwhile. If the
+    sync fails, the content stays: other processes may have read it already.
     """
     written = 0
     try:
@@ -84,7 +84,7 @@ def write_all(handle: int, content: bytes, offset: int, *, sync: bool = True) ->
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`; None where there is no such file."""
+    """Return the JSON value in `path`; None if there is no such file."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> Iterator[Any]:
-    """The JSON value of each finished line of `path`; none where there is no such file."""
+    """Yield the JSON value of each finished line of `path`; nothing if there is no such file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""A lock on a shared file system that no crash can leave shut.
+"""A lock on a shared file system that is never left locked by a crash.
 
-The lock is a folder of numbered turns. Whoever creates the next number, exclusively, has the
-lock; that one act is also how a dead holder is passed over, so a turn is never freed by anybody
-but its holder, and no holder can free another's. The highest number is never removed, so a
-latecomer with an old listing finds out that its turn has passed.
+The lock is a folder of numbered turns. The process that creates the next number, exclusively, holds
+the lock. A dead holder is passed over in the same way: only a holder itself ends its turn, and no
+holder can end another's. The highest number is never removed, so a process with an outdated listing
+of the folder finds out that its turn has passed.
 """
 
 import contextlib
@@ -26,35 +26,42 @@ _RELEASED_MTIME = 1_000_000_000
 
 
 class LockLostError(EnvironmentFailure):
-    """The lock was held for longer than a holder is believed alive, and another took it."""
+    """Another process passed over this holder, because it was silent for too long."""
 
 
 class LockBusyError(EnvironmentFailure):
-    """The lock could not be had in the time allowed."""
+    """The lock was not free within the time allowed."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """The right to act that a holder has until it is released or passed over."""
+    """One holder's turn: it has the lock until it releases the turn or is passed over."""
 
     folder: Path
     number: int
 
     def check(self) -> None:
-        """Raise LockLostError where somebody else has passed this holder over."""
+        """Raise LockLostError if another process has passed this holder over."""
         if _highest(entry.name for entry in self.folder.iterdir()) != self.number:
-            raise LockLostError(f"{self.folder}: turn {self.number} was passed over")
+            raise LockLostError(
+                f"{self.folder}: turn {self.number} was passed over; another process has the lock"
+            )
 
     def renew(self) -> None:
-        """Show waiters on other machines that a long holder lives; raise if passed over."""
+        """Show waiting processes on other hosts that the holder is alive.
+
+        Raises:
+            LockLostError: another process has passed this holder over.
+        """
         self.check()
         os.utime(self.folder / f"{self.number}")
 
     @contextmanager
     def keep_renewed(self, every: float) -> Iterator[None]:
-        """Renew the turn from a thread while the block runs, however long that is.
+        """Renew the turn from a thread every so many seconds, while the block runs.
 
-        One that was passed over meanwhile is not told of it here: `check` before the last act.
+        If the holder is passed over meanwhile, this does not raise: call `check` before the last
+        action that needs the lock.
         """
 
         def renew() -> None:
@@ -65,10 +72,11 @@ class Turn:
             yield
 
     def release(self) -> None:
-        """End the turn; where it was passed over already, nothing happens.
+        """End the turn; if it was passed over already, nothing changes.
 
-        Over a quota no file can be made. The turn's own then says it, by a time that no clock
-        gives: a holder that lives on and could not let go would never be passed over.
+        If a quota is exceeded, no file can be created. The turn's own file then gets a
+        modification time that no clock gives. Without this, a holder that goes on running and
+        could not release its turn would never be passed over.
         """
         try:
             (self.folder / f"{self.number}.done").touch()
@@ -81,14 +89,14 @@ class Lock:
     """Mutual exclusion by a folder, between processes on any number of hosts."""
 
     def __init__(self, folder: Path, *, stale_after: float = 60.0, patience: float = 600.0) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Args:
-            folder: where the turns are kept; made where it is not there.
-            stale_after: seconds, by the waiter's own clock, without change, after which a holder
-                on another machine is believed dead, and one that was stopped on this machine is
-                passed over. A holder that runs on this machine never is.
-            patience: seconds to wait for a turn before giving up.
+            folder: the folder of the turns; created if it does not exist.
+            stale_after: seconds without a change, by the waiting process's own clock, after which
+                a holder on another host, or a stopped one on this host, is passed over. A holder
+                that runs on this host is never passed over.
+            patience: seconds to wait for a turn.
         """
         self._folder = folder
         self._stale_after = stale_after
@@ -97,10 +105,10 @@ class Lock:
 
     @contextmanager
     def hold(self) -> Iterator[Turn]:
-        """Wait for a turn, and end it on the way out.
+        """Wait for a turn, and release it at the end of the block.
 
         Raises:
-            LockBusyError: others had it for longer than this lock's patience.
+            LockBusyError: other processes held the lock for longer than `patience`.
         """
         turn = self._wait()
         try:
@@ -113,20 +121,23 @@ class Lock:
         watched, since, pause = (-1, 0), time.monotonic(), 0.001
         while True:
             number, free = self._latest_turn()
-            seen = (number, self._renewal_time(number))
-            free = free or seen[1] == _RELEASED_MTIME
-            if seen != watched:
-                watched, since = seen, time.monotonic()
+            current = (number, self._renewal_time(number))
+            free = free or current[1] == _RELEASED_MTIME
+            if current != watched:
+                watched, since = current, time.monotonic()
             silence = time.monotonic() - since
             if (free or self._is_dead(number, silence)) and (turn := self._take(number + 1)):
                 return turn
             if time.monotonic() > give_up:
-                raise LockBusyError(f"{self._folder}: waited {self._patience:.0f} s for a turn")
+                raise LockBusyError(
+                    f"{self._folder}: waited {self._patience:.0f} s for the lock, which another "
+                    "process holds"
+                )
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
 
     def _latest_turn(self) -> tuple[int, bool]:
-        """The highest turn so far, and whether it is over."""
+        """Return the highest turn so far, and whether it has ended."""
         names = {entry.name for entry in self._folder.iterdir()}
         number = _highest(names)
         return number, number == 0 or f"{number}.done" in names
@@ -135,10 +146,8 @@ class Lock:
         holder = this_process().to_json() | {"token": uuid.uuid4().hex}
         if not atomic.create(self._folder / f"{number}", json.dumps(holder), sync=False):
             return None
-        if (
-            self._latest_turn()[0] != number
-        ):  # an old number, freed by the sweeping below, is no turn
-            return None
+        if self._latest_turn()[0] != number:
+            return None  # an old number, whose file `_remove_old_turns` had removed: not a turn
         self._remove_old_turns(number)
         return Turn(self._folder, number)
 
@@ -149,9 +158,9 @@ class Lock:
                 entry.unlink(missing_ok=True)
 
     def _is_dead(self, number: int, silence: float) -> bool:
-        """Whether a holder that was seen unchanged for `silence` seconds may be passed over."""
+        """Return whether a holder without a change for `silence` seconds may be passed over."""
         content = atomic.read_json(self._folder / f"{number}")
-        if content is None:  # swept away: there is a higher number
+        if content is None:  # removed as an old turn: there is a higher number
             return False
         holder = Process.from_json(content)
         if holder.is_here() and not holder.is_stopped():
@@ -159,7 +168,7 @@ class Lock:
         return holder.is_gone() or silence > self._stale_after
 
     def _renewal_time(self, number: int) -> int:
-        """A figure that changes whenever the holder renews its turn."""
+        """Return a number that changes whenever the holder renews its turn."""
         try:
             return (self._folder / f"{number}").stat().st_mtime_ns
         except FileNotFoundError:

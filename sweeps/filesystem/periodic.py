@@ -1,4 +1,4 @@
-"""Something done again and again beside a block of work, from a thread."""
+"""Calling a function periodically, from a thread, while a block of code runs."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def run_periodically(action: Callable[[], object], interval_seconds: float) -> Iterator[None]:
-    """Do `act` after every so many seconds while the block runs; it must not raise."""
+    """Call `action` every `interval_seconds` while the block runs; `action` must not raise."""
     ended = threading.Event()
 
-    def go_on() -> None:
+    def repeat() -> None:
         while not ended.wait(interval_seconds):
             action()
 
-    thread = threading.Thread(target=go_on, daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one is certainly gone."""
+"""The identity of a process, and whether a process has certainly ended."""
 
 import os
 import socket
@@ -11,12 +11,12 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told apart from any other that has or will have its number.
+    """A process, distinguished from any other process that has the same number at another time.
 
     Attributes:
-        machine: the host's name, this boot of it, and the space its process numbers live in.
+        machine: the name of the host, the id of its boot, and its process-number namespace.
         pid: the process number there.
-        started: when the process started, in ticks since that boot; empty where not known.
+        started: when the process started, in clock ticks since that boot; empty if not known.
     """
 
     machine: str
@@ -25,36 +25,36 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The process that has this number here, now."""
+        """Return the process that has this number here, now."""
         return cls(machine(), pid, _start_of(pid) or "")
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """The process that a JSON object says; what else it says is left alone."""
+        """Return the process that a JSON object describes; other keys are ignored."""
         return cls(content["machine"], content["pid"], content["started"])
 
     def is_gone(self) -> bool:
-        """Whether it certainly ended. False for a process of another machine: nobody can tell."""
+        """Return whether it has certainly ended; False if it is on another host: not known."""
         if self.machine != machine():
             return False
         return _start_of(self.pid) != self.started
 
     def is_here(self) -> bool:
-        """Whether it certainly runs: on this machine, and not ended."""
+        """Return whether it certainly runs: it is on this host and has not ended."""
         return self.machine == machine() and not self.is_gone()
 
     def is_stopped(self) -> bool:
-        """Whether it runs on this machine but stands still (SIGSTOP, a debugger)."""
+        """Return whether it is on this host and is stopped (by SIGSTOP or a debugger)."""
         return self.is_here() and _state_of(self.pid) in {"T", "t"}
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return the process as a JSON object."""
         return asdict(self)
 
 
 @cache
 def machine() -> str:
-    """This machine, this boot, this process name space (containers share a host's name)."""
+    """Return this host, its boot and its process namespace (containers share a host's name)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
         space = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
@@ -64,17 +64,17 @@ def machine() -> str:
 
 
 def hostname() -> str:
-    """The short name of this host. Tests of several hosts on one machine set `SWEEPS_HOST`."""
+    """Return the name of this host. Tests of several hosts on one host set `SWEEPS_HOST`."""
     return os.environ.get("SWEEPS_HOST") or socket.gethostname()
 
 
 def this_process() -> Process:
-    """The running process."""
+    """Return the process that runs this code."""
     return Process.of(os.getpid())
 
 
 def _start_of(pid: int) -> str | None:
-    """When `pid` started; None where no such process runs (a zombie no longer does)."""
+    """Return when `pid` started; None if no such process runs (a zombie no longer does)."""
     fields = _stat_of(pid)
     if fields is None:
         return _start_without_proc(pid)
@@ -82,13 +82,13 @@ def _start_of(pid: int) -> str | None:
 
 
 def _state_of(pid: int) -> str | None:
-    """The letter of what `pid` is doing; None where that is not known."""
+    """Return the letter of the state of `pid` (proc(5)); None if it is not known."""
     fields = _stat_of(pid)
     return None if fields is None else fields[0]
 
 
 def _stat_of(pid: int) -> list[str] | None:
-    """Linux's figures on a process, from its state on (proc(5)); None where there are none."""
+    """Return the fields of `/proc/PID/stat` from the state on (proc(5)); None without the file."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,1 +1,1 @@
-"""What runs where: submission of jobs, their supervision, and SLURM."""
+"""Jobs: their submission, their supervision, and SLURM."""

@@ -1,4 +1,4 @@
-"""Launching: how many jobs a sweep is to have, and sending those that are missing, once."""
+"""The launcher: how many jobs a sweep needs, and the submission of the missing ones, each once."""
 
 import json
 import os
@@ -25,22 +25,32 @@ from sweeps.storage.sweep import Sweep, open_sweep
 
 EVERY_DEVICE = "all"
 MAX_QUEUED_JOBS = 500
-"""So many jobs are queued at most: an array ends at 1,000 by default, and others wait, too."""
+"""The most jobs of a sweep in the queue.
+
+By default SLURM allows 1,000 tasks in an array, and other users' jobs are pending, too.
+"""
 LOCK_STALE_SECONDS = 300.0
-"""Silence after which a launcher on another machine is believed dead: sbatch can be slow."""
+"""How long a launcher on another machine may show no sign of life before it counts as dead.
+
+The limit is long because sbatch can be slow.
+"""
 QUEUE_AGE_SECONDS = 5.0
-"""Who cancels all jobs and runs the sweep again wants new ones, and not those of a minute ago."""
+"""The oldest answer of squeue from which the missing jobs are counted.
+
+A person who cancels all jobs and runs the sweep again wants new jobs. An answer of a minute ago
+would still list the cancelled ones.
+"""
 
 
 @dataclass(frozen=True)
 class SupervisorTask:
-    """What a job runs: a supervisor on a sweep's folder.
+    """The task of a job: a supervisor for the sweep in a folder.
 
     Attributes:
-        folder: the sweep's.
-        token: the job's.
-        devices: `CUDA_VISIBLE_DEVICES` as it was at submission, for a local job, which submitit
-            would let see no GPU; None leaves it to the scheduler.
+        folder: the sweep's folder.
+        token: the job's token.
+        devices: `CUDA_VISIBLE_DEVICES` at submission, for a local job: submitit would hide every
+            GPU from it. None leaves the choice to the scheduler.
     """
 
     folder: Path
@@ -58,7 +68,7 @@ class SupervisorTask:
 
 
 def required_jobs(cluster: Cluster, trials_left: int) -> int:
-    """How many jobs are to run or wait while so many trials have not ended."""
+    """Return how many jobs must run or be pending while `trials_left` trials have not ended."""
     if not cluster.trials_per_job or cluster.scheduler == "local":
         return cluster.jobs
     workers, _ = workers_and_threads(cluster)
@@ -67,19 +77,20 @@ def required_jobs(cluster: Cluster, trials_left: int) -> int:
 
 
 def submit_missing(sweep: Sweep) -> list[str]:
-    """Bring the number of jobs that run or wait up to what the cluster's file says.
+    """Submit jobs until as many run or are pending as the cluster file requests.
 
     Returns:
-        The scheduler's numbers of the jobs sent now; empty where nothing was missing.
+        The scheduler's job ids of the jobs submitted now; empty if none was missing.
 
     Raises:
-        InputError: the scheduler refused what the cluster file asks for.
-        EnvironmentFailure: it took no job for another reason.
+        InputError: the scheduler refused what the cluster file requests.
+        EnvironmentFailure: the scheduler accepted no job for another reason.
     """
     if sweep.plan.cluster.scheduler != "local":
         return submit_missing_here(sweep)
-    # What submitit starts on this machine inherits the session of whoever submits: Ctrl-C or a
-    # closed terminal would end the sweep with its watcher, and `make sweep | tee log` would hang.
+    # A local job of submitit belongs to the session of the process that submits it. Without a
+    # session of its own, Ctrl-C or a closed terminal would end the sweep together with its
+    # watcher, and `make sweep | tee log` would hang.
     command = [sys.executable, "-m", "sweeps", "submit", str(sweep.paths.folder)]
     make_private(sweep.paths.scheduler_logs)
     with tempfile.TemporaryFile() as answer, sweep.paths.submission_log.open("ab") as log:
@@ -88,25 +99,28 @@ def submit_missing(sweep: Sweep) -> list[str]:
         )
         if process.wait():
             raise EnvironmentFailure(
-                f"no job could be started here; {sweep.paths.submission_log} says why"
+                f"no local job could be started; see the reason in {sweep.paths.submission_log}"
             )
         answer.seek(0)
         return list(json.loads(answer.read()))
 
 
 def submit_missing_here(sweep: Sweep) -> list[str]:
-    """The same, by this process. Two at once take turns, and none doubles what the other sent.
+    """Submit the missing jobs from this process, under a lock.
+
+    Two launchers at once take turns, so neither submits again what the other has submitted.
 
     Raises:
-        InputError: the scheduler refused what the cluster file asks for.
-        EnvironmentFailure: it took no job for another reason, or did not answer for long.
+        InputError: the scheduler refused what the cluster file requests.
+        EnvironmentFailure: the scheduler accepted no job for another reason, or did not answer
+            for a long time.
     """
-    give_up = time.monotonic() + RETRY_SECONDS
+    deadline = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             return _submit_missing_once(sweep)
         except SlurmUnavailableError:
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE_SECONDS)
 
@@ -122,35 +136,34 @@ def _submit_missing_once(sweep: Sweep) -> list[str]:
 
 
 def _cancel_unrecorded_jobs(paths: SweepPaths) -> None:
-    """Cancel jobs whose launcher was killed after sbatch: they lack what they are to run.
+    """Cancel jobs whose launcher was killed after sbatch: their task was never written.
 
-    A job's comment tells of which submission it is, and its place in the array which of that
-    submission's jobs.
+    A job's comment names its submission. Its index in the array names the job of that submission.
     """
-    drafts = {job.token: job for job in paths.unrecorded_jobs() if not job.ended.exists()}
-    if not drafts:
+    unrecorded = {job.token: job for job in paths.unrecorded_jobs() if not job.ended.exists()}
+    if not unrecorded:
         return
     entries = read_queue(paths, since=file_server_time(paths.slurm)).entries.values()
-    lost = [e.id for e in entries if _token(e.comment, e.id.partition("_")[2]) in drafts]
-    if lost:
-        run_when_allowed(paths.slurm, "scancel", *lost)
-    for job in drafts.values():
+    orphaned = [e.id for e in entries if _token(e.comment, e.id.partition("_")[2]) in unrecorded]
+    if orphaned:
+        run_when_allowed(paths.slurm, "scancel", *orphaned)
+    for job in unrecorded.values():
         job.ended.touch()
 
 
-def _token(submission: str, place: int | str) -> str:
-    """The name of one job of a submission."""
-    return f"{submission}-{place or 0}"
+def _token(submission: str, index: int | str) -> str:
+    """Return the token of one job of a submission."""
+    return f"{submission}-{index or 0}"
 
 
 def _submit_or_fewer(sweep: Sweep, count: int) -> list[str]:
-    """Send so many jobs; half as many, and half of these, where a user may not have so many."""
+    """Submit `count` jobs, or half as many again and again if the user may not have so many."""
     try:
         return _submit(sweep, count)
     except TooManyJobsError:
         if count > 1:
             return _submit_or_fewer(sweep, count // 2)
-        if active_jobs(sweep.paths):  # they requeue themselves
+        if active_jobs(sweep.paths):  # these requeue themselves, so the sweep still ends
             return []
         raise
 
@@ -160,16 +173,16 @@ def _submit(sweep: Sweep, count: int) -> list[str]:
     local = cluster.scheduler == "local"
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", EVERY_DEVICE) if local else None
     submission = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    jobs = [sweep.paths.job(_token(submission, place)) for place in range(count)]
+    jobs = [sweep.paths.job(_token(submission, index)) for index in range(count)]
     for job in jobs:
         job.folder.mkdir(parents=True)
     tasks = [SupervisorTask(sweep.paths.folder, job.token, devices) for job in jobs]
     try:
         records = submit_tasks(sweep.paths, cluster, submission, tasks)
     except SlurmUnavailableError:
-        raise  # some may have been sent: the next launcher finds out
+        raise  # some may have been submitted: the next launcher finds them in the queue
     except (InputError, EnvironmentFailure):
-        for job in jobs:  # none of them was taken
+        for job in jobs:  # none of them was accepted
             job.folder.rmdir()
         raise
     for job, record in zip(jobs, records, strict=True):

@@ -1,4 +1,4 @@
-"""The publisher of a job: a process beside the workers that keeps MLflow up to date."""
+"""A job's publisher process: it keeps MLflow up to date while the workers train."""
 
 import os
 import subprocess
@@ -11,23 +11,23 @@ from sweeps.jobs.slurm.time_limit import REQUEUE_SECONDS
 from sweeps.storage.paths import JobPaths, SweepPaths
 
 PAUSE_SECONDS = 60.0
-"""How long a publisher that died is not started again."""
+"""The shortest time between two starts of the publisher."""
 LAST_PUBLICATION_SECONDS = 300.0
-"""How long a job waits at its end for the last publication, where its time allows."""
+"""How long a job waits at its end for the last publication, if its time limit allows that."""
 
 
 @dataclass
 class PublisherProcess:
-    """Started, and started again after it died, until the job ends."""
+    """A publisher that is started, and restarted if it dies, until the job ends."""
 
     sweep: SweepPaths
     job: JobPaths
     process: subprocess.Popen[bytes] | None = None
     restart_after: float = 0.0
-    """By the monotonic clock."""
+    """When the publisher may be started, by the monotonic clock."""
 
     def keep_running(self) -> None:
-        """Start the publisher unless it runs, or died a short while ago."""
+        """Start the publisher unless it runs or was started a short time ago."""
         if self.process is not None and self.process.poll() is None:
             return
         if time.monotonic() >= self.restart_after:
@@ -37,7 +37,7 @@ class PublisherProcess:
                 self.process = start_process(command, log, dict(os.environ))
 
     def finish(self, job_ends_at: float) -> None:
-        """Have everything published once more, for as long as the job's time allows.
+        """Wait until the publisher has published everything once more, while time is left.
 
         Args:
             job_ends_at: when the scheduler ends the job, by the monotonic clock.
@@ -48,6 +48,6 @@ class PublisherProcess:
         left = job_ends_at - time.monotonic() - 2 * REQUEUE_SECONDS
         try:
             self.process.wait(min(LAST_PUBLICATION_SECONDS, max(1.0, left)))
-        except subprocess.TimeoutExpired:  # `sweeps sync` sends what is missing
+        except subprocess.TimeoutExpired:  # `sweeps sync` publishes what is missing
             self.process.kill()
             self.process.wait()

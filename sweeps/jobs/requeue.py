@@ -1,8 +1,8 @@
-"""A sweep is longer than any job: how a job puts itself back into the queue for what is left.
+"""Requeueing: a job puts itself back into SLURM's queue while trials are left.
 
-It keeps its own number, so a sweep needs neither a watcher nor a guess of how many jobs it will
-take. SLURM does the same after a pre-emption or the loss of a node; a job that somebody cancelled
-stays away.
+A sweep can take longer than the time limit of a job. A requeued job keeps its job id, so nobody has
+to watch the sweep or to know how many jobs it needs. SLURM itself requeues a job after a
+pre-emption or the loss of a node. A cancelled job is not requeued.
 """
 
 import os
@@ -19,10 +19,10 @@ from sweeps.storage.sweep import Sweep
 
 
 def job_id() -> str:
-    """The number by which SLURM lists this job; empty outside of one.
+    """Return the id under which SLURM lists this job; empty outside of a job.
 
-    Not `SLURM_JOB_ID`: an array's last task has the array's own number there, and a command with
-    that number is about every task.
+    `SLURM_JOB_ID` is not used for a task of an array: the last task has the array's id there, and
+    a command with that id applies to every task.
     """
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
@@ -30,14 +30,16 @@ def job_id() -> str:
 
 
 def is_running(paths: SweepPaths, terminated_seconds_ago: float) -> bool:
-    """Whether SLURM still lets this job run: not where it cancels it, or has requeued it already.
+    """Return whether SLURM lists this job as running after it sent the job SIGTERM.
 
-    A pre-empted job that was given some time runs on, and is gone if it ends by itself. Where this
-    has to wait until SLURM may be asked, the job's time runs out as SLURM meant it to.
+    False means that SLURM cancels the job or has requeued it already. A pre-empted job with a grace
+    time is still listed as running. If it ends by itself, SLURM does not start it again, so it must
+    requeue itself. This function may wait for the rate limit; if the job's time runs out
+    meanwhile, SLURM ends the job as planned.
 
     Args:
-        paths: of the sweep.
-        terminated_seconds_ago: how many seconds ago the job was told to end.
+        paths: the sweep's paths.
+        terminated_seconds_ago: how many seconds ago the job received SIGTERM.
     """
     try:
         queue = read_queue(paths, since=file_server_time(paths.slurm) - terminated_seconds_ago)
@@ -48,7 +50,7 @@ def is_running(paths: SweepPaths, terminated_seconds_ago: float) -> bool:
 
 
 def waiting_jobs_suffice(sweep: Sweep, job: JobPaths) -> bool:
-    """Whether jobs that have not claimed a trial yet are enough for all trials that are left."""
+    """Return whether the jobs that have claimed no trial are enough for all unclaimed trials."""
     cluster = sweep.plan.cluster
     try:
         others = {other.token for other in active_jobs(sweep.paths)} - {job.token}
@@ -64,12 +66,12 @@ def waiting_jobs_suffice(sweep: Sweep, job: JobPaths) -> bool:
 
 
 def requeue(patience: float) -> None:
-    """Put this job back into the queue; SLURM ends what is left of it.
+    """Requeue this job; SLURM then ends its remaining processes.
 
     Args:
-        patience: seconds to go on asking while SLURM does not answer.
+        patience: for how many seconds to try again while SLURM does not answer.
 
     Raises:
-        EnvironmentFailure: SLURM did not answer, or the site forbids it.
+        EnvironmentFailure: SLURM did not answer, or the site does not allow jobs to requeue.
     """
     run_command("scontrol", "requeue", job_id(), patience=patience)

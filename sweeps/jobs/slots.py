@@ -1,8 +1,8 @@
-"""A job's places for workers, each filled by one process after another.
+"""A job's slots: each holds one worker process at a time.
 
-One that died is followed by another, later after each death. One that says by its status that its
-process had to go is followed at once. After want of memory the others leave, and one worker has
-the device to itself for the trials that need that.
+A worker that died is replaced, after a longer pause for each death. A worker whose exit code says
+that only its process was lost is replaced at once. After a worker ran out of memory the other
+workers leave, and one worker gets exclusive use of the device for the trials that need it.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from sweeps.filesystem.process import Process
 from sweeps.workers.exit_codes import ExitCode, WorkerDeath
 
 MAX_RESTARTS = 5
-"""How often a worker's place is filled again before it is given up."""
+"""How often the worker of a slot is restarted before the slot is given up."""
 KILL_SECONDS = 10.0
-"""How long the end of a worker that was killed is waited for."""
+"""How many seconds to wait for a killed worker to end."""
 STABLE_SECONDS = 600.0
-"""A worker that lived so long makes its place forget the deaths before."""
+"""A worker that ran for longer resets the slot's count of restarts."""
 
 
 @dataclass
 class Slot:
-    """A worker's place in the job."""
+    """A place in the job for one worker at a time."""
 
     number: int
     command: list[str]
@@ -36,23 +36,24 @@ class Slot:
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     started_at: float = 0.0
-    """When the place was last filled, by the monotonic clock."""
+    """When the last worker was started, by the monotonic clock."""
     restart_after: float = 0.0
-    """When the place may be filled, by the monotonic clock: later after each death."""
+    """When a worker may be started, by the monotonic clock: later after each death."""
     done: bool = False
     worker: Process | None = None
-    """Who the last one here is, or was: a number alone may come back."""
+    """The identity of the last worker. A process id alone can be used again by the system."""
     exit_code: int | None = None
-    """The status that the last worker here ended with."""
+    """The exit code of the last worker."""
     deaths: list[WorkerDeath] = field(default_factory=list)
-    """Of workers here that a signal ended while the job goes on; whoever reads it empties it."""
+    """Workers that a signal ended while the job continues; the reader empties the list."""
 
     def update(self, *, leaving: bool, paused: bool = False) -> None:
-        """Fill an empty place; take note of a worker that ended, by itself or not.
+        """Start a worker if the slot is empty; record the end of a worker that has ended.
 
         Args:
-            leaving: whether the job comes to its end, so that nobody is replaced.
-            paused: whether the place is to stay empty for now; who leaves it then was told to.
+            leaving: whether the job is about to end, so that no worker is replaced.
+            paused: whether the slot must stay empty for now. A worker that leaves then was asked
+                to leave.
         """
         if self.done:
             return
@@ -75,9 +76,10 @@ class Slot:
                 self._count_death(code, leaving=leaving)
 
     def kill_worker(self) -> None:
-        """Kill the worker; it was hung, and the next one may come at once.
+        """Kill a worker that hangs; the next one may start at once.
 
-        One that waits for a driver or a file server may not even die; it computes nothing more.
+        A process that waits for a driver or a file server may not end even then. It computes
+        nothing more, so the slot does not wait for it.
         """
         if self.process is not None:
             self.process.kill()
@@ -86,12 +88,12 @@ class Slot:
             self.process, self.starts = None, self.starts - 1
 
     def discount_restart(self) -> None:
-        """Count the last death no more: its trial has been told of it, and is judged by that."""
+        """Do not count the last death: it was recorded with the trial, which limits its retries."""
         self.starts -= 1
         self.done = False
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send the worker a signal, if there is one."""
+        """Send a signal to the worker, if there is one."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
@@ -114,48 +116,47 @@ class Slot:
 
 @dataclass
 class Slots:
-    """All places of a job."""
+    """All slots of a job."""
 
     regular: list[Slot]
     exclusive: Slot
-    """For a worker that has the device to itself; the others wait meanwhile."""
+    """For a worker with exclusive use of the device; the regular slots stay empty meanwhile."""
     exclusive_mode: bool = False
-    """Whether the lonely place is in use, or to be once the others have left."""
+    """Whether the exclusive slot is in use, or will be once the other workers have left."""
 
     def __iter__(self) -> Iterator[Slot]:
         return iter([*self.regular, self.exclusive])
 
     def update(self, *, leaving: bool) -> None:
-        """Look at each place once."""
-        for place in self.regular:
-            place.update(leaving=leaving, paused=self.exclusive_mode)
-            if place.exit_code == ExitCode.OUT_OF_MEMORY and len(self.regular) > 1 and not leaving:
-                self._enter_exclusive_mode(place)
-        if self.exclusive_mode and all(place.process is None for place in self.regular):
+        """Update each slot once."""
+        for slot in self.regular:
+            slot.update(leaving=leaving, paused=self.exclusive_mode)
+            if slot.exit_code == ExitCode.OUT_OF_MEMORY and len(self.regular) > 1 and not leaving:
+                self._enter_exclusive_mode(slot)
+        if self.exclusive_mode and all(slot.process is None for slot in self.regular):
             self.exclusive.update(leaving=leaving)
             self.exclusive_mode = not self.exclusive.done
 
     def are_done(self) -> bool:
-        """Whether every worker has left, and none is to come."""
-        return all(place.done for place in self.regular) and not self.exclusive_mode
+        """Return whether every worker has left and no other will be started."""
+        return all(slot.done for slot in self.regular) and not self.exclusive_mode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send every worker a signal."""
-        for place in self:
-            place.send_signal(number)
+        """Send a signal to every worker."""
+        for slot in self:
+            slot.send_signal(number)
 
-    def _enter_exclusive_mode(self, place: Slot) -> None:
-        """Have the others leave after the epoch they are in, for a trial that needs all memory."""
-        place.exit_code = None
+    def _enter_exclusive_mode(self, slot: Slot) -> None:
+        """Ask the other workers to leave after their epoch: a trial needs the whole memory."""
+        slot.exit_code = None
         if self.exclusive_mode:
             return
-        if self.exclusive.exit_code not in {
-            None,
-            ExitCode.DONE,
-        }:  # it was given up: what is left needs a mend
-            place.done = True
+        # The exclusive slot was given up before: a person must fix what its workers died of.
+        if self.exclusive.exit_code not in {None, ExitCode.DONE}:
+            slot.done = True
         else:
-            print_line(f"worker {place.number} was out of memory: one worker alone for a while")
+            cause = f"worker {slot.number} ran out of memory"
+            print_line(f"{cause}: one worker will get exclusive use of the device")
             self.exclusive_mode, self.exclusive.done, self.exclusive.starts = True, False, 0
             for other in self.regular:
                 other.send_signal(signal.SIGTERM)
@@ -164,7 +165,7 @@ class Slots:
 def start_process(
     command: list[str], log: IO[bytes], environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """A process that hears nothing and writes into a log."""
+    """Start a process without input whose output goes into a log."""
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
     )
@@ -172,5 +173,5 @@ def start_process(
 
 def print_line(line: str) -> None:
     """Write a line into the job's log."""
-    with contextlib.suppress(OSError):  # a job goes on though its log lies on a full disk
+    with contextlib.suppress(OSError):  # the job continues even if the disk of its log is full
         print(line, flush=True)

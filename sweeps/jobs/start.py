@@ -1,4 +1,4 @@
-"""Starting a sweep: every check first, then the folder, then the jobs."""
+"""The start of a sweep: first every check, then the sweep's folder, then the jobs."""
 
 import shutil
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from sweeps.tracking.store import acquire_lease, check_writable, resolve_store
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What somebody wants run.
+    """What a person asked `sweeps run` for.
 
     Attributes:
-        experiment: its file.
-        cluster: the name of where its jobs run.
+        experiment: path of the experiment file.
+        cluster: name of the cluster file.
         runs: the folder of all sweeps.
-        trials: how many trials in all, instead of what the file says.
+        trials: the total number of trials; None takes it from the experiment file.
     """
 
     experiment: Path
@@ -33,7 +33,7 @@ class SweepRequest:
     trials: int | None = None
 
     def command(self) -> tuple[str, ...]:
-        """The arguments of `sweeps` that say the same again."""
+        """Return the arguments of `sweeps` that make the same request again."""
         options = ["run", str(self.experiment), "--cluster", self.cluster]
         if self.runs != runs_folder():
             options += ["--runs", str(self.runs.folder)]
@@ -43,10 +43,10 @@ class SweepRequest:
 
 
 def prepare_sweep(request: SweepRequest) -> Sweep:
-    """Check all that was given, and make the sweep's folder or go on with the one that is there.
+    """Check the whole request, then create the sweep's folder or update the existing one.
 
     Raises:
-        InputError: anything given is wrong; nothing was sent.
+        InputError: something in the request is wrong; nothing was submitted.
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
@@ -59,10 +59,11 @@ def prepare_sweep(request: SweepRequest) -> Sweep:
 def start_or_update(
     paths: SweepPaths, resolved: ResolvedExperiment, source: Path, plan: Plan, cluster_name: str
 ) -> Sweep:
-    """Check where a sweep's work and its figures go, then make it or go on with it.
+    """Check the cluster and the tracking store, then create or update the sweep.
 
     Raises:
-        InputError: no jobs can be sent to the cluster from here, or the store cannot be written.
+        InputError: jobs cannot be submitted to the cluster from here, or the store cannot be
+            written.
     """
     cluster = plan.cluster
     if cluster.scheduler == "slurm":
@@ -70,16 +71,16 @@ def start_or_update(
     store = resolve_store(paths.runs, cluster.tracking)
     check_writable(store)
     sweep = create_or_update(paths, resolved, source, plan)
-    acquire_lease(store)  # the host that launches is the one that publishes, if it is the first
+    acquire_lease(store)  # so the first host that launches a sweep is the one that publishes
     clear_stop(sweep.paths)
     return sweep
 
 
 def data_fingerprint(resolved: ResolvedExperiment) -> str:
-    """The fingerprint of the data that every configuration of the space works on.
+    """Return the fingerprint of the data that every configuration of the space uses.
 
     Raises:
-        InputError: the data are not there, or a configuration cannot work on them.
+        InputError: the data are missing, or a configuration cannot use them.
     """
     try:
         return resolved.trainer.prepare(resolved.corner_configs())
@@ -88,38 +89,38 @@ def data_fingerprint(resolved: ResolvedExperiment) -> str:
 
 
 def _remove_if_new(paths: SweepPaths) -> None:
-    """Remove a sweep to which no job was ever sent: what was given may change before the next."""
+    """Remove a sweep that never had a job, so that its next start may use other settings."""
     if not paths.trials() and not paths.jobs():
         shutil.rmtree(paths.folder)
 
 
 class TopUp:
-    """Sending what jobs are missing, as long as jobs get anywhere."""
+    """Submits missing jobs again and again, as long as the jobs make progress."""
 
     def __init__(self, sweep: Sweep) -> None:
-        """For a sweep to which nothing was sent yet by this process."""
+        """Create it for a sweep to which this process has submitted nothing yet."""
         self._sweep = sweep
-        self._seen: int | None = None
+        self._epochs_at_submission: int | None = None
 
     def send(self) -> list[str]:
-        """Send the missing jobs; nothing if the sweep needs none, or the last ones did nothing.
+        """Submit the missing jobs; none if the sweep is done or the last jobs finished no epoch.
 
         Raises:
-            InputError: the scheduler refused; a sweep that is new is gone again.
-            WorldError: the scheduler failed.
+            InputError: the scheduler refused; the folder of a new sweep was removed.
+            EnvironmentFailure: the scheduler failed.
         """
         if self._sweep.is_over() or self._sweep.is_stopped():
             return []
         epochs = sum(len(read_curve(trial)) for trial in self._sweep.paths.trials())
-        if epochs == self._seen:
+        if epochs == self._epochs_at_submission:
             return []
         try:
-            sent = submit_missing(self._sweep)
+            submitted = submit_missing(self._sweep)
         except (InputError, TooManyJobsError) as error:
             _remove_if_new(self._sweep.paths)
-            if isinstance(error, InputError):  # with the mend, where it is one that is known
+            if isinstance(error, InputError):  # raises a message with advice where there is any
                 check_against_site(self._sweep.plan.cluster, self._sweep.paths.slurm)
             raise
-        if sent:
-            self._seen = epochs
-        return sent
+        if submitted:
+            self._epochs_at_submission = epochs
+        return submitted

@@ -1,7 +1,7 @@
-"""Submitting jobs: all that is asked of submitit, and the only module that knows it.
+"""Submission of jobs through submitit: the only module that uses submitit.
 
-Here a cluster file's keys become fields of sbatch. Without SLURM the same jobs go through
-submitit's local executor, so that what a laptop runs is what a cluster runs.
+The keys of a cluster file become sbatch fields here. Without SLURM the same jobs run in
+submitit's local executor, so a laptop runs the same code as a cluster.
 """
 
 import os
@@ -26,32 +26,32 @@ from sweeps.storage.job_record import JobRecord
 from sweeps.storage.paths import SweepPaths
 
 Task = Callable[[], None]
-"""What a job runs: a picklable callable."""
+"""The task that a job runs: a callable that can be pickled."""
 
 
 class TooManyJobsError(EnvironmentFailure):
-    """A user may not have so many jobs that run or wait."""
+    """The site does not allow the user so many jobs that run or are pending."""
 
 
 def submit_tasks(
     paths: SweepPaths, cluster: Cluster, submission: str, tasks: Sequence[Task]
 ) -> list[JobRecord]:
-    """Submit one job a task, in one array where SLURM runs them.
+    """Submit one job for each task; on SLURM, all in one array.
 
     Args:
-        paths: of the sweep; the scheduler's logs and submitit's files go there.
-        cluster: what each job asks for.
-        submission: becomes the jobs' comment, by which SLURM tells them from others.
-        tasks: what they run.
+        paths: the sweep's paths; the scheduler's logs and submitit's files are written there.
+        cluster: the cluster file: what each job requests.
+        submission: the jobs' comment in SLURM, by which the jobs of this submission are found.
+        tasks: one for each job.
 
     Returns:
         A record of each job, in the order of the tasks.
 
     Raises:
-        InputError: the scheduler refused what the cluster file asks for.
+        InputError: the scheduler refused what the cluster file requests.
         TooManyJobsError: the user has as many jobs as the site allows.
-        SlurmUnavailableError: SLURM did not answer; the jobs may have been sent all the same.
-        EnvironmentFailure: the scheduler refused them for another reason.
+        SlurmUnavailableError: SLURM did not answer; the jobs may have been submitted all the same.
+        EnvironmentFailure: the scheduler refused the jobs for another reason.
     """
     try:
         executor = _executor(paths, cluster, submission)
@@ -63,7 +63,7 @@ def submit_tasks(
 
 
 def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
-    """The file that sbatch is given, for one job."""
+    """Return the submission file that sbatch would get for one job."""
     with tempfile.TemporaryDirectory() as folder:
         executor = _executor(SweepPaths(Path(folder) / paths.name), cluster, "a-submission")
         slurm: Any = executor._executor
@@ -72,15 +72,20 @@ def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder of submitit's pickles, which jobs load: nobody else may write there.
+    """Make the folder of submitit's pickles accessible to this user only.
+
+    Jobs load these pickles, and a pickle can run any code. So nobody else may write there.
 
     Raises:
-        EnvironmentFailure: it is somebody else's.
+        EnvironmentFailure: the folder belongs to another user.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
-        raise EnvironmentFailure(f"{folder} is somebody else's, and jobs would run what lies in it")
-    folder.chmod(0o700)  # where it was there, it may have been open to others
+        raise EnvironmentFailure(
+            f"{folder} belongs to another user, and jobs would run the code in it; "
+            "name another folder with --runs"
+        )
+    folder.chmod(0o700)  # an existing folder may have been open to others
 
 
 def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.AutoExecutor:
@@ -99,7 +104,7 @@ def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.
 
 
 def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> dict[str, Any]:
-    """SLURM's own settings. Memory is never asked for: some sites' nodes report 1 MB."""
+    """Return the settings for SLURM. Memory is never requested: some sites' nodes report 1 MB."""
     requested = {
         "slurm_partition": cluster.partition,
         "slurm_account": cluster.account,
@@ -113,29 +118,29 @@ def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> d
         "slurm_array_parallelism": cluster.max_running_jobs,
         "slurm_signal_delay_s": signal_seconds(cluster),
         "slurm_comment": submission,
-        "slurm_wckey": "",  # submitit's own is refused where such keys are registered
+        "slurm_wckey": "",  # a site with registered keys refuses submitit's default
         "slurm_additional_parameters": {"requeue": True},
     }
 
 
 def _refusal_error(message: str) -> InputError | EnvironmentFailure:
-    """The error that a refused submission is: its rank decides the exit status."""
+    """Return the error for a refused submission; its class decides the exit status."""
     if is_unavailable(message):
         return SlurmUnavailableError(message)
     if re.search(r"MaxSubmit|job submit limit", message):
-        advice = "wait until some have ended, or cancel them, and run this again"
-        return TooManyJobsError(f"you have as many jobs as the site lets you ({message}); {advice}")
+        advice = "wait until some have ended or cancel some, then run this again"
+        return TooManyJobsError(f"you have as many jobs as the site allows ({message}); {advice}")
     if "sbatch:" in message:
-        return InputError(f"SLURM refuses what the cluster file asks for: {message}")
+        return InputError(f"SLURM refused what the cluster file requests: {message}")
     return EnvironmentFailure(f"the scheduler refused the job: {message}")
 
 
 def _sbatch_message(error: Exception) -> str:
-    """What sbatch printed, without the traceback that submitit puts around it."""
+    """Return what sbatch printed, without the traceback that submitit adds."""
     lines = [line for line in str(error).splitlines() if line.startswith("sbatch:")]
     return " ".join(lines or [str(error)])
 
 
 def _process_of(job: submitit.Job[Any]) -> Process | None:
-    """The process that runs a local job; None for one that a scheduler has."""
+    """Return the process that runs a local job; None for a job in SLURM."""
     return Process.of(int(job.job_id)) if isinstance(job, submitit.LocalJob) else None

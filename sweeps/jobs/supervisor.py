@@ -1,8 +1,8 @@
-"""The supervisor: the one task of a job. It keeps the job's workers alive until they are done.
+"""The supervisor: the one task of a job, which starts and restarts workers until they are done.
 
-Workers are processes of their own, so that whatever ends one (a bug in a driver, the system's
-memory) ends no other. A worker that leaves by itself has found nothing left to do; any other end
-is followed by a new worker, which continues the trial that the dead one had.
+Each worker is a process of its own. So a fault that ends one worker (a bug in a driver, a lack of
+memory) does not end the others. A worker that leaves by itself has nothing left to do. A worker
+that dies is replaced by a new one, which continues the dead worker's trial.
 """
 
 import os
@@ -29,21 +29,23 @@ from sweeps.workers.device_access import DeviceAccess
 
 POLL_SECONDS = 0.2
 ERROR_PAUSE_SECONDS = 5.0
-"""After an error of the file system nothing is looked at for so long."""
+"""How long the supervisor waits after an error of the file system."""
 MAX_ERROR_SECONDS = 900.0
-"""How long a job bears such errors one after another; its workers go on meanwhile."""
+"""How long such errors may repeat before the job ends; its workers continue meanwhile."""
 
 
 @dataclass
 class Supervisor:
-    """One job's workers and its publisher."""
+    """Runs the workers and the publisher of one job."""
 
     sweep: Sweep
     job: JobPaths
     leaving: bool = False
     terminated_at: float | None = None
-    """When that was said by SIGTERM (scancel, pre-emption), by the monotonic clock; None where it
-    was not, but the time is nearly up."""
+    """When SIGTERM arrived (scancel, pre-emption), by the monotonic clock; None if it has not.
+
+    A job can be `leaving` without it: SIGUSR2 only warns that the time limit is near.
+    """
     ends_at: float = 0.0
     """When the scheduler ends the job, by the monotonic clock."""
     publisher: PublisherProcess = field(init=False)
@@ -52,28 +54,28 @@ class Supervisor:
         self.publisher = PublisherProcess(self.sweep.paths, self.job)
 
     def run(self) -> None:
-        """Keep the places filled until every worker is done, then let the publisher finish.
+        """Keep the slots filled until every worker is done, then wait for the last publication.
 
         Raises:
-            WorldError: the job was promised a GPU and has none.
+            EnvironmentFailure: the cluster file requests a GPU, and the job has none.
         """
         for number in (signal.SIGTERM, signal.SIGUSR2):
             signal.signal(number, self._handle_signal)
         if self.sweep.is_over() or self.sweep.is_stopped():
-            print_line("nothing is left to do")
+            print_line("no work is left for this job")
             self.job.ended.touch()
             return
         check_gpu(self.sweep, self.job)
-        self.job.ended.unlink(missing_ok=True)  # SLURM may start the same job again
+        self.job.ended.unlink(missing_ok=True)  # SLURM may have started the same job again
         scheduler = self.sweep.plan.cluster.scheduler
         write_job_record(self.job.started, JobRecord(job_id(), scheduler, this_process()))
         before = finished_steps(self.sweep.paths)
         self._run_workers()
         self.publisher.finish(self.ends_at)
-        if not self._is_still_ours():
-            print_line("the job runs elsewhere by now")
+        if not self._is_latest_run():
+            print_line("SLURM has started this job again, so this run of it ends")
         elif self._is_ended_by_slurm():
-            print_line("SLURM ends this job; whether it starts it again is decided there")
+            print_line("SLURM ends this job and decides whether to start it again")
         elif self._must_requeue(before):
             self._requeue()
         else:
@@ -88,21 +90,21 @@ class Supervisor:
         return not is_running(self.sweep.paths, time.monotonic() - self.terminated_at)
 
     def _run_workers(self) -> None:
-        slots, watchdog, told_to_leave = self._build_slots(), Watchdog(self.sweep), False
+        slots, watchdog, asked_to_leave = self._build_slots(), Watchdog(self.sweep), False
         last_success = time.monotonic()
         while not slots.are_done():
             if self._in_slurm() and time.monotonic() > self.ends_at - REQUEUE_SECONDS:
-                for slot in slots:  # the epochs they are in would be lost all the same
+                for slot in slots:  # their current epochs could not be finished in any case
                     slot.kill_worker()
                 return
-            if self.leaving and not told_to_leave:
-                told_to_leave = True
-                slots.send_signal(signal.SIGTERM)  # each worker leaves after the epoch it is in
+            if self.leaving and not asked_to_leave:
+                asked_to_leave = True
+                slots.send_signal(signal.SIGTERM)  # each worker leaves after its current epoch
             try:
                 self._update(slots, watchdog)
                 last_success = time.monotonic()
-            except OSError as error:  # a file server that hiccups costs no job
-                print_line(f"looking after the workers: {error}")
+            except OSError as error:  # a short failure of the file server must not end the job
+                print_line(f"could not check the workers, will try again: {error}")
                 if time.monotonic() - last_success > MAX_ERROR_SECONDS:
                     slots.send_signal(signal.SIGTERM)
                     raise
@@ -115,7 +117,7 @@ class Supervisor:
         watchdog.check(slots)
         if not self.leaving:
             self.publisher.keep_running()
-        os.utime(self.job.started)  # for those on other machines: this job is alive
+        os.utime(self.job.started)  # shows processes on other machines that this job is alive
 
     def _record_deaths(self, slots: Slots) -> None:
         for slot in slots:
@@ -123,29 +125,33 @@ class Supervisor:
                 if record_death(self.sweep, slot.deaths.pop()):
                     slot.discount_restart()
 
-    def _is_still_ours(self) -> bool:
-        """Whether no other run of the job was started, as SLURM does when it loses a node."""
+    def _is_latest_run(self) -> bool:
+        """Return whether SLURM has not started the job again, as it does when it loses a node."""
         started = read_started(self.job)
         return started is not None and started.process == this_process()
 
     def _must_requeue(self, before: int) -> bool:
-        """Whether work is left that this job is to go on with, once it is started again."""
+        """Return whether this job must requeue itself, to continue the work that is left.
+
+        Args:
+            before: `finished_steps` at the start of the job.
+        """
         if not self._in_slurm() or not self.sweep.unclaimed_trials():
             return False
         if finished_steps(self.sweep.paths) == before and self.terminated_at is None:
-            print_line("no epoch was finished in this job, so it does not come back")
+            print_line("no epoch was finished in this job, so it is not requeued")
             return False
         limited = self.sweep.plan.cluster.trials_per_job
         return not (limited and waiting_jobs_suffice(self.sweep, self.job))
 
     def _requeue(self) -> None:
-        """Go back into the queue, for SLURM to start this job again."""
-        print_line("work is left: going back into the queue")
+        """Requeue this job, so that SLURM starts it again."""
+        print_line("work is left: this job requeues itself")
         try:
             left = self.ends_at - time.monotonic()
             requeue(patience=max(REQUEUE_SECONDS, left - REQUEUE_SECONDS))
         except EnvironmentFailure as error:
-            print_line(f"{error}; the next job goes on")
+            print_line(f"this job was not requeued ({error}); the sweep's next job continues")
             self.job.ended.touch()
 
     def _build_slots(self) -> Slots:
@@ -166,11 +172,11 @@ class Supervisor:
         exclusive = [*command, "--device-access", DeviceAccess.EXCLUSIVE]
         logs = [self.job.worker_log(number) for number in range(1, workers + 2)]
         return Slots(
-            [Slot(at + 1, regular, logs[at], environment) for at in range(workers)],
+            [Slot(index + 1, regular, logs[index], environment) for index in range(workers)],
             Slot(workers + 1, exclusive, logs[-1], environment),
         )
 
-    def _handle_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (as signal wants it)
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (the signature of a handler)
         self.leaving = True
         if number == signal.SIGTERM:
             self.terminated_at = self.terminated_at or time.monotonic()

@@ -1,1 +1,1 @@
-"""How a sweep stands, shown to people: status, table, closing lines."""
+"""The state of a sweep as people see it: status, table, log lines, summary."""

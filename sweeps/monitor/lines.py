@@ -1,4 +1,4 @@
-"""A sweep in words: lines for a log, and the figures that other views show too."""
+"""A sweep as text: lines for a log; other views show some of them too."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from sweeps.text import duration, number, printable
 
 
 def totals_line(status: SweepStatus) -> str:
-    """How many trials ended how, and the time they took, in one line."""
+    """Return one line with the number of trials in each state and the time they took."""
     states = [f"{n} {state}" for state, n in sorted(status.totals.states.items()) if n]
-    parts = [f"{status.progress.ended} of {status.progress.planned} trials", *states]
-    parts.append(f"{duration(status.totals.hours * 3600)} in epochs")
+    items = [f"{status.progress.ended} of {status.progress.planned} trials", *states]
+    items.append(f"{duration(status.totals.hours * 3600)} in epochs")
     if status.totals.hours_saved:
-        parts.append(f"{duration(status.totals.hours_saved * 3600)} saved by pruning")
-    return ", ".join(parts)
+        items.append(f"{duration(status.totals.hours_saved * 3600)} saved by pruning")
+    return ", ".join(items)
 
 
 def trial_line(trial: TrialStatus, metric: str) -> str:
-    """One trial in one line."""
+    """Return one line about one trial."""
     values = ", ".join(f"{name} {number(value)}" for name, value in trial.values.items())
     best = "" if trial.best is None else f", best {metric} {trial.best:.4f}"
     reason = f": {trial.reason}" if trial.reason else ""
@@ -26,10 +26,15 @@ def trial_line(trial: TrialStatus, metric: str) -> str:
 
 
 def failure_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
-    """What went wrong, a line a trial and one for its traceback; of many only the latest."""
-    wrong = [trial for trial in trials if trial.reason]
-    lines = [f"{len(wrong) - most} more before these"] if len(wrong) > most else []
-    for trial in wrong[-most:]:
+    """Return what went wrong: a line for each trial, and one for its traceback.
+
+    Args:
+        trials: the trials of a sweep.
+        most: how many to list; of more, only the latest.
+    """
+    failed = [trial for trial in trials if trial.reason]
+    lines = [f"{len(failed) - most} earlier ones are not shown"] if len(failed) > most else []
+    for trial in failed[-most:]:
         lines.append(printable(f"{trial.name} {trial.state}: {trial.reason}"))
         if trial.traceback is not None:
             lines.append(f"  traceback: {trial.traceback}")

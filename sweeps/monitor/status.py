@@ -1,4 +1,4 @@
-"""How a sweep stands, read from its folders alone; light enough to be asked at any time."""
+"""The state of a sweep, read from its folders alone; cheap enough to be read at any time."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -26,20 +26,20 @@ from sweeps.workers.retry import describe_failures
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """One line of the table.
+    """The state of one trial: one row of the table.
 
     Attributes:
-        name: number and signature.
-        state: what became of it, or `running` or `waiting` (for a worker to take it up).
+        name: its number and signature.
+        state: its final state, or `running`, or `waiting` (for a worker to claim it).
         epoch: the last finished epoch.
-        epochs: how many it has if nothing ends it.
-        best: the objective at its best epoch; None before the first.
-        values: what is searched, by short name.
-        pace: the trainer's own figure of speed; None where it gives none.
-        seconds_left: until its last epoch; None where it ended or nothing is known.
-        reason: why it diverged or failed; of one under way, what went wrong so far.
+        epochs: how many epochs it has if nothing ends it early.
+        best: the objective at its best epoch; None before the first epoch.
+        values: the searched values, by short name.
+        pace: the speed that the trainer reports; None if it reports none.
+        seconds_left: seconds to its last epoch; None if it ended or the time is not known.
+        reason: why it diverged or failed; of a running trial, its failures so far.
         is_best: whether no complete trial is better.
-        traceback: the file with the last one; None where there is none.
+        traceback: the file with the latest traceback; None if there is none.
     """
 
     name: str
@@ -57,7 +57,18 @@ class TrialStatus:
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """A sweep at one moment."""
+    """The state of a sweep at one moment.
+
+    Attributes:
+        name: the sweep's name.
+        objective: what is optimized.
+        progress: how many trials are planned, reserved and ended.
+        trials: the state of each trial.
+        totals: trials by state, the best trial, and the time taken.
+        is_over: whether nothing is left to do.
+        stopped: why the sweep was stopped; None if it was not.
+        jobs: lines that describe its jobs.
+    """
 
     name: str
     objective: Objective
@@ -70,7 +81,13 @@ class SweepStatus:
 
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
-    """Look at every folder of the sweep once; `jobs` is what is known of its jobs, in words."""
+    """Read every folder of the sweep once.
+
+    Args:
+        sweep: the sweep.
+        stopped: why it was stopped; None if it was not.
+        jobs: lines that describe its jobs.
+    """
     snapshots = [read_snapshot(paths) for paths in sweep.paths.trials()]
     objective = sweep.experiment.objective
     totals = compute_totals(snapshots, objective)
@@ -110,8 +127,8 @@ def _trial_status(
 def _traceback(snapshot: TrialSnapshot) -> Path | None:
     if snapshot.result is not None and snapshot.result.state is not State.FAILED:
         return None
-    there = [a.traceback for a in snapshot.paths.attempts() if a.traceback.exists()]
-    return there[-1] if there else None
+    stored = [a.traceback for a in snapshot.paths.attempts() if a.traceback.exists()]
+    return stored[-1] if stored else None
 
 
 def _best(
@@ -129,8 +146,8 @@ def _state(paths: TrialPaths, result: TrialResult | None) -> str:
 
 
 def _pace(rows: list[EpochRow]) -> float | None:
-    figures = [v for k, v in rows[-1].metrics.items() if k.endswith(SPEED_SUFFIX)] if rows else []
-    return figures[0] if figures else None
+    speeds = [v for k, v in rows[-1].metrics.items() if k.endswith(SPEED_SUFFIX)] if rows else []
+    return speeds[0] if speeds else None
 
 
 def _seconds_left(rows: list[EpochRow], epochs: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What is said when a sweep's jobs are gone: how it ended, and the command to type next."""
+"""The summary that is printed when a sweep's jobs have ended, with the commands to type next."""
 
 import tempfile
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from sweeps.text import number
 
 @dataclass(frozen=True)
 class NextCommands:
-    """What a person may type next, each command as it stands.
+    """The commands that a person can type next.
 
     Attributes:
-        resume: goes on with the sweep.
-        compare: shows its runs.
-        promote: puts its best model to use.
-        sync: sends MLflow what it lacks.
+        resume: resumes the sweep.
+        compare: shows its runs in MLflow.
+        promote: promotes its best model.
+        sync: sends to MLflow what is missing there.
     """
 
     resume: str
@@ -40,7 +40,7 @@ class Summary:
     """How a sweep ended.
 
     Attributes:
-        lines: for a person.
+        lines: the text of the summary.
         ended_well: whether it is over and has a best trial.
     """
 
@@ -49,7 +49,7 @@ class Summary:
 
 
 def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summary:
-    """How the sweep ended, and what to type next."""
+    """Return how the sweep ended, and the commands to type next."""
     best = next((trial for trial in status.trials if trial.is_best), None)
     lines = ["", totals_line(status)]
     if best is not None:
@@ -61,32 +61,35 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
     if best is not None:
         lines.append(f"compare the runs with: {commands.compare}")
         if status.is_over and sweep.plan.confirms is None:
-            lines.append(f"put the best model to use with: {commands.promote}")
+            lines.append(f"promote the best model with: {commands.promote}")
     elif status.is_over:
-        lines.append("no trial is complete: each was pruned, diverged or failed")
+        lines.append("no trial is complete: all were pruned, diverged or failed")
     return Summary(lines, status.is_over and best is not None)
 
 
 def _why_it_ended(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Iterator[str]:
-    """Why no job runs any more; nothing where every trial asked for has ended."""
+    """Yield why no job is running; nothing if every planned trial has ended."""
     if status.stopped is not None:
         yield f"stopped: {status.stopped}"
-        traces = [
+        tracebacks = [
             a.traceback for t in sweep.paths.trials() for a in t.attempts() if a.traceback.exists()
         ]
-        if traces:
-            yield f"traceback: {traces[-1]}"
-        yield f"go on with: {commands.resume}"
+        if tracebacks:
+            yield f"traceback: {tracebacks[-1]}"
+        yield f"resume with: {commands.resume}"
     elif not status.is_over:
-        yield f"no job runs any more; the logs are below {sweep.paths.scheduler_logs.parent}"
+        yield f"no job is running, but trials are left; logs: {sweep.paths.scheduler_logs.parent}"
         yield from _disk_full_line(sweep)
-        yield f"go on with: {commands.resume}"
+        yield f"resume with: {commands.resume}"
     elif status.progress.left:
         yield _EXHAUSTED[exhausted_reason(sweep.paths) or Exhausted.NOTHING_NEW]
 
 
 def _disk_full_line(sweep: Sweep) -> Iterator[str]:
-    """What a worker that met a full disk, or a quota, had no room to write down."""
+    """Yield a message if the disk or the quota is full: the worker could not record it.
+
+    A quota shows only when something is written.
+    """
     try:
         check_disk_space(sweep.paths.folder, 0)
         with tempfile.TemporaryFile(dir=sweep.paths.folder) as file:
@@ -98,12 +101,12 @@ def _disk_full_line(sweep: Sweep) -> Iterator[str]:
 def _unpublished_line(sweep: Sweep, sync: str) -> Iterator[str]:
     trials = sweep.paths.trials()
     if missing := sum(not is_published(trial) for trial in trials):
-        yield f"MLflow lacks {missing} of {len(trials)} trials, or their ends; send them: {sync}"
+        yield f"{missing} of {len(trials)} trials are not completely in MLflow; send with: {sync}"
 
 
 _EXHAUSTED = {
-    Exhausted.EVERY_POINT: "every configuration of the space has been tried",
-    Exhausted.ENQUEUED: "all that the experiment enqueues has been tried",
-    Exhausted.NOTHING_NEW: "nothing new was proposed: every proposal had been tried before, or the "
-    "trainer refused it",
+    Exhausted.EVERY_POINT: "no more trials: every configuration of the space has been tried",
+    Exhausted.ENQUEUED: "no more trials: every trial that the experiment enqueues has been tried",
+    Exhausted.NOTHING_NEW: "no more trials: every new proposal had been tried before, or was "
+    "refused by the trainer",
 }

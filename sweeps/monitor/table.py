@@ -1,4 +1,4 @@
-"""A sweep as a table that fits its terminal: the narrower, the less it says of each trial."""
+"""A sweep as a table that fits the terminal: a narrower one shows fewer columns."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,16 +24,17 @@ _COLOURS = {
 }
 
 _UNBOUNDED = 10_000
-"""More columns than any terminal has."""
+"""A width in characters that no terminal has."""
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """The whole sweep as a table, with its totals below.
+    """A sweep as a table, with its totals and its jobs below.
 
     Attributes:
-        status: the sweep.
-        rows: show no more trials than this: those under way, the best, the latest.
+        status: the state of the sweep.
+        rows: the largest number of trials to show: running ones, the best, then the latest;
+            None for all.
     """
 
     status: SweepStatus
@@ -42,7 +43,7 @@ class SweepTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
-        """The most telling layout that fits, or the least telling one if none does."""
+        """Yield the layout with the most columns that fits; the smallest one if none does."""
         trials = _selection(self.status.trials, self.rows)
         grids = (_grid(self.status, trials, layout) for layout in _LAYOUTS)
         unbounded = options.update(max_width=_UNBOUNDED)
@@ -54,7 +55,7 @@ class SweepTable:
 
 
 class _Layout(NamedTuple):
-    """What is said of each trial beside its state, its score and its values."""
+    """Which columns a table has beside state, score and values, and the gap between them."""
 
     gap: int
     pace: bool = True
@@ -94,7 +95,7 @@ def _grid(status: SweepStatus, trials: list[TrialStatus], layout: _Layout) -> Ta
 
 
 def _columns(status: SweepStatus, trials: list[TrialStatus], layout: _Layout) -> Iterable[_Column]:
-    """Headings take a line a word: they are wider than what stands below them."""
+    """Yield the columns; a heading has one word per line, because it is wider than its cells."""
     yield _Column("trial", [_name(trial, layout) for trial in trials], "left")
     yield _Column("state", [_state(trial) for trial in trials], "left")
     yield _Column("epoch", [Text(f"{trial.epoch}/{trial.epochs}") for trial in trials])
@@ -102,7 +103,7 @@ def _columns(status: SweepStatus, trials: list[TrialStatus], layout: _Layout) ->
     for name in status.trials[0].values if status.trials else []:
         yield _Column(name.replace("_", "\n"), [_value(trial, name) for trial in trials])
     if layout.pace and any(trial.pace is not None for trial in trials):
-        yield _Column("per\nsecond", [_pace(trial) for trial in trials])
+        yield _Column("speed\n(1/s)", [_pace(trial) for trial in trials])
     if layout.left and any(trial.seconds_left is not None for trial in trials):
         yield _Column("time\nleft", [_left(trial) for trial in trials])
 
@@ -133,7 +134,7 @@ def _left(trial: TrialStatus) -> Text:
 
 
 def _roughly(seconds: float) -> str:
-    """An estimated time, as exact as an estimate can be: `40 s`, `12 min`, `1.5 h`, `30 h`."""
+    """Return an estimated time, rounded: `40 s`, `12 min`, `1.5 h`, `30 h`."""
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     if seconds < 3570:
@@ -143,7 +144,7 @@ def _roughly(seconds: float) -> str:
 
 
 def _plain(text: str) -> Text:
-    """What is shown as it stands: no markup, no escape sequence."""
+    """Return text without markup and without escape sequences."""
     return Text(printable(text))
 
 
@@ -152,5 +153,5 @@ def _selection(trials: list[TrialStatus], rows: int | None) -> list[TrialStatus]
         return trials
     urgent = [t for t in trials if t.state in {"running", "waiting"} or t.is_best]
     others = [t for t in reversed(trials) if t not in urgent]
-    chosen = {t.name for t in [*urgent, *others][:rows]}
-    return [t for t in trials if t.name in chosen]
+    selected = {t.name for t in [*urgent, *others][:rows]}
+    return [t for t in trials if t.name in selected]

@@ -1,4 +1,4 @@
-"""Watching a sweep. Nothing depends on it: closing the watcher changes nothing."""
+"""Showing the progress of a sweep. The sweep does not depend on it: it can be closed any time."""
 
 import math
 import time
@@ -17,13 +17,13 @@ from sweeps.text import printable
 
 POLL_SECONDS = 1.0
 SLURM_POLL_SECONDS = 3.0
-"""How often the folders are read, here and over a network."""
+"""Seconds between two reads of the folders, on this machine and over a network."""
 JOBS_SECONDS = 30.0
-"""How often a scheduler is asked which jobs there are; a local look costs nothing."""
+"""Seconds between two questions to the scheduler; for local jobs there is no such limit."""
 
 
 def watch(sweep: Sweep, console: Console) -> None:
-    """Show the sweep until it ends or no job of it is left."""
+    """Show the progress of the sweep until it ends or none of its jobs is left."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for status in _statuses(sweep):
@@ -33,33 +33,35 @@ def watch(sweep: Sweep, console: Console) -> None:
 
 
 def current_status(sweep: Sweep, jobs: Sequence[str] = ()) -> SweepStatus:
-    """The sweep as it stands, by the plan as it stands; `jobs` is what is known of its jobs."""
+    """Return the current state of the sweep, by its current plan; `jobs` describes its jobs."""
     return sweep_status(open_sweep(sweep.paths), stop_reason(sweep.paths), jobs)
 
 
 def job_lines(sweep: Sweep) -> list[str]:
-    """Where the sweep's jobs are, in words; nothing for those of this machine."""
+    """Return lines that describe the sweep's jobs in SLURM; none for local jobs."""
     if sweep.plan.cluster.scheduler == "local":
         return []
     try:
         return describe_jobs(sweep.paths)
     except EnvironmentFailure as error:
-        return [f"SLURM does not answer, and is asked again ({error})"]
+        return [f"SLURM does not answer; it will be asked again ({error})"]
 
 
 def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
-    """The sweep again and again, until it is over or its jobs are gone."""
+    """Yield the state of the sweep repeatedly, until it is over or its jobs have ended."""
     local = sweep.plan.cluster.scheduler == "local"
-    pause, between = (POLL_SECONDS, 0.0) if local else (SLURM_POLL_SECONDS, JOBS_SECONDS)
+    pause, jobs_pause = (POLL_SECONDS, 0.0) if local else (SLURM_POLL_SECONDS, JOBS_SECONDS)
     jobs: list[str] = []
-    asked, are_left = -math.inf, True
+    asked_at, are_left = -math.inf, True
     while True:
-        if time.monotonic() - asked >= between:
+        if time.monotonic() - asked_at >= jobs_pause:
             are_left, jobs = _jobs_are_left(sweep), job_lines(sweep)
-            asked = time.monotonic()
+            asked_at = time.monotonic()
         status = current_status(sweep, jobs)
         yield status
-        if status.is_over and not local:  # a local job still publishes; others wait in the queue
+        if (
+            status.is_over and not local
+        ):  # a local job still publishes; SLURM jobs may still be pending
             return
         if not are_left:
             return
@@ -67,7 +69,7 @@ def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
 
 
 def _jobs_are_left(sweep: Sweep) -> bool:
-    """Whether jobs run or wait, as far as can be told: a scheduler that is silent says nothing."""
+    """Return whether jobs run or are pending; True if the scheduler does not answer."""
     try:
         return bool(active_jobs(sweep.paths))
     except EnvironmentFailure:
@@ -75,22 +77,22 @@ def _jobs_are_left(sweep: Sweep) -> bool:
 
 
 def _print_changes(sweep: Sweep, console: Console) -> None:
-    """A line whenever a trial changes its state, and one a minute on how the sweep stands."""
+    """Print a line when a trial changes its state, and totals after a minute without a line."""
     shown: dict[str, str] = {}
-    spoke = time.monotonic()
-    said: set[str] = set()
+    printed_at = time.monotonic()
+    printed: set[str] = set()
     for status in _statuses(sweep):
         for line in status.jobs:
-            if (kind := line.partition(" (")[0]) not in said:  # the time left is no news
-                said.add(kind)
+            if (news := line.partition(" (")[0]) not in printed:  # without the time left
+                printed.add(news)
                 _print_line(console, line)
         for trial in status.trials:
             if shown.get(trial.name) != trial.state:
                 shown[trial.name] = trial.state
                 _print_line(console, trial_line(trial, status.objective.metric))
-                spoke = time.monotonic()
-        if time.monotonic() - spoke > 60:
-            spoke = time.monotonic()
+                printed_at = time.monotonic()
+        if time.monotonic() - printed_at > 60:
+            printed_at = time.monotonic()
             _print_line(console, totals_line(status))
 
 

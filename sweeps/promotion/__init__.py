@@ -1,1 +1,1 @@
-"""From a sweep's best trial to a model that people use: confirm, score, decide, register."""
+"""From a sweep's best trials to the model in use: confirm, score, decide, register."""

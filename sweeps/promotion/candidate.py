@@ -1,4 +1,7 @@
-"""The candidate: the configuration that is best over its seeds, and the best of its trainings."""
+"""The candidate: the model that is proposed as champion.
+
+It is the best training of the configuration that is best over its seeds.
+"""
 
 import statistics
 from collections.abc import Sequence
@@ -19,15 +22,15 @@ from sweeps.storage.trial_record import read_result
 
 @dataclass(frozen=True)
 class CandidateTrial:
-    """One of the search's best trials, and what it was worth from other seeds.
+    """One of the search's best trials, with its results from other seeds.
 
     Attributes:
-        searched: the trial as the search had it.
-        value: its value there, by which it was chosen.
-        again: the trials that trained it again.
+        searched: the trial of the search.
+        value: its value in the search, by which it was chosen.
+        confirmations: the trials that trained its configuration again.
         values: their values, in the same order.
         seeds: their seeds.
-        objective: what the values are.
+        objective: the metric of the values, and its direction.
     """
 
     searched: TrialPaths
@@ -39,7 +42,7 @@ class CandidateTrial:
 
     @cached_property
     def mean(self) -> float:
-        """Over the new seeds: free of the luck by which the trial was chosen."""
+        """The mean over the new seeds; the luck by which the trial was chosen is not in it."""
         return statistics.fmean(self.values)
 
     @cached_property
@@ -49,26 +52,26 @@ class CandidateTrial:
 
     @property
     def selection_bias(self) -> float:
-        """By how much the search made it look better than it is."""
+        """How much better its value in the search is than its mean over the new seeds."""
         return self.objective.sign * (self.value - self.mean)
 
     @property
     def best_confirmation(self) -> TrialPaths:
-        """The training whose model would be registered: the best one by validation."""
+        """The trial whose model would be registered: the best confirmation by validation."""
         pairs = zip(self.values, self.confirmations, strict=True)
         return max(pairs, key=lambda pair: self.objective.sign * pair[0])[1]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The model that is put up.
+    """The model that is proposed as champion.
 
     Attributes:
-        found: the configurations it was chosen among, its own first.
-        config: of the training that made it.
+        ranked: the configurations it was chosen from, the best first.
+        config: the configuration of the training that made it.
         paths: its folder.
-        scored: what it is worth on the test split.
-        key: tells it from every other model.
+        scored: its scores on the test split.
+        key: identifies the model.
     """
 
     ranked: Sequence[CandidateTrial]
@@ -79,40 +82,40 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """What it is called in the count of reads of the test split."""
+        """Its name in the record of reads of the test split."""
         return model_label(
             self.chosen.searched.folder.parents[1].name, self.chosen.best_confirmation.name
         )
 
     @property
     def chosen(self) -> CandidateTrial:
-        """The configuration that is best over its seeds."""
+        """The trial whose configuration is best over its seeds."""
         return self.ranked[0]
 
 
 def model_label(sweep: str, trial: str) -> str:
-    """What the model of a confirmation's trial is called, wherever it is registered."""
+    """Return the name of the model of a confirmation's trial, in any registry."""
     return f"{sweep}{CONFIRMATION_SUFFIX}/{trial}"
 
 
 def rank_candidates(sweep: Sweep, trials: Sequence[TrialPaths]) -> list[CandidateTrial]:
-    """What the confirmation says of `trials`, the best by mean first.
+    """Return the results of the confirmation of `trials`, the best mean first.
 
     Raises:
-        WorldError: one of them is not confirmed.
+        EnvironmentFailure: the confirmation of a trial is not complete.
     """
     objective = sweep.resolved.experiment.objective
-    found = [_candidate_trial(sweep, trial, objective) for trial in trials]
-    return sorted(found, key=lambda contender: -objective.sign * contender.mean)
+    candidates = [_candidate_trial(sweep, trial, objective) for trial in trials]
+    return sorted(candidates, key=lambda candidate: -objective.sign * candidate.mean)
 
 
 def _candidate_trial(sweep: Sweep, trial: TrialPaths, objective: Objective) -> CandidateTrial:
-    again = confirmation_trials(sweep, sweep.paths.confirmation, trial)
+    confirmations = confirmation_trials(sweep, sweep.paths.confirmation, trial)
     return CandidateTrial(
         searched=trial,
         value=_value(trial),
-        confirmations=again,
-        values=[_value(paths) for paths in again],
+        confirmations=confirmations,
+        values=[_value(paths) for paths in confirmations],
         seeds=confirmation_seeds(sweep, trial),
         objective=objective,
     )

@@ -1,8 +1,8 @@
-"""Confirming: the best trials trained again from other seeds.
+"""The confirmation: the best trials of a search, trained again with new seeds.
 
-The best of a hundred noisy results is partly luck, and the more were tried the more so. The
-confirmation is a sweep beside the first one: same trainer, same cluster, same workers. Its trials
-have seeds that the search has not seen, so that the luck by which they were chosen is not in them.
+The best of a hundred noisy results is partly luck, and more so the more trials there were. The
+confirmation is a second sweep beside the search, with the same trainer, cluster and workers. Its
+trials have seeds that the search has not used, so they do not share the luck of the selection.
 """
 
 from collections.abc import Iterable
@@ -24,10 +24,11 @@ LARGEST_SEED = 2**31 - 1
 
 
 def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
-    """The trials to confirm: the sweep's best few, or the one that is asked for.
+    """Return the trials to confirm: the best ones of the sweep, or only the one named `only`.
 
     Raises:
-        InputError: the sweep is not over, has no complete trial, or not the one asked for.
+        InputError: the sweep is not over or has no complete trial, or `only` is not a complete
+            trial.
     """
     complete = {
         paths.name: paths
@@ -38,22 +39,22 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
     if only is not None:
         if only not in complete:
             near = did_you_mean(only, complete)
-            raise InputError(f"no complete trial {only!r} in sweep {sweep.paths.name}{near}")
+            raise InputError(f"sweep {sweep.paths.name} has no complete trial {only!r}{near}")
         return [complete[only]]
     if not sweep.is_over():
         progress = sweep.progress()
-        advice = "let it end first (make sweep), or name a complete trial with --trial"
+        advice = "resume it (make sweep), or name a complete trial with --trial"
         raise InputError(
             f"sweep {sweep.paths.name} is not over: {progress.ended} of {progress.planned} trials "
             f"have ended; {advice}"
         )
     if not complete:
-        raise InputError(f"sweep {sweep.paths.name} has no complete trial to promote")
+        raise InputError(f"sweep {sweep.paths.name} has no complete trial, so none can be promoted")
     return list(complete.values())[: sweep.experiment.promotion.candidates]
 
 
 def check_promotable(sweep: Sweep) -> None:
-    """Say before any training what would stop a promotion after it.
+    """Refuse a sweep that cannot be promoted from, before anything is trained again.
 
     Raises:
         InputError: the sweep is a confirmation, searches over the seed, or its objective is not
@@ -61,19 +62,22 @@ def check_promotable(sweep: Sweep) -> None:
     """
     trainer, metric = sweep.resolved.trainer, sweep.resolved.experiment.objective.metric
     if sweep.plan.confirms is not None:
-        raise InputError(f"{sweep.paths.name} confirms {sweep.plan.confirms}; promote that one")
+        raise InputError(
+            f"sweep {sweep.paths.name} is the confirmation of {sweep.plan.confirms}; "
+            f"promote {sweep.plan.confirms} instead"
+        )
     if trainer.seed in sweep.experiment.space:
         raise InputError(
-            f"sweep {sweep.paths.name} searches over {trainer.seed}: no seed is new to it; "
-            "leave the seed out of [space]"
+            f"sweep {sweep.paths.name} searches over {trainer.seed}, so no seed is new to it; "
+            f"remove {trainer.seed} from [space] and search under another name"
         )
     if metric not in trainer.test_metrics:
-        known = ", ".join(trainer.test_metrics)
-        raise InputError(f"{metric} is not measured on the test split; these are: {known}")
+        valid = ", ".join(trainer.test_metrics)
+        raise InputError(f"{metric} is not measured on the test split; the valid ones are {valid}")
 
 
 def confirmation_seeds(sweep: Sweep, trial: TrialPaths) -> list[int]:
-    """The seeds that a trial is trained again from: those that follow its own."""
+    """Return the seeds with which a trial is trained again: those that follow its own."""
     own = _own_seed(sweep, trial)
     return [(own + step) % LARGEST_SEED for step in range(1, sweep.experiment.promotion.seeds + 1)]
 
@@ -81,16 +85,16 @@ def confirmation_seeds(sweep: Sweep, trial: TrialPaths) -> list[int]:
 def confirm(
     sweep: Sweep, trials: Iterable[TrialPaths], cluster: Cluster, command: tuple[str, ...]
 ) -> Sweep:
-    """Make the confirmation of these trials, or add them to the one that is there.
+    """Create the confirmation of these trials, or add them to the existing one.
 
     Args:
         sweep: the search.
-        trials: of it.
+        trials: the trials to confirm.
         cluster: where to train.
-        command: what goes on with the promotion, as arguments of `sweeps`.
+        command: the arguments of `sweeps` that resume the promotion.
 
     Raises:
-        InputError: the data are not those of the search, or a sweep cannot be started here.
+        InputError: the data differ from those of the search, or no sweep can be started here.
     """
     paths = sweep.paths.confirmation
     experiment = _experiment(sweep, paths, trials)
@@ -98,8 +102,8 @@ def confirm(
     fingerprint = data_fingerprint(resolved)
     if fingerprint != sweep.plan.fingerprint:
         raise InputError(
-            f"the data are not those of sweep {sweep.paths.name} any more (slices came, went or "
-            "changed); bring them back, or search on the new ones under another name"
+            f"the data have changed since sweep {sweep.paths.name} was started (slices were added, "
+            "removed or modified); restore them, or search the new data under another name"
         )
     plan = Plan(resolved.experiment, cluster, fingerprint, command, confirms=sweep.paths.name)
     return start_or_update(paths, resolved, sweep.paths.experiment, plan, f"of {sweep.paths.name}")
@@ -108,30 +112,31 @@ def confirm(
 def confirmation_trials(
     sweep: Sweep, confirmation: SweepPaths, trial: TrialPaths
 ) -> list[TrialPaths]:
-    """The trials of the confirmation that train `trial` again, in the order of their seeds.
+    """Return the trials of the confirmation that train `trial` again, in the order of their seeds.
 
     Raises:
-        WorldError: one of them failed, or has not ended.
+        EnvironmentFailure: one of them is missing, failed or has not ended.
     """
-    by_signature = {again.signature: again for again in confirmation.trials()}
-    found = []
+    by_signature = {paths.signature: paths for paths in confirmation.trials()}
+    confirmations = []
     for values in _enqueued(sweep, trial):
-        again = by_signature.get(sweep.resolved.signature_of(values))
-        if again is None or state_of(again) not in {State.COMPLETE, State.DIVERGED}:
-            state = "missing" if again is None else state_of(again).value
+        paths = by_signature.get(sweep.resolved.signature_of(values))
+        if paths is None or state_of(paths) not in {State.COMPLETE, State.DIVERGED}:
+            state = "missing" if paths is None else state_of(paths).value
             raise EnvironmentFailure(
-                f"confirmation of {trial.name}, seed {values[sweep.resolved.trainer.seed]}: "
-                f"{state}; run the same command again to have it tried again"
+                f"the confirmation of {trial.name} with seed "
+                f"{values[sweep.resolved.trainer.seed]} is {state}; run the same command again "
+                "to retry it"
             )
-        found.append(again)
-    return found
+        confirmations.append(paths)
+    return confirmations
 
 
 def _experiment(sweep: Sweep, paths: SweepPaths, trials: Iterable[TrialPaths]) -> Experiment:
-    """The search's experiment, with nothing but its best trials and their new seeds to try."""
-    there = open_sweep(paths).experiment.enqueue if paths.plan.exists() else []
-    wanted = [values for trial in trials for values in _enqueued(sweep, trial)]
-    enqueue = there + [values for values in wanted if values not in there]
+    """Return the search's experiment with only its best trials and their new seeds to try."""
+    existing = open_sweep(paths).experiment.enqueue if paths.plan.exists() else []
+    requested = [values for trial in trials for values in _enqueued(sweep, trial)]
+    enqueue = existing + [values for values in requested if values not in existing]
     seed = {sweep.resolved.trainer.seed: {"low": 0, "high": LARGEST_SEED}}
     return sweep.experiment.model_copy(
         update={
@@ -157,12 +162,14 @@ def _own_seed(sweep: Sweep, trial: TrialPaths) -> int:
 
 
 def best_checkpoint_folder(trial: TrialPaths) -> Path:
-    """The folder with the checkpoint of a trial's best epoch.
+    """Return the folder with the checkpoint of a trial's best epoch.
 
     Raises:
-        InputError: it is gone, or the trial did not end well and none was kept.
+        InputError: it was removed, or the trial did not complete and none was kept.
     """
     best = best_checkpoint(trial)
     if best is None:
-        raise InputError(f"{trial.folder} has no checkpoint any more; confirm another trial")
+        raise InputError(
+            f"{trial.folder} has no checkpoint any more; choose another trial with --trial"
+        )
     return best.parent

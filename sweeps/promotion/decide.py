@@ -1,4 +1,4 @@
-"""Deciding: the candidate's figures and the champion's, held against the gate, on record."""
+"""The decision: compare the candidate with its floors and the champion, and record the result."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from sweeps.filesystem import atomic
 from sweeps.promotion import gate
 from sweeps.promotion.candidate import Candidate, model_label
 from sweeps.promotion.entities import Version, champion_paths, package_digest
-from sweeps.promotion.gate import Check, Decision, Figures
+from sweeps.promotion.gate import Check, Decision, ModelScores
 from sweeps.promotion.registry import Registry
 from sweeps.promotion.scores import PackageScores, metric_on_test_split, score_package
 from sweeps.storage.sweep import Sweep
@@ -22,26 +22,26 @@ def decide(
     champion: Version | None,
     force: str,
 ) -> Decision:
-    """Hold the candidate against its floors and the champion, and record what was decided.
+    """Compare the candidate with its floors and the champion, and record the decision.
 
     Args:
         sweep: the search.
-        registry: where the champion is.
-        candidate: the model that is put up.
-        champion: the one in use; None where there is none.
-        force: a reason to promote whatever is found; empty for none.
+        registry: where the champion is registered.
+        candidate: the model that is proposed as champion.
+        champion: the version in use; None if there is none.
+        force: a reason to promote even if the gate refuses; empty for none.
     """
-    mine = _figures("the candidate", candidate.scored, sweep, candidate.chosen.spread)
+    scores = _model_scores("the candidate", candidate.scored, sweep, candidate.chosen.spread)
     floors = {**sweep.resolved.trainer.floors, **sweep.experiment.promotion.floors}
-    checks = gate.check_floors(mine, floors)
+    checks = gate.check_floors(scores, floors)
     if champion is not None:
-        checks.append(_ChampionComparison(sweep, registry, candidate, champion).check(mine))
-    data = gate.describe_evidence(
-        len(mine.patients), len(candidate.chosen.seeds), _profile(candidate.scored)
+        checks.append(_ChampionComparison(sweep, registry, candidate, champion).check(scores))
+    evidence = gate.describe_evidence(
+        len(scores.patients), len(candidate.chosen.seeds), _profile(candidate.scored)
     )
-    needed = not all(check.passed for check in checks)
+    passed = all(check.passed for check in checks)
     decision = Decision(
-        checks, data, forced=force if needed else "", by=os.environ.get("USER", "sweeps")
+        checks, evidence, forced="" if passed else force, by=os.environ.get("USER", "sweeps")
     )
     content = asdict(decision) | {"promote": decision.promote}
     atomic.write(candidate.paths.decision, json.dumps(content, indent=2))
@@ -50,27 +50,31 @@ def decide(
 
 @dataclass(frozen=True)
 class _ChampionComparison:
-    """A candidate against a champion, on the candidate's test data."""
+    """The comparison of a candidate with the champion, on the candidate's test data."""
 
     sweep: Sweep
     registry: Registry
     candidate: Candidate
     champion: Version
 
-    def check(self, mine: Figures) -> Check:
-        """Whether the candidate wins; a champion that cannot be scored cannot be beaten."""
+    def check(self, candidate: ModelScores) -> Check:
+        """Return whether the candidate is better.
+
+        The check fails if the champion cannot be scored: nothing shows then that it is worse.
+        """
         try:
             scored = self._champion_scored()
         except InputError as error:
             return Check(
-                False, f"the champion cannot be scored: {error}; sweeps rollback, or force"
+                False,
+                f"the champion cannot be scored: {error}; use sweeps rollback, or --force",
             )
         objective, tags = self.sweep.resolved.experiment.objective, self.champion.tags
         metric = metric_on_test_split(objective.metric)
-        alike = tags.get("sweep.metric") == metric
-        spread = float(tags.get("sweep.spread", 0)) if alike else 0.0
-        theirs = _figures(self._name, scored, self.sweep, spread)
-        return gate.check_beats(mine, theirs, metric, objective.sign)
+        same_metric = tags.get("sweep.metric") == metric
+        spread = float(tags.get("sweep.spread", 0)) if same_metric else 0.0
+        champion = _model_scores(self._name, scored, self.sweep, spread)
+        return gate.check_beats(candidate, champion, metric, objective.sign)
 
     @property
     def _name(self) -> str:
@@ -78,34 +82,34 @@ class _ChampionComparison:
 
     def _champion_scored(self) -> PackageScores:
         package = self.registry.fetch(self.champion)
-        at = champion_paths(self.sweep.paths, self.champion)
-        content = atomic.read_json(at.scores)
-        mine = self.candidate.scored.data["digest"]
+        paths = champion_paths(self.sweep.paths, self.champion)
+        content = atomic.read_json(paths.scores)
+        digest = self.candidate.scored.data["digest"]
         if content is not None and content.get("package") == package_digest(package):
-            known = PackageScores(**content)
-            if known.data["digest"] == mine:
-                return known
+            stored = PackageScores(**content)
+            if stored.data["digest"] == digest:
+                return stored
         tags = self.champion.tags
-        known_as = model_label(tags["sweep.name"], tags["sweep.confirmed_by"])
+        label = model_label(tags["sweep.name"], tags["sweep.confirmed_by"])
         scored = score_package(
-            self.sweep, self.candidate.config, package, known_as, "champion", at.evaluation
+            self.sweep, self.candidate.config, package, label, "champion", paths.evaluation
         )
-        if scored.data["digest"] != mine:
+        if scored.data["digest"] != digest:
             self.candidate.paths.scores.unlink(missing_ok=True)
             raise EnvironmentFailure(
-                "the test data changed since the candidate was scored; run this again"
+                "the test data changed since the candidate was scored; run the same command again"
             )
-        atomic.write(at.scores, json.dumps(asdict(scored), indent=2))
+        atomic.write(paths.scores, json.dumps(asdict(scored), indent=2))
         return scored
 
 
-def _figures(name: str, scored: PackageScores, sweep: Sweep, spread: float) -> Figures:
+def _model_scores(name: str, scored: PackageScores, sweep: Sweep, spread: float) -> ModelScores:
     metric = metric_on_test_split(sweep.resolved.experiment.objective.metric)
-    missing = [patient for patient, figures in scored.patients.items() if metric not in figures]
+    missing = [patient for patient, metrics in scored.patients.items() if metric not in metrics]
     if missing or metric not in scored.scores:
-        raise InputError(f"{name} has no {metric} for {', '.join(missing) or 'the test split'}")
-    patients = {patient: figures[metric] for patient, figures in scored.patients.items()}
-    return Figures(name, scored.scores, patients, spread)
+        raise InputError(f"{name} has no {metric} of {', '.join(missing) or 'the test split'}")
+    patients = {patient: metrics[metric] for patient, metrics in scored.patients.items()}
+    return ModelScores(name, scored.scores, patients, spread)
 
 
 def _profile(scored: PackageScores) -> str:

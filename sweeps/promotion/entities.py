@@ -1,9 +1,9 @@
-"""What promotion is about, as plain values: models with scores, registry entries, versions.
+"""The values and the folders of a promotion: scored models, registry entries, versions.
 
 runs/<sweep>/promotion/
   candidates/<trial>/        a proposed model: one trial of the confirmation
     package/                 its programs
-    evaluation/  scores.json what it is worth on the test split
+    evaluation/  scores.json its scores on the test split
     decision.json  card.md   whether it may replace the champion; its card
   champions/<version>/       a registered model that candidates were compared with
     evaluation/  scores.json
@@ -20,7 +20,7 @@ from sweeps.storage.paths import PathIn, SweepPaths
 
 MANIFEST = "package.json"
 LOCK_STALE_SECONDS = 300.0
-"""Silence after which a promotion on another machine is believed dead."""
+"""Without a sign of life for this long, a promotion on another machine counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ class Version:
     aliases: frozenset[str]
     tags: Mapping[str, str]
     created: int
-    """In milliseconds since 1970."""
+    """When it was registered, in milliseconds since 1970."""
 
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """What is registered, and all that goes with it.
+    """A model to register, with everything that is stored beside it.
 
     Attributes:
-        key: tells this model from any other; the same model has the same one.
-        name: of the run that shows the promotion.
+        key: identifies the model; equal for the same model.
+        name: the name of the MLflow run that shows the promotion.
         package: the folder of its programs.
-        card: its card, in Markdown.
+        card: the file of its model card, in Markdown.
         attachments: further files for the run and the version.
-        evaluation: a folder for the run.
-        figures: for the run, by name.
-        dataset: what the figures were measured on.
-        tags: for the version.
-        time: when the figures were measured, in milliseconds since 1970.
+        evaluation: the folder with its evaluation, for the run.
+        metrics: its metrics, by name, for the run.
+        dataset: the data on which the metrics were measured.
+        tags: tags for the version.
+        time: when the metrics were measured, in milliseconds since 1970.
     """
 
     key: str
@@ -57,25 +57,25 @@ class RegistryEntry:
     card: Path
     attachments: tuple[Path, ...]
     evaluation: Path
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     dataset: Mapping[str, Any]
     tags: Mapping[str, str]
     time: int
 
 
 def read_manifest(package: Path) -> Any:
-    """What a package says of itself."""
+    """Return the content of a package's manifest."""
     return json.loads((package / MANIFEST).read_text())
 
 
 def package_digest(package: Path) -> str:
-    """What stands for a package: its manifest has the digests of its programs."""
+    """Return a digest of the package: its manifest contains the digests of its programs."""
     return sha256((package / MANIFEST).read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
 class ScoredPaths:
-    """The folder of one model and what it was found to be worth."""
+    """The paths of one model's package, scores and decision."""
 
     folder: Path
 
@@ -87,11 +87,11 @@ class ScoredPaths:
 
 
 def candidate_paths(sweep: SweepPaths, trial: str) -> ScoredPaths:
-    """The folder of a candidate, by the name of its trial in the confirmation."""
+    """Return the paths of a candidate, by the name of its trial in the confirmation."""
     return ScoredPaths(sweep.promotion / "candidates" / trial)
 
 
 def champion_paths(sweep: SweepPaths, version: Version) -> ScoredPaths:
-    """The folder of a registered version that this sweep's candidates were held against."""
+    """Return the paths of a registered version with which candidates were compared."""
     digest = version.tags.get("sweep.package", "")[:8]
     return ScoredPaths(sweep.promotion / "champions" / f"{version.number}-{digest}")

@@ -1,4 +1,4 @@
-"""Finding a registered model by its URI: what `models:/vqvae-hipmri@champion` means here."""
+"""Find a registered model by its URI, such as `models:/vqvae-hipmri@champion`."""
 
 import re
 from pathlib import Path
@@ -12,30 +12,33 @@ _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(@(?P<alias>[A-Za-z0-9_-]+)|
 
 
 def fetch(uri: str) -> Path:
-    """The package of a registered model, on this machine.
+    """Return the folder of a registered model's package, on this machine.
 
-    The store is `$MLFLOW_TRACKING_URI`, or the database among the runs (`$SWEEPS_RUNS`, or `runs`
-    here).
+    The store is `$MLFLOW_TRACKING_URI`, or the database in the runs folder (`$SWEEPS_RUNS`, or
+    `runs` here).
 
     Args:
         uri: `models:/<name>@<alias>` or `models:/<name>/<version>`.
 
     Raises:
-        InputError: there is no such model, or it is not what was registered.
+        InputError: the URI is not valid, there is no such model, or its package is not the one
+            that was registered.
     """
-    asked = _URI.fullmatch(uri)
-    if asked is None:
-        raise InputError(f"{uri}: write models:/<name>@champion or models:/<name>/<version>")
+    match = _URI.fullmatch(uri)
+    if match is None:
+        advice = "write models:/<name>@champion or models:/<name>/<version>"
+        raise InputError(f"{uri} is not a valid model URI; {advice}")
     store = resolve_store(runs_folder(), None)
     if store.is_database_here and not store.runs.database.exists():
-        mend = "run this where the runs are, or set SWEEPS_RUNS or MLFLOW_TRACKING_URI"
-        raise InputError(f"{uri}: there is no {store.runs.database}; {mend}")
-    registry = Registry(store, asked["name"])
+        advice = "run this where the runs are, or set SWEEPS_RUNS or MLFLOW_TRACKING_URI"
+        raise InputError(f"{uri}: {store.runs.database} does not exist; {advice}")
+    registry = Registry(store, match["name"])
     versions = registry.versions()
     if not versions:
-        raise InputError(f"{uri}: no model of that name in {store.uri}; see: sweeps models")
+        raise InputError(f"{uri}: {store.uri} has no model of this name; see: sweeps models")
     for version in versions:
-        if asked["alias"] in version.aliases or asked["number"] == str(version.number):
+        if match["alias"] in version.aliases or match["number"] == str(version.number):
             return registry.fetch(version)
-    there = ", ".join(sorted({a for v in versions for a in v.aliases})) or "none"
-    raise InputError(f"{uri}: {len(versions)} versions, aliases: {there}; see: sweeps models")
+    aliases = ", ".join(sorted({a for v in versions for a in v.aliases})) or "none"
+    found = f"the model has {len(versions)} versions and the aliases: {aliases}"
+    raise InputError(f"{uri} is not a registered version; {found}; see: sweeps models")

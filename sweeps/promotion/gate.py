@@ -1,8 +1,8 @@
-"""The gate: whether a candidate may replace the champion. A function of figures alone.
+"""The gate: whether a candidate may replace the champion. It is a function of scores alone.
 
-Images of one patient are not independent, and a training is one draw of a seed. So two models are
-compared patient by patient, on the same test data, and the difference has to be larger than what
-another seed would make of it.
+Images of one patient are not independent, and another seed gives another result. So two models are
+compared patient by patient, on the same test data, and the difference must be larger than the
+standard deviation over seeds.
 """
 
 import random
@@ -11,19 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 FEW_PATIENTS = 5
-"""With fewer, an interval over patients means nothing: each of them has to improve instead."""
+"""With fewer patients an interval over them means nothing; each one must improve instead."""
 BOOTSTRAP_SAMPLES = 4000
 
 
 @dataclass(frozen=True)
-class Figures:
-    """A model on the test split.
+class ModelScores:
+    """The scores of a model on the test split.
 
     Attributes:
-        name: what it is called where a decision is read.
-        scores: its figures.
-        patients: the figure that is compared, for each patient.
-        spread: the standard deviation of the validation figure over its seeds.
+        name: the name of the model in the text of a decision.
+        scores: its metrics, by name.
+        patients: the metric that is compared, for each patient.
+        spread: the standard deviation of the validation metric over its seeds.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition, and what was found."""
+    """One condition: whether it holds, and a text with the values."""
 
     passed: bool
     text: str
@@ -46,9 +46,10 @@ class Decision:
 
     Attributes:
         checks: every condition.
-        stands_on: how much data that is.
-        forced: the reason that somebody gave for promoting in spite of it; empty otherwise.
-        by: who gave it.
+        evidence: how many patients and seeds the decision rests on.
+        forced: the reason given with --force for promoting although a check failed; empty
+            otherwise.
+        by: the user who ran the promotion.
     """
 
     checks: Sequence[Check]
@@ -67,57 +68,65 @@ class Decision:
         return self.passed or bool(self.forced)
 
     def lines(self) -> list[str]:
-        """The decision as a person reads it."""
+        """Return the decision as lines of text."""
         marks = [f"  {'✓' if check.passed else '✗'} {check.text}" for check in self.checks]
-        forced = [f"  ! promoted all the same by {self.by}: {self.forced}"] if self.forced else []
-        return [*marks, *forced, f"  this stands on {self.evidence}"]
+        forced = [f"  ! promoted anyway by {self.by}: {self.forced}"] if self.forced else []
+        return [*marks, *forced, f"  this decision is based on {self.evidence}"]
 
 
-def check_floors(candidate: Figures, floors: Mapping[str, float]) -> list[Check]:
-    """Whether each figure that has a floor reaches it."""
+def check_floors(candidate: ModelScores, floors: Mapping[str, float]) -> list[Check]:
+    """Return, for each metric that has a floor, whether the candidate reaches it."""
     checks = []
     for name, floor in floors.items():
         value = candidate.scores.get(name)
         if value is None:
-            checks.append(Check(False, f"{name}: not measured, and {floor:g} is asked for"))
+            checks.append(Check(False, f"{name} was not measured; required: at least {floor:g}"))
         else:
-            checks.append(Check(value >= floor, f"{name} {value:.4f}, at least {floor:g}"))
+            checks.append(
+                Check(value >= floor, f"{name} {value:.4f}; required: at least {floor:g}")
+            )
     return checks
 
 
-def check_beats(candidate: Figures, champion: Figures, metric: str, sign: int) -> Check:
-    """Whether the candidate is better than the champion by more than patients and seeds scatter.
+def check_beats(candidate: ModelScores, champion: ModelScores, metric: str, sign: int) -> Check:
+    """Return whether the candidate is better than the champion, beyond the effect of seeds.
+
+    The gain must be larger than the standard deviation over seeds: for each patient, if there are
+    fewer than `FEW_PATIENTS`; otherwise at the lower end of the interval of the mean gain.
 
     Args:
-        candidate: the model that is put up.
-        champion: the one in use, scored on the same data.
-        metric: what `patients` is.
-        sign: 1 where more is better, -1 where less is.
+        candidate: the scores of the proposed model.
+        champion: the scores of the model in use, on the same data.
+        metric: the name of the metric in `patients`.
+        sign: 1 if a higher value is better, -1 if a lower one is.
     """
     names = sorted(candidate.patients)
     gains = [sign * (candidate.patients[name] - champion.patients[name]) for name in names]
     spread = max(candidate.spread, champion.spread)
     mean = statistics.fmean(gains)
-    head = f"{metric} {mean:+.4f} against {champion.name}"
-    asked = f"more than the seeds' spread of {spread:.4f} is asked for"
+    gain = f"{metric} {mean:+.4f} compared with {champion.name}"
+    required = f"more than {spread:.4f}, the standard deviation over seeds"
     if len(gains) < FEW_PATIENTS:
-        each = ", ".join(f"{name} {gain:+.4f}" for name, gain in zip(names, gains, strict=True))
-        return Check(min(gains) > spread, f"{head}; of each patient {asked}: {each}")
+        each = ", ".join(f"{name} {value:+.4f}" for name, value in zip(names, gains, strict=True))
+        return Check(min(gains) > spread, f"{gain} ({each}); required for each patient: {required}")
     low, high = confidence_interval(gains)
-    return Check(low > spread, f"{head}, 95 % interval {low:+.4f} to {high:+.4f}; {asked} below it")
+    return Check(
+        low > spread,
+        f"{gain}, 95 % interval {low:+.4f} to {high:+.4f}; required low end: {required}",
+    )
 
 
 def confidence_interval(gains: Sequence[float]) -> tuple[float, float]:
-    """Where 95 of 100 mean gains lie if other patients had been drawn (bootstrap, fixed seed)."""
-    drawing = random.Random(0)  # noqa: S311 (nothing secret is drawn)
+    """Return the 95 % interval of the mean gain over patients (bootstrap with a fixed seed)."""
+    generator = random.Random(0)  # noqa: S311 (not used for secrets)
     means = sorted(
-        statistics.fmean(drawing.choices(gains, k=len(gains))) for _ in range(BOOTSTRAP_SAMPLES)
+        statistics.fmean(generator.choices(gains, k=len(gains))) for _ in range(BOOTSTRAP_SAMPLES)
     )
     return means[int(0.025 * BOOTSTRAP_SAMPLES)], means[int(0.975 * BOOTSTRAP_SAMPLES) - 1]
 
 
 def describe_evidence(patients: int, seeds: int, profile: str) -> str:
-    """How much data a decision has below it, with a warning where that is little."""
+    """Return how many patients and seeds a decision rests on, with a warning if they are few."""
     noun = "patient" if patients == 1 else "patients"
-    few = "" if patients >= FEW_PATIENTS else ", which is little: another patient may turn it over"
+    few = "" if patients >= FEW_PATIENTS else ", which is little: another patient may change it"
     return f"{patients} {noun}{profile} and {seeds} seeds{few}"

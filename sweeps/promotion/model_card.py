@@ -1,4 +1,4 @@
-"""The model card and the tags of a version: what a model is worth, and where it comes from."""
+"""The model card and the tags of a version: its scores, its decision and its lineage."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,38 +16,38 @@ from sweeps.storage.trial_record import read_spec
 from sweeps.text import one_line
 
 DIRTY = "-dirty"
-"""What git appends to a commit where the checkout differs from it."""
+"""What `git describe --dirty` appends to a commit if the checkout differs from it."""
 MAX_COLUMNS = 8
-"""With so many patients their figures still stand side by side."""
+"""Up to this many patients, each one has a column of its own."""
 
 
 def card(
     name: str,
     manifest: Mapping[str, Any],
-    found: Sequence[CandidateTrial],
+    ranked: Sequence[CandidateTrial],
     scored: PackageScores,
     decision: Decision,
     lineage: Mapping[str, str],
     values: Mapping[str, Scalar],
 ) -> str:
-    """The card in Markdown.
+    """Return the model card in Markdown.
 
     Args:
-        name: what the model is registered as.
-        manifest: what its package says of it.
-        found: the configurations it was chosen among, the best first.
-        scored: its figures on the test split.
-        decision: why it may be used.
-        lineage: where it comes from.
-        values: its hyperparameters, as far as they were searched for.
+        name: the name of the registered model.
+        manifest: the manifest of its package.
+        ranked: the configurations it was chosen from, the best first.
+        scored: its scores on the test split.
+        decision: whether it may replace the champion, and why.
+        lineage: where it comes from, by tag.
+        values: the searched hyperparameters.
     """
-    metric = metric_on_test_split(found[0].objective.metric)
+    metric = metric_on_test_split(ranked[0].objective.metric)
     sections = [
         f"# {name}",
         str(manifest.get("about", "")),
         f"## Use\n\n{manifest.get('use', '')}",
         f"## On the test split\n\n{_scores(scored)}\n\n{_patients(scored, metric)}",
-        f"## How it was chosen\n\n{_chosen(found)}",
+        f"## How it was chosen\n\n{_ranking(ranked)}",
         "## Decision\n\n" + "\n".join(f"-{line[1:]}" for line in decision.lines()),
         f"## Hyperparameters\n\n{_table(('name', 'value'), values.items())}",
         f"## Where it comes from\n\n{_table(('what', ''), lineage.items())}",
@@ -56,40 +56,40 @@ def card(
 
 
 def _scores(scored: PackageScores) -> str:
-    """Every figure, beside it each patient's as far as there is room."""
+    """Return a table of all metrics, with a column for each patient if they are few."""
     shown = sorted(scored.patients) if len(scored.patients) <= MAX_COLUMNS else []
     rows = [
         (
             *(name, f"{value:.4f}", _interval(scored.intervals.get(name))),
-            *(_figure(scored.patients[patient].get(name)) for patient in shown),
+            *(_decimal(scored.patients[patient].get(name)) for patient in shown),
         )
         for name, value in sorted(scored.scores.items())
     ]
     profile = ", ".join(f"{key} {_short(value)}" for key, value in scored.data["profile"].items())
     name = _plain(str(scored.data["name"]))
     head = f"Data: {name} ({_plain(profile)}), content {scored.data['digest'][:12]}."
-    return f"{head}\n\n" + _table(("figure", "mean", "95 % over patients", *shown), rows)
+    return f"{head}\n\n" + _table(("metric", "mean", "95 % over patients", *shown), rows)
 
 
 def _patients(scored: PackageScores, metric: str) -> str:
-    """The figure that is compared, for patients that are too many for columns."""
+    """Return a table of the compared metric by patient, if they are too many for columns."""
     if len(scored.patients) <= MAX_COLUMNS:
         return ""
-    rows = [(patient, _figure(f.get(metric))) for patient, f in sorted(scored.patients.items())]
+    rows = [(name, _decimal(of.get(metric))) for name, of in sorted(scored.patients.items())]
     return _table(("patient", metric), rows)
 
 
-def _chosen(found: Sequence[CandidateTrial]) -> str:
-    metric = found[0].objective.metric
+def _ranking(ranked: Sequence[CandidateTrial]) -> str:
+    metric = ranked[0].objective.metric
     rows = [
         (
-            contender.searched.name,
-            f"{contender.value:.4f}",
-            f"{contender.mean:.4f} ± {contender.spread:.4f}",
-            f"{contender.selection_bias:+.4f}",
-            ", ".join(map(str, contender.seeds)),
+            trial.searched.name,
+            f"{trial.value:.4f}",
+            f"{trial.mean:.4f} ± {trial.spread:.4f}",
+            f"{trial.selection_bias:+.4f}",
+            ", ".join(map(str, trial.seeds)),
         )
-        for contender in found
+        for trial in ranked
     ]
     heads = ("trial", f"{metric} in the search", "from new seeds", "selection bias", "seeds")
     return _table(heads, rows)
@@ -101,17 +101,17 @@ def _table(heads: Sequence[str], rows: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that may come from a folder's name, as Markdown shows it: no link, no HTML, no cell."""
+    """Return text that Markdown shows as it is: a name of a folder may contain links or HTML."""
     escaped = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\[\]|`])", r"\\\1", escaped)
 
 
-def _figure(value: float | None) -> str:
+def _decimal(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _interval(ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "" if bounds is None else f"{bounds[0]:.4f} to {bounds[1]:.4f}"
 
 
 def _short(value: object) -> str:
@@ -119,7 +119,7 @@ def _short(value: object) -> str:
 
 
 def write_card(sweep: Sweep, name: str, candidate: Candidate, decision: Decision) -> None:
-    """Write the candidate's card from its figures."""
+    """Write the candidate's model card into its folder."""
     text = card(
         name,
         atomic.read_json(candidate.paths.package / MANIFEST),
@@ -133,13 +133,13 @@ def write_card(sweep: Sweep, name: str, candidate: Candidate, decision: Decision
 
 
 def registry_entry(sweep: Sweep, candidate: Candidate, decision: Decision) -> RegistryEntry:
-    """The candidate as the registry takes it."""
+    """Return the registry entry of the candidate."""
     metric = metric_on_test_split(sweep.resolved.experiment.objective.metric)
     scored = candidate.scored
-    patients = {f"{metric}/{name}": figures[metric] for name, figures in scored.patients.items()}
-    why = f"forced: {decision.forced}" if decision.forced else "passed the gate"
+    patients = {f"{metric}/{name}": metrics[metric] for name, metrics in scored.patients.items()}
+    reason = f"forced: {decision.forced}" if decision.forced else "passed the gate"
     tags = {
-        "sweep.decision": why,
+        "sweep.decision": reason,
         "sweep.test": f"{scored.scores[metric]:.6f}",
         "sweep.metric": metric,
         "sweep.by": decision.by,
@@ -151,7 +151,7 @@ def registry_entry(sweep: Sweep, candidate: Candidate, decision: Decision) -> Re
         card=candidate.paths.card,
         attachments=(candidate.paths.decision, candidate.paths.scores),
         evaluation=candidate.paths.evaluation,
-        figures={**scored.scores, **patients},
+        metrics={**scored.scores, **patients},
         dataset=scored.data,
         tags=tags | lineage(sweep, candidate),
         time=scored.time,
@@ -159,27 +159,27 @@ def registry_entry(sweep: Sweep, candidate: Candidate, decision: Decision) -> Re
 
 
 def lineage(sweep: Sweep, candidate: Candidate) -> dict[str, str]:
-    """The facts that lead back from a version to where it comes from, by the names of its tags."""
-    contender = candidate.chosen
-    commit = read_spec(contender.best_confirmation).commit
+    """Return where a version comes from, by tag: sweep, trials, seeds, runs, commit and data."""
+    chosen = candidate.chosen
+    commit = read_spec(chosen.best_confirmation).commit
     return {
         "sweep.name": sweep.paths.name,
-        "sweep.trial": contender.searched.name,
-        "sweep.confirmed_by": contender.best_confirmation.name,
-        "sweep.seeds": " ".join(map(str, contender.seeds)),
-        "sweep.run": _run_of(contender.searched),
-        "sweep.confirmation_run": _run_of(contender.best_confirmation),
+        "sweep.trial": chosen.searched.name,
+        "sweep.confirmed_by": chosen.best_confirmation.name,
+        "sweep.seeds": " ".join(map(str, chosen.seeds)),
+        "sweep.run": _run_of(chosen.searched),
+        "sweep.confirmation_run": _run_of(chosen.best_confirmation),
         "sweep.commit": commit.removesuffix(DIRTY) or "unknown",
         "sweep.commit_clean": "unknown" if not commit else str(DIRTY not in commit).lower(),
         "sweep.data": sweep.plan.fingerprint,
         "sweep.test_data": str(candidate.scored.data["digest"]),
-        "sweep.mean": f"{contender.mean:.6f}",
-        "sweep.spread": f"{contender.spread:.6f}",
-        "sweep.selection_bias": f"{contender.selection_bias:.6f}",
+        "sweep.mean": f"{chosen.mean:.6f}",
+        "sweep.spread": f"{chosen.spread:.6f}",
+        "sweep.selection_bias": f"{chosen.selection_bias:.6f}",
     }
 
 
 def _run_of(trial: TrialPaths) -> str:
-    """The run that shows a trial in MLflow, where it was published."""
+    """Return the id of the MLflow run of a trial, or `not published`."""
     content = atomic.read_json(trial.mlflow)
     return "not published" if content is None else str(content["run"])

@@ -1,8 +1,8 @@
-"""Promotion, step by step. Killed anywhere, it is run again and goes on; the alias moves last.
+"""The steps of a promotion. Killed at any point, it continues when it is run again.
 
-What each step finds is kept in the candidate's folder or in the registry, and is looked for there
-before it is done. Nothing that people use changes until the new version has been fetched back
-from the registry and scored.
+The result of each step is stored in the candidate's folder or in the registry, and the step first
+looks for it there. The alias `champion` moves last: nothing that people use changes until the new
+version has been fetched from the registry and scored again.
 """
 
 import json
@@ -33,22 +33,22 @@ from sweeps.tracking.sync import publish_once, store_of_sweep
 
 RENEW_SECONDS = 20.0
 PATIENCE_SECONDS = 3600.0
-"""How long a second promotion of the same model waits for the first."""
+"""How many seconds a second promotion of the same model waits for the first."""
 
 
 def ignore_step(name: str) -> None:
-    """Called before each step that leaves something behind; tests kill the process there."""
+    """Do nothing; `promote` calls it before each step with effects, and tests replace it."""
 
 
 @dataclass(frozen=True)
 class PromotionRequest:
-    """What somebody asks for.
+    """The request of a person to promote.
 
     Attributes:
-        trials: of the search, one of which is to be promoted; they have been confirmed.
-        dry_run: decide, and change nothing.
-        force: a reason to promote whatever the gate says; empty for none.
-        say: where lines for a person go.
+        trials: confirmed trials of the search, of which the best is to be promoted.
+        dry_run: whether to decide only, and register nothing.
+        force: a reason to promote even if the gate refuses; empty for none.
+        print_line: prints a line of output.
     """
 
     trials: list[TrialPaths]
@@ -62,8 +62,8 @@ class Outcome:
     """How a promotion ended.
 
     Attributes:
-        passed: whether the candidate may be the champion, or is.
-        version: its number in the registry; None where nothing was registered.
+        passed: whether the candidate may become the champion, or is the champion.
+        version: its number in the registry; None if nothing was registered.
     """
 
     passed: bool
@@ -73,16 +73,16 @@ class Outcome:
 def promote(
     sweep: Sweep, request: PromotionRequest, step: Callable[[str], None] = ignore_step
 ) -> Outcome:
-    """Put the best of the confirmed trials up against the champion, and act on what is found.
+    """Compare the best of the confirmed trials with the champion, and promote it if it is better.
 
     Args:
         sweep: the search.
-        request: what is asked for.
-        step: told the name of each step before it is taken.
+        request: what is requested.
+        step: called with the name of each step before the step begins.
 
     Raises:
-        InputError: the candidate's package is not sound, or its data cannot be read.
-        WorldError: the registry does not do what it is asked, or others were quicker.
+        InputError: the package cannot be made or is damaged, or the data cannot be read.
+        EnvironmentFailure: the registry failed, or the champion or the data changed meanwhile.
     """
     registry = Registry(store_of_sweep(sweep), sweep.experiment.model_name)
     runs = sweep.paths.runs
@@ -93,7 +93,7 @@ def promote(
         champion = registry.version(CHAMPION)
         if champion is not None and champion.tags.get(KEY_TAG) == candidate.key:
             request.print_line(
-                f"it is the champion already: {registry.name} version {champion.number}"
+                f"the candidate is the champion already: {registry.name} version {champion.number}"
             )
             return Outcome(True, champion.number)
         decision = decide(sweep, registry, candidate, champion, request.force)
@@ -105,9 +105,11 @@ def promote(
             return Outcome(decision.promote, None)
         version = _register(sweep, registry, candidate, decision, step)
         request.print_line(f"registered: {registry.name} version {version.number}")
-        step("load back")
-        _load_back(sweep, registry, candidate, version)
-        request.print_line("fetched back from the registry and scored: the same figures")
+        step("verify")
+        _verify_version(sweep, registry, candidate, version)
+        request.print_line(
+            "verified: fetched from the registry and scored again, with the same scores"
+        )
         turn.check()
         registry.update_tags(version, registry_entry(sweep, candidate, decision))
         registry.set_champion(version, None if champion is None else champion.number, step)
@@ -115,11 +117,11 @@ def promote(
 
 
 def _candidate(sweep: Sweep, request: PromotionRequest, step: Callable[[str], None]) -> Candidate:
-    """The best of the confirmed trials, packaged and scored."""
-    found = rank_candidates(sweep, request.trials)
-    for line in _confirmed(found):
+    """Return the best of the confirmed trials, packaged and scored."""
+    ranked = rank_candidates(sweep, request.trials)
+    for line in _ranking_lines(ranked):
         request.print_line(line)
-    trial = found[0].best_confirmation
+    trial = ranked[0].best_confirmation
     trainer = sweep.resolved.trainer
     config = trainer.config.model_validate(read_spec(trial).config)
     checkpoints = best_checkpoint_folder(trial)
@@ -136,19 +138,19 @@ def _candidate(sweep: Sweep, request: PromotionRequest, step: Callable[[str], No
         sweep, config, model_label(sweep.paths.name, trial.name), "candidate", paths
     )
     key = sha256((checkpoints / "best.pt").read_bytes()).hexdigest()[:32]
-    return Candidate(found, config, paths, scored, key)
+    return Candidate(ranked, config, paths, scored, key)
 
 
-def _confirmed(found: list[CandidateTrial]) -> Iterator[str]:
-    """What training again has shown, a line a trial."""
-    metric = found[0].objective.metric
-    yield f"{metric} in the search, and from {len(found[0].seeds)} new seeds:"
-    for at, contender in enumerate(found):
-        mark = "→" if at == 0 else " "
+def _ranking_lines(ranked: list[CandidateTrial]) -> Iterator[str]:
+    """Yield a heading, and for each trial its value in the search and with new seeds."""
+    metric = ranked[0].objective.metric
+    yield f"{metric} in the search, and with {len(ranked[0].seeds)} new seeds:"
+    for index, trial in enumerate(ranked):
+        mark = "→" if index == 0 else " "
         yield (
-            f"  {mark} {contender.searched.name}  {contender.value:.4f}  "
-            f"{contender.mean:.4f} ± {contender.spread:.4f}  "
-            f"(selection bias {contender.selection_bias:+.4f})"
+            f"  {mark} {trial.searched.name}  {trial.value:.4f}  "
+            f"{trial.mean:.4f} ± {trial.spread:.4f}  "
+            f"(selection bias {trial.selection_bias:+.4f})"
         )
 
 
@@ -163,26 +165,31 @@ def _register(
     for each in (sweep, open_sweep(sweep.paths.confirmation)):
         if (problem := publish_once(each)) is not None:
             raise EnvironmentFailure(
-                f"nothing is registered before MLflow is up to date: {problem}"
+                f"nothing is registered, because MLflow is not up to date: {problem}; "
+                "run the same command again"
             )
-    write_card(sweep, registry.name, candidate, decision)  # the runs are known only now
+    # Again, because only now MLflow has the runs that the card names.
+    write_card(sweep, registry.name, candidate, decision)
     return registry.register(sweep, registry_entry(sweep, candidate, decision), step)
 
 
-def _load_back(sweep: Sweep, registry: Registry, candidate: Candidate, version: Version) -> None:
-    """Fetch the version and score it: what people will get is what was decided on.
+def _verify_version(
+    sweep: Sweep, registry: Registry, candidate: Candidate, version: Version
+) -> None:
+    """Fetch the version from the registry and score it: people must get what was decided on.
 
     Raises:
-        WorldError: it is not.
+        EnvironmentFailure: its scores differ.
     """
     name = f"{registry.name} version {version.number}"
-    at = champion_paths(sweep.paths, version)
+    paths = champion_paths(sweep.paths, version)
     package = registry.fetch(version)
     why = "fetched back"
-    again = score_package(sweep, candidate.config, package, candidate.label, why, at.evaluation)
-    if different := candidate.scored.differs_from(again):
-        candidate.paths.scores.unlink(missing_ok=True)  # the next run scores anew
+    scored = score_package(sweep, candidate.config, package, candidate.label, why, paths.evaluation)
+    if different := candidate.scored.differs_from(scored):
+        candidate.paths.scores.unlink(missing_ok=True)  # the next run scores the candidate again
         raise EnvironmentFailure(
-            f"{name} is not what was decided on: {'; '.join(different[:3])}; run this again"
+            f"{name}: the registered model has other scores than the candidate: "
+            f"{'; '.join(different[:3])}; run the same command again"
         )
-    atomic.write(at.scores, json.dumps(asdict(again), indent=2))
+    atomic.write(paths.scores, json.dumps(asdict(scored), indent=2))

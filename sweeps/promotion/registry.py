@@ -1,8 +1,8 @@
-"""The registry: all that is asked of MLflow's, and the only module that knows it.
+"""The model registry in MLflow; the only module that uses it.
 
-A registered model has numbered versions and two aliases: `champion`, the one in use, and
-`previous`, the one before it. What a version is and why it was let in stands in its tags, so that
-any store can tell it. Registering the same model again finds the version that is there.
+A registered model has numbered versions and two aliases: `champion`, the version in use, and
+`previous`, the champion before it. Where a version comes from and why it was registered is in its
+tags, which any MLflow store can show. Registering the same model again finds its existing version.
 """
 
 import json
@@ -40,14 +40,16 @@ CHAMPION, PREVIOUS = "champion", "previous"
 KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"
 ROLLED_BACK_TAG, ALIAS_CHANGE_TAG = "sweep.rolled_back", "sweep.aliases"
 DATA = "data"
-"""The package's folder in a version, where MLflow's own loader for torch looks for it."""
+"""The folder of the package in a version; MLflow's own loader for torch looks for it there."""
+
+_DAMAGED = "if it is the champion, use: sweeps rollback"
 
 
 class Registry:
     """One registered model in one store."""
 
     def __init__(self, store: Store, name: str) -> None:
-        """Connect; nothing is made yet."""
+        """Connect to the store; the registered model is not created yet."""
         with store.lock().hold():
             publisher.create_database(store)
             update_moved_locations(store)
@@ -56,26 +58,31 @@ class Registry:
         self._client = MlflowClient(tracking_uri=store.uri)
 
     def versions(self) -> list[Version]:
-        """Every version, the oldest first; none where nothing is registered."""
+        """Return every version, the oldest first; none if nothing is registered."""
         aliases = self._aliases()
-        found = self._client.search_model_versions(f"name='{self.name}'")
-        return sorted((_version(v, aliases) for v in found), key=lambda v: v.number)
+        versions = self._client.search_model_versions(f"name='{self.name}'")
+        return sorted((_version(v, aliases) for v in versions), key=lambda v: v.number)
 
     def version(self, alias: str) -> Version | None:
-        """The version that an alias means."""
+        """Return the version that has an alias; None if there is none."""
         return next((v for v in self.versions() if alias in v.aliases), None)
 
     def find(self, key: str) -> Version | None:
-        """The version of a model that is registered already."""
+        """Return the version of the model with this key; None if it is not registered."""
         return next((v for v in self.versions() if v.tags.get(KEY_TAG) == key), None)
 
     def register(self, sweep: Sweep, entry: RegistryEntry, step: Callable[[str], None]) -> Version:
-        """Make the version of a model; made already, it is found. `restate` has it say why.
+        """Return the version of a model, and create it if it does not exist.
+
+        An existing version keeps its tags; `update_tags` renews them.
 
         Args:
-            sweep: the search that it comes from.
+            sweep: the search that the model comes from.
             entry: the model.
-            step: told the name of each step before it is taken.
+            step: called with the name of each step before the step begins.
+
+        Raises:
+            EnvironmentFailure: the store does not show the new version.
         """
         step("run")
         with self._store.lock().hold():
@@ -104,67 +111,73 @@ class Registry:
                 )
             found = self.find(entry.key)
         if found is None:
-            raise EnvironmentFailure(f"{self._store.uri}: the version just made is not there")
+            raise EnvironmentFailure(
+                f"{self._store.uri} does not show the new version of {self.name}; run this again"
+            )
         return found
 
     def update_tags(self, version: Version, entry: RegistryEntry) -> None:
-        """Have a version say why it is let in: in its tags, its description and its files.
+        """Write the latest decision into a version's tags, description and files.
 
-        It may have been registered on an earlier decision.
+        The version may have been registered after an earlier decision.
         """
         self._tag(version, entry.tags)
         if ROLLED_BACK_TAG in version.tags:
             self._client.delete_model_version_tag(self.name, str(version.number), ROLLED_BACK_TAG)
         card = entry.card.read_text()
         self._client.update_model_version(self.name, str(version.number), card)
-        logged = self._client.get_model_version(self.name, str(version.number)).source
+        source = self._client.get_model_version(self.name, str(version.number)).source
         with tempfile.TemporaryDirectory() as folder:
             for file in (entry.card, *entry.attachments):
                 shutil.copy(file, folder)
-            self._client.log_model_artifacts(logged.removeprefix("models:/"), folder)
+            self._client.log_model_artifacts(source.removeprefix("models:/"), folder)
 
     def fetch(self, version: Version) -> Path:
-        """The package of a version, on this machine.
+        """Return the folder of a version's package, on this machine.
 
         Raises:
-            InputError: it is not one of ours, or not what was registered.
+            InputError: the version was not registered by a promotion, cannot be fetched, or its
+                package is not the one that was registered.
         """
-        place = f"{self.name} version {version.number}"
+        name = f"{self.name} version {version.number}"
         if PACKAGE_TAG not in version.tags:
-            raise InputError(f"{place} was not registered by a promotion; it is not opened")
+            raise InputError(f"{name} was not registered by a promotion, so it is not opened")
         try:
             with default_store(self._store.uri):
                 uri = f"models:/{self.name}/{version.number}"
                 folder = mlflow.artifacts.download_artifacts(uri)
         except (MlflowException, OSError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"{place} cannot be fetched: {reason}") from error
+            raise InputError(f"{name} cannot be fetched: {reason}") from error
         package = Path(folder) / DATA
         if not (package / MANIFEST).is_file():
-            raise InputError(f"{place} has no {DATA}/{MANIFEST}: it is damaged; sweeps rollback")
+            raise InputError(f"{name} is damaged: it has no {DATA}/{MANIFEST}; {_DAMAGED}")
         if package_digest(package) != version.tags[PACKAGE_TAG]:
-            raise InputError(f"{place}: {DATA}/{MANIFEST} is not the one that was registered")
+            raise InputError(
+                f"{name}: {DATA}/{MANIFEST} is not the one that was registered; {_DAMAGED}"
+            )
         return package
 
     def set_champion(
         self, version: Version, expected: int | None, step: Callable[[str], None]
     ) -> None:
-        """Make a version the champion, and remember the one before it. The last act of all.
+        """Make a version the champion and the old champion the previous one: the last step.
 
         Args:
             version: the new champion.
-            expected: the number of the champion that it was held against; None for none.
-            step: told the name of each step before it is taken.
+            expected: the number of the champion that it was compared with; None for none.
+            step: called with the name of each step before the step begins.
 
         Raises:
-            WorldError: another one has become the champion meanwhile.
+            EnvironmentFailure: another version became the champion in the meantime.
         """
         self._settle_aliases()
         was = self._aliases()
         if was.get(CHAMPION) != expected:
-            now = f"version {was[CHAMPION]}" if CHAMPION in was else "none"
+            now = f"version {was[CHAMPION]}" if CHAMPION in was else "removed"
             raise EnvironmentFailure(
-                f"{self.name}: the champion is {now} by now; run the same again"
+                f"{self.name}: the champion changed during the promotion (now: {now}); "
+                "run the same command again"
             )
         if expected is not None:
             step("previous")
@@ -172,23 +185,24 @@ class Registry:
             self._set_alias(PREVIOUS, expected)
         step("champion")
         self._set_alias(CHAMPION, version.number)
-        step("crowned")
+        step("champion set")
 
     def roll_back(self) -> tuple[int, int]:
-        """Make the champion before this one the champion again, and this one the previous.
+        """Swap the two aliases: the previous champion becomes the champion again.
 
         Returns:
-            The number of the champion until now, and of the one from now on.
+            The numbers of the old and of the new champion.
 
         Raises:
-            InputError: there is none before it, or it does not open.
+            InputError: there is no champion or no previous one, or the latter cannot be fetched.
         """
         self._settle_aliases()
         champion, previous = self.version(CHAMPION), self.version(PREVIOUS)
         if champion is None:
-            raise InputError(f"{self.name} has no champion; promote one with: make promote")
+            raise InputError(f"{self.name} has no champion; promote a model with: make promote")
         if previous is None or previous.number == champion.number:
-            raise InputError(f"{self.name} version {champion.number} is the first champion")
+            name = f"{self.name} version {champion.number}"
+            raise InputError(f"{name} is the first champion; there is no previous one")
         self.fetch(previous)
         wanted = {CHAMPION: previous.number, PREVIOUS: champion.number}
         self._record_alias_change(self._aliases(), wanted)
@@ -199,15 +213,16 @@ class Registry:
         return champion.number, previous.number
 
     def _record_alias_change(self, was: Mapping[str, int], wanted: Mapping[str, int]) -> None:
-        """Write down a change of both aliases before it begins."""
+        """Record a change of both aliases before it begins."""
         change = json.dumps({"was": was, "wanted": wanted})
         self._client.set_registered_model_tag(self.name, ALIAS_CHANGE_TAG, change)
 
     def _settle_aliases(self) -> None:
-        """Where a change was killed between its two aliases, end it, or undo it.
+        """Complete or undo a change of the aliases that was killed between the two.
 
-        A promotion moves the champion last: one that had not come so far is undone. A rollback
-        moves it first: one that had is ended.
+        If `champion` has moved, the change is completed; if not, it is undone. A promotion moves
+        `champion` last, so an interrupted one is undone. A rollback moves it first, so an
+        interrupted one is completed.
         """
         now = self._aliases()
         if not now:
@@ -246,7 +261,7 @@ class Registry:
                 raise
 
     def _fill_run(self, run: str, entry: RegistryEntry) -> None:
-        points = [Metric(name, value, entry.time, 0) for name, value in entry.figures.items()]
+        points = [Metric(name, value, entry.time, 0) for name, value in entry.metrics.items()]
         self._client.log_batch(run, metrics=points)
         profile = json.dumps(entry.dataset["profile"])
         dataset = Dataset(
@@ -266,11 +281,11 @@ class Registry:
     def _logged_model(
         self, experiment: str, run: str, entry: RegistryEntry, step: Callable[[str], None]
     ) -> LoggedModel:
-        """The model as MLflow keeps it; one that was cut short is filled again."""
-        known = self._client.search_logged_models(
+        """Return MLflow's logged model of the entry; an incomplete one is uploaded again."""
+        found = self._client.search_logged_models(
             experiment_ids=[experiment], filter_string=f"tags.`{KEY_TAG}` = '{entry.key}'"
         )
-        model = known[0] if known else None
+        model = found[0] if found else None
         if model is None:
             model = self._client.create_logged_model(
                 experiment, name="model", source_run_id=run, tags={KEY_TAG: entry.key}
@@ -286,7 +301,7 @@ class Registry:
 
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
-    """Have MLflow take this store for its default, which it asks where a client was given one."""
+    """Make this store MLflow's default: some functions use the default, not the client's store."""
     variable = "MLFLOW_TRACKING_URI"
     before = os.environ.get(variable)
     mlflow.set_tracking_uri(uri)
@@ -299,7 +314,7 @@ def default_store(uri: str) -> Iterator[None]:
 
 
 def write_model(folder: Path, entry: RegistryEntry, run: str, model_id: str) -> None:
-    """Lay a package out as MLflow's flavor for torch has it, so that MLflow alone serves it."""
+    """Write a package in the layout of MLflow's `pytorch` flavor: MLflow can serve it alone."""
     shutil.copytree(entry.package, folder / DATA)
     manifest = read_manifest(entry.package)
     requirements = [*manifest["requirements"], f"mlflow=={mlflow.__version__}"]
@@ -318,14 +333,14 @@ def write_model(folder: Path, entry: RegistryEntry, run: str, model_id: str) -> 
         }
     torch = next((r.partition("==")[2] for r in requirements if r.startswith("torch==")), "")
     model.add_flavor("pytorch", model_data=DATA, pytorch_version=torch, code=None)
-    # What mlflow.pyfunc.add_to_model writes; importing that takes seconds and prints a warning.
+    # The same as mlflow.pyfunc.add_to_model, whose import takes seconds and prints a warning.
     model.add_flavor(
         "python_function",
         loader_module="mlflow.pytorch",
         data=DATA,
         python_version=platform.python_version(),
         env={"virtualenv": "python_env.yaml"},
-        config={"device": "cpu"},  # a program made on a CPU stays there
+        config={"device": "cpu"},  # a program that was exported on a CPU runs there
     )
     model.save(str(folder / "MLmodel"))
 
@@ -340,5 +355,5 @@ def _signature(manifest: Mapping[str, Any]) -> ModelSignature:
 
 def _version(version: ModelVersion, aliases: Mapping[str, int]) -> Version:
     number = int(version.version)
-    mine = frozenset(alias for alias, meant in aliases.items() if meant == number)
-    return Version(number, mine, dict(version.tags), int(version.creation_timestamp))
+    own = frozenset(alias for alias, target in aliases.items() if target == number)
+    return Version(number, own, dict(version.tags), int(version.creation_timestamp))

@@ -1,6 +1,7 @@
-"""Scores of packaged models on the test split, and how often that was read.
+"""Scores of packaged models on the test split, and a record of every read of that split.
 
-Each read makes the figures worth a little less, so every one is counted, and none is made twice.
+Each read makes the scores a little less trustworthy. So every read is counted, and a model that
+has been scored is not scored again without need.
 """
 
 import json
@@ -20,20 +21,20 @@ from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 
 TOLERANCE = 1e-6
-"""How near a figure has to be to count as the same: the last bits may differ between machines."""
+"""Two values this close count as equal: the last bits may differ between machines."""
 
 
 @dataclass(frozen=True)
 class PackageScores:
-    """What a packaged model was found to be worth; `sweeps.trainer.Scores` as kept in a file.
+    """The scores of a packaged model: `sweeps.trainer.Scores`, as stored in a file.
 
     Attributes:
-        scores: figures by name.
-        patients: the same for each patient.
-        intervals: where 95 of 100 values lie if other patients had been drawn.
-        data: what was scored on.
-        package: the digest of what was scored.
-        time: when, in milliseconds since 1970.
+        scores: metrics by name.
+        patients: the same metrics for each patient.
+        intervals: 95 % confidence intervals (low, high) over patients, by metric.
+        data: the test data.
+        package: the digest of the package.
+        time: when it was scored, in milliseconds since 1970.
     """
 
     scores: Mapping[str, float]
@@ -44,7 +45,7 @@ class PackageScores:
     time: int
 
     def differs_from(self, other: "PackageScores") -> list[str]:
-        """The figures that two scorings do not agree on."""
+        """Return a text for each metric whose two values differ by more than `TOLERANCE`."""
         return [
             f"{name} {value} and {other.scores.get(name)}"
             for name, value in self.scores.items()
@@ -53,14 +54,14 @@ class PackageScores:
 
 
 def metric_on_test_split(metric: str) -> str:
-    """What a validation figure is called on the test split."""
+    """Return the name on the test split of a validation metric: `test/x` for `val/x`."""
     return "test/" + metric.partition("/")[2]
 
 
 def score_or_read(
     sweep: Sweep, config: BaseModel, model: str, why: str, at: ScoredPaths
 ) -> PackageScores:
-    """Score the package in `at`, or tell what it was found to be worth before.
+    """Return the stored scores of the package in `at`; score it if there are none.
 
     Raises:
         InputError: the package is damaged, or the data cannot be read.
@@ -76,15 +77,15 @@ def score_or_read(
 def score_package(
     sweep: Sweep, config: BaseModel, package: Path, model: str, why: str, out: Path
 ) -> PackageScores:
-    """Score a package now. The read of the test split is counted first.
+    """Score a package now. The read of the test split is recorded first.
 
     Args:
-        sweep: whose trainer and whose data.
-        config: of the trial that the package was made in; it says where the data lie.
-        package: the package's folder.
-        model: what to call the model in the count of reads.
-        why: as what it is scored.
-        out: where pictures and tables go.
+        sweep: the sweep whose trainer scores the package.
+        config: the configuration of the trial that made the package; it says where the data are.
+        package: the folder of the package.
+        model: the name of the model in the record of reads.
+        why: why it is scored, for the record of reads.
+        out: the folder for figures and tables.
 
     Raises:
         InputError: the package is damaged, or the data cannot be read.
@@ -111,9 +112,9 @@ class SplitRead:
 
     Attributes:
         data: the fingerprint of the data.
-        model: what was scored.
-        why: as what.
-        time: when, in seconds since 1970.
+        model: the name of the model that was scored.
+        why: why it was scored.
+        time: when it was scored, in seconds since 1970.
     """
 
     data: str
@@ -131,13 +132,13 @@ def record_test_read(runs: RunsPaths, data: str, model: str, why: str) -> None:
 
 
 def reads_of_test_split(runs: RunsPaths, data: str) -> Sequence[SplitRead]:
-    """Every pass over the test split of these data."""
+    """Return every pass over the test split of these data."""
     reads = (SplitRead(**content) for content in atomic.read_lines(runs.test_reads))
     return [read for read in reads if read.data == data]
 
 
 def describe_reads(reads: Sequence[SplitRead]) -> str:
-    """How often, in words."""
+    """Return a sentence on how often the test split has been read, and for how many models."""
     models = len({read.model for read in reads})
     times = "once" if len(reads) == 1 else f"{len(reads)} times"
     return f"the test split of these data has been read {times}, for {_count(models, 'model')}"

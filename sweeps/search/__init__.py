@@ -1,1 +1,1 @@
-"""The study: Optuna, its journal, and pruning."""
+"""The study: Optuna, its journal and the pruning rule."""

@@ -1,11 +1,11 @@
 """Asynchronous successive halving, as a function of the curves alone.
 
-Optuna's pruner writes down that a trial passed a rung before anybody has acted on the verdict;
-asked again after a crash it answers no. This one keeps no state, so that it can be asked at any
-time; the study keeps the verdicts that were acted on.
+Optuna's pruner records that a trial has passed a rung before the pruning decision has been carried
+out; called again after a crash, it answers no. This one keeps no state and can be called at any
+time; the study records the decisions.
 
-Source: Li et al. 2018, arXiv:1810.05934, algorithm 2, for trials that are each promoted where
-they run.
+Source: Li et al. 2018, arXiv:1810.05934, algorithm 2, for trials that continue in the same worker
+when they pass a rung.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ Curve = Mapping[int, float]
 
 
 def is_rung(pruner: Pruner, epoch: int) -> bool:
-    """Whether trials are compared after this epoch."""
+    """Return whether trials are compared after this epoch."""
     if pruner.kind == "none":
         return False
     rung = pruner.min_epochs
@@ -27,35 +27,35 @@ def is_rung(pruner: Pruner, epoch: int) -> bool:
 
 
 def best_epoch(curve: Curve, objective: Objective, until: int | None = None) -> tuple[int, float]:
-    """The epoch with the best value, the first of equals, and that value.
+    """Return the epoch with the best value (the first of equal ones), and that value.
 
     Args:
-        curve: at least one epoch.
-        objective: which way is better.
-        until: the last epoch to look at; all where None.
+        curve: a curve of at least one epoch.
+        objective: whether it is maximized or minimized.
+        until: the last epoch to consider; None for all.
     """
     epochs = [epoch for epoch in sorted(curve) if until is None or epoch <= until]
-    winner = max(epochs, key=lambda epoch: objective.sign * curve[epoch])
-    return winner, curve[winner]
+    best = max(epochs, key=lambda epoch: objective.sign * curve[epoch])
+    return best, curve[best]
 
 
 def should_prune(
     curve: Curve, rivals: Sequence[Curve], epoch: int, pruner: Pruner, objective: Objective
 ) -> bool:
-    """Whether a trial is to be given up after `epoch`, a rung.
+    """Return whether a trial is pruned after `epoch`, a rung.
 
     Args:
-        curve: the trial's own.
-        rivals: those of all other trials; the ones that never reached `epoch` do not count.
-        epoch: where the trials are compared, each by its best epoch so far.
-        pruner: the rule.
-        objective: which way is better.
+        curve: the trial's curve.
+        rivals: the curves of all other trials; those without `epoch` do not count.
+        epoch: the epoch after which trials are compared, each by its best epoch so far.
+        pruner: the settings of the rule.
+        objective: whether it is maximized or minimized.
     """
-    arrived = [rival for rival in rivals if epoch in rival]
-    if len(arrived) < pruner.rivals:
+    compared = [rival for rival in rivals if epoch in rival]
+    if len(compared) < pruner.rivals:
         return False
     sign = objective.sign
     own = sign * best_epoch(curve, objective, epoch)[1]
-    better = sum(sign * best_epoch(rival, objective, epoch)[1] > own for rival in arrived)
-    places = max(1, (len(arrived) + 1) // pruner.reduction)
-    return better >= places
+    better = sum(sign * best_epoch(rival, objective, epoch)[1] > own for rival in compared)
+    continuing = max(1, (len(compared) + 1) // pruner.reduction)
+    return better >= continuing

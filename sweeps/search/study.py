@@ -1,8 +1,8 @@
-"""The study: all that is asked of Optuna, and the only module that knows it.
+"""The study: the only module that uses Optuna.
 
-A study is a journal that any number of processes share. Each question is answered from the
-journal alone (the sampler is seeded anew by the trial's number), so it makes no difference which
-process asks, or how often processes came and went before.
+A study is a journal that any number of processes share. Each answer follows from the journal alone
+(the sampler is seeded anew with each trial's number). It does not depend on which process asks, or
+on how often processes were started before.
 """
 
 import warnings
@@ -33,7 +33,7 @@ _PRUNE_KEY = "pruned after epoch "
 
 
 class ReportedState(StrEnum):
-    """What the study was told of a trial."""
+    """What was reported to the study about a trial's end."""
 
     NOTHING = "nothing"
     VALUE = "value"
@@ -43,15 +43,16 @@ class ReportedState(StrEnum):
 
 @dataclass(frozen=True)
 class StudyTrial:
-    """A trial as the study knows it.
+    """A trial as it is in the study.
 
     Attributes:
         number: its number.
-        told: what the study was told of it.
-        values: the searched values by path; empty where its asking was cut short.
+        reported: what was reported about its end.
+        values: the searched values by path; empty if the proposal was interrupted.
         curve: the objective by epoch.
-        value: what it was told to be worth; None for a pruned one, whose curve says it.
-        duplicate_of: the trial whose proposal it repeated, if it did.
+        value: the reported value; None for a pruned trial, which has only its curve.
+        duplicate_of: the number of the trial whose configuration it repeats; None if it repeats
+            none.
     """
 
     number: int
@@ -66,11 +67,12 @@ class Study:
     """A sweep's study, shared with every other process that opens it.
 
     Attributes:
-        experiment: whose sampler and pruner are asked; may be given anew as the sweep goes on.
+        experiment: the experiment whose sampler and pruner are used; may be replaced while the
+            sweep runs.
     """
 
     def __init__(self, paths: SweepPaths, experiment: Experiment, *, stale_after: float) -> None:
-        """Open the study, made where it is not there yet."""
+        """Open the study; create it if it does not exist."""
         self.experiment = experiment
         journal = Journal(paths.study, Lock(paths.lock("study"), stale_after=stale_after))
         self._storage = JournalStorage(cast(BaseJournalBackend, journal))
@@ -84,24 +86,24 @@ class Study:
         )
 
     def trials(self) -> list[StudyTrial]:
-        """Every trial, in the order of their numbers."""
+        """Return every trial, in the order of their numbers."""
         trials = self._study.get_trials(deepcopy=False)
         return [_study_trial(trial) for trial in trials if trial.state != TrialState.WAITING]
 
     def trial(self, number: int) -> StudyTrial:
-        """One trial."""
+        """Return one trial."""
         return _study_trial(self._trial(number))
 
     def ask(self, space: Space, fixed: Values | None) -> tuple[int, Values]:
-        """Propose a trial: its number and its values. Only under the sweep's asking lock.
+        """Propose a trial and return its number and values. Hold the sweep's proposal lock.
 
         Args:
-            space: the questions to answer.
-            fixed: the answers, where they are settled already.
+            space: the search space.
+            fixed: the values if they are known already; None to let the sampler choose.
         """
         trials = self._study.get_trials(deepcopy=False)
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
-        if fixed is not None and not waiting:  # one that waits was enqueued by an ask cut short
+        if fixed is not None and not waiting:  # a waiting one is left from an interrupted `ask`
             self._study.enqueue_trial(space.by_parameter_name(fixed))
         sampler = _sampler(self.experiment.sampler, len(trials))
         asking = optuna.load_study(
@@ -111,13 +113,13 @@ class Study:
         return trial.number, space.suggest(lambda parameter: _suggest(trial, parameter))
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        """Record the objective after an epoch; reported already, nothing changes."""
+        """Report the objective after an epoch; if that was reported already, nothing changes."""
         trial = self._trial(number)
         if epoch not in trial.intermediate_values and not trial.state.is_finished():
             self._handle(number).report(value, epoch)
 
     def should_prune(self, number: int, epoch: int) -> bool:
-        """Whether the trial is to be given up after `epoch`; asked again, the same answer."""
+        """Return whether the trial is pruned after `epoch`; the decision is recorded and final."""
         pruner, objective = self.experiment.pruner, self.experiment.objective
         if not pruning.is_rung(pruner, epoch):
             return False
@@ -135,7 +137,7 @@ class Study:
         return bool(own.user_attrs.get(key, False))
 
     def tell(self, number: int, result: TrialResult) -> None:
-        """Tell how a trial ended; told already, nothing changes."""
+        """Report how a trial ended; if that was reported already, nothing changes."""
         match result.state:
             case State.PRUNED:
                 self._study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
@@ -145,7 +147,12 @@ class Study:
                 self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def tell_duplicate(self, number: int, twin: StudyTrial) -> None:
-        """Tell a proposal what the trial it repeats is worth, or that it is void while unknown."""
+        """Report the result of the trial that a proposal repeats; discard it if there is none yet.
+
+        Args:
+            number: the number of the proposal.
+            twin: the earlier trial with the same configuration.
+        """
         self._handle(number).set_user_attr(_DUPLICATE, twin.number)
         if twin.reported is ReportedState.VALUE:
             self._study.tell(number, twin.value, skip_if_finished=True)
@@ -157,16 +164,16 @@ class Study:
             self.discard(number)
 
     def discard(self, number: int) -> None:
-        """Take back a proposal that came to nothing."""
+        """Discard a proposal: it is reported as failed."""
         self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def render_plots(self, folder: Path) -> list[Path]:
-        """Draw Optuna's plots of the study as PNG files; return those that there is data for."""
+        """Write Optuna's plots of the study as PNG files; return the files that could be made."""
         from optuna.visualization import matplotlib as plots  # noqa: PLC0415 (a second to import)
 
-        drawn = []
+        files = []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental, and about layouts
+            warnings.simplefilter("ignore")  # the functions are experimental; layout warnings
             for name, plot in {
                 "history": plots.plot_optimization_history,
                 "curves": plots.plot_intermediate_values,
@@ -174,12 +181,12 @@ class Study:
             }.items():
                 try:
                     figure = plot(self._study).get_figure(root=True)
-                except (ValueError, RuntimeError):  # too few trials, or all worth the same
+                except (ValueError, RuntimeError):  # too few trials, or all have the same value
                     continue
                 if figure is not None:
                     figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
-                    drawn.append(folder / f"{name}.png")
-        return drawn
+                    files.append(folder / f"{name}.png")
+        return files
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
@@ -205,17 +212,17 @@ def _study_trial(trial: FrozenTrial) -> StudyTrial:
 
 
 def _sampler(settings: Sampler, number: int) -> BaseSampler:
-    seed = (settings.seed * 1_000_003 + number) % 2**32  # NumPy takes no larger one
+    seed = (settings.seed * 1_000_003 + number) % 2**32  # NumPy accepts no larger seed
     match settings.kind:
         case "random" | "enqueued":
             return RandomSampler(seed=seed)
         case "tpe":
-            with warnings.catch_warnings():  # `group` may change: the exact version is pinned
+            with warnings.catch_warnings():  # `group` is experimental; Optuna's version is pinned
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return TPESampler(
                     n_startup_trials=settings.startup_trials,
                     multivariate=True,
-                    group=True,  # each optimizer's learning rate is a question of its own
+                    group=True,  # each optimizer's learning rate is a parameter of its own
                     constant_liar=True,
                     seed=seed,
                 )

@@ -1,1 +1,1 @@
-"""The folder of a sweep on disk: what everything else is made from."""
+"""The folder of a sweep on disk; the study and MLflow are written from it."""

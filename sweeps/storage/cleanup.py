@@ -1,7 +1,8 @@
-"""What of a sweep's files nobody needs, and what may be done without: shown, and removed if asked.
+"""Files of a sweep that are not needed, or that may be removed: found, and removed on request.
 
-Never: a row, a result, a configuration, a job's log, what an open trial goes on from, what was
-published or registered, and the best epochs of a confirmation, which promotions come back to.
+Never among them: rows of epochs, results, configurations, logs of jobs, checkpoints that an open
+trial continues from, anything published or registered, and the best epochs of a confirmation, which
+promotions read again.
 """
 
 import os
@@ -19,16 +20,16 @@ from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import best_checkpoint, is_published, read_snapshot
 
 DRAFT_SECONDS = 3600.0
-"""A file that no writer has finished for so long has none any more: writing takes seconds."""
+"""Seconds after which an unfinished file has no writer any more: writing takes seconds."""
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Files of one kind that can go.
+    """Files of one kind that can be removed.
 
     Attributes:
-        what: of what kind.
-        paths: the files, and folders of them.
+        kind: the kind, in words.
+        paths: the files, and folders of files.
         size: how many bytes their removal frees.
     """
 
@@ -37,35 +38,38 @@ class Leftover:
     size: int
 
     def describe(self) -> str:
-        """What it is, how many and how much, for a person."""
+        """Return the kind, the number of files and their size in one line."""
         return f"{self.kind}: {len(self.paths)}, {self.size / 1e6:.1f} MB"
 
 
 def find_leftovers(sweep: Sweep) -> list[Leftover]:
-    """What nobody needs, whatever the sweep is at."""
+    """Return the files that are not needed, also while the sweep runs."""
     ended = [file for trial in sweep.paths.trials() for file in unneeded_checkpoints(trial)]
     oldest = time.time() - DRAFT_SECONDS
     drafts = [path for path in sweep.paths.drafts() if _changed(path) < oldest]
     found = [
-        _leftover("checkpoints of trials that ended", ended),
+        _leftover("checkpoints of trials that have ended", ended),
         _leftover("unfinished files of killed writers", drafts),
     ]
     return [leftover for leftover in found if leftover.paths]
 
 
 def spare_checkpoints(sweep: Sweep, keep: int) -> Leftover | None:
-    """The checkpoints of complete trials that MLflow has too, but for those of the `keep` best."""
+    """Return checkpoints of complete trials that MLflow has too, except those of the `keep` best.
+
+    None if there are none, and for a confirmation.
+    """
     if sweep.plan.confirms is not None:
         return None
-    order = rank_trials(map(read_snapshot, sweep.paths.trials()), sweep.experiment.objective)
-    later = [best_checkpoint(trial) for trial, _ in order[keep:] if is_published(trial)]
-    paths = [file for file in later if file is not None]
-    but = f", but for the best {keep if keep > 1 else 'one'}" if keep else ""
-    return _leftover(f"checkpoints of complete trials{but}", paths) if paths else None
+    ranking = rank_trials(map(read_snapshot, sweep.paths.trials()), sweep.experiment.objective)
+    checkpoints = [best_checkpoint(trial) for trial, _ in ranking[keep:] if is_published(trial)]
+    paths = [file for file in checkpoints if file is not None]
+    exception = f", except the best {keep if keep > 1 else 'one'}" if keep else ""
+    return _leftover(f"checkpoints of complete trials{exception}", paths) if paths else None
 
 
 def remove_leftovers(found: Iterable[Leftover]) -> None:
-    """Remove what was found; what is gone already is no matter."""
+    """Remove what was found; files that were removed meanwhile are not an error."""
     for path in (path for leftover in found for path in leftover.paths):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -73,13 +77,13 @@ def remove_leftovers(found: Iterable[Leftover]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _leftover(what: str, paths: list[Path]) -> Leftover:
-    """A file with a second name elsewhere frees nothing."""
+def _leftover(kind: str, paths: list[Path]) -> Leftover:
+    """Add up the sizes; a file with a second name (hard link) elsewhere frees nothing."""
     inside = [Path(at) / name for path in paths for at, _, names in os.walk(path) for name in names]
     stats = [stat for path in [*paths, *inside] if (stat := _stat(path)) and S_ISREG(stat.st_mode)]
     names = Counter(stat.st_ino for stat in stats)
     freed = {stat.st_ino: stat.st_size for stat in stats if names[stat.st_ino] == stat.st_nlink}
-    return Leftover(what, paths, sum(freed.values()))
+    return Leftover(kind, paths, sum(freed.values()))
 
 
 def _changed(path: Path) -> float:
@@ -88,7 +92,7 @@ def _changed(path: Path) -> float:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """None where it is gone: its writer was quicker, or its owner trimmed it."""
+    """Return the file's status; None if it has gone: renamed by its writer, or trimmed."""
     try:
         return path.stat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What is written down of a job: at its submission, and by the job itself as it starts."""
+"""The record of a job, written at its submission and by the job itself when it starts."""
 
 import json
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from sweeps.storage.paths import JobPaths, SweepPaths
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job as its submission, or its own start, recorded it.
+    """A job, as recorded at its submission or at its start.
 
     Attributes:
-        id: the scheduler's number; empty where it gave none.
-        scheduler: to which the job was sent: `local` or `slurm`.
-        process: what runs it; None where only the scheduler knows.
+        id: the job's id at the scheduler; empty if it has none.
+        scheduler: where the job was submitted: `local` or `slurm`.
+        process: the process that runs it; None if only the scheduler knows that.
     """
 
     id: str
@@ -27,27 +27,27 @@ class JobRecord:
 
 
 def write_job_record(path: Path, record: JobRecord) -> None:
-    """Write a record to `submitted` or `started` of a job's paths."""
+    """Write a record to `JobPaths.submitted` or `JobPaths.started`."""
     atomic.write(path, json.dumps(asdict(record)))
 
 
 def read_submitted(job: JobPaths) -> JobRecord | None:
-    """What was recorded when the job was sent; None where nothing was."""
+    """Return the record of the job's submission; None if there is none."""
     return _read(job.submitted)
 
 
 def read_started(job: JobPaths) -> JobRecord | None:
-    """What the job recorded as it started; None where it has not."""
+    """Return the record that the job wrote when it started; None if it has not started."""
     return _read(job.started)
 
 
 def read_job_record(job: JobPaths) -> JobRecord:
-    """What was recorded at submission, or else by the job as it started."""
+    """Return the record of the submission, otherwise the one of the start."""
     return read_submitted(job) or read_started(job) or JobRecord("", "", None)
 
 
 def jobs_by_id(paths: SweepPaths) -> Mapping[str, JobPaths]:
-    """Every job that was sent or that started, by the scheduler's number."""
+    """Return every job that was submitted or that started, by its id at the scheduler."""
     return {read_job_record(job).id: job for job in paths.jobs()}
 
 

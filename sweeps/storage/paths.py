@@ -1,19 +1,19 @@
-"""Where everything lies. No other file joins the names of files.
+"""The paths of all files and folders. No other module joins file names to paths.
 
 runs/
-  mlflow.db  artifacts/  store/          what MLflow is shown
-  store/slurm-<user>/                    what SLURM answered, and when it was asked
+  mlflow.db  artifacts/  store/          MLflow's database and artifacts; who may write to them
+  store/slurm-<user>/                    answers of SLURM, and when it was asked
     queue.json  partitions.txt  user.txt  queries.json  clock  lock/
   <sweep>/
-    sweep.json  experiment.toml          what the sweep is; the experiment as last given
-    plan.json  mlflow.json               what workers go by; what MLflow was given
-    study.jsonl  locks/                  the study and the locks on it
+    sweep.json  experiment.toml          the sweep's identity; the last experiment file
+    plan.json  mlflow.json               the plan that workers follow; what MLflow has
+    study.jsonl  locks/                  the study and the sweep's locks
     stop.json  exhausted.json  retried.json
-    jobs/<token>/                        one folder a job
+    jobs/<token>/                        one folder per job
     promotion/                           see sweeps/promotion/entities.py
-    trials/0007-1a2b3c4d/                one folder a trial
+    trials/0007-1a2b3c4d/                one folder per trial
       config.json  result.json  settled  mlflow.json
-      attempts/<n>/                      one folder a claim on it
+      attempts/<n>/                      one folder per claim on the trial
         claim.json  continued.json  released  heartbeat  metrics.jsonl
         checkpoints/  figure.png  traceback.txt  failure.json
 """
@@ -27,7 +27,7 @@ from typing import Protocol
 from sweeps.config.names import CONFIRMATION_SUFFIX
 
 _DRAFT = re.compile(r"\..+\.([0-9a-f]{12}|(draft-)?\d+)|\.draft-\d+")
-"""Names under which files and folders are filled before they take their own."""
+"""Names of unfinished files and folders, which are renamed when they are complete."""
 
 
 class _HasFolder(Protocol):
@@ -36,7 +36,7 @@ class _HasFolder(Protocol):
 
 
 class PathIn:
-    """A file or folder of a fixed name in the owner's folder: `owner.name` is its path."""
+    """A file or folder with a fixed name in the owner's folder: `owner.name` is its path."""
 
     def __init__(self, *parts: str) -> None:
         self._parts = parts
@@ -47,40 +47,38 @@ class PathIn:
 
 @dataclass(frozen=True)
 class AttemptPaths:
-    """The folder of one claim on a trial; its owner writes there, or who saw that it died."""
+    """The folder of one attempt at a trial; its owner writes there, and the owner's supervisor."""
 
     folder: Path
 
-    claim = PathIn(
-        "claim.json"
-    )  # who claimed the trial, and when: the attempt exists once this does
-    continued = PathIn("continued.json")  # up to which epoch it continues what earlier ones did
-    released = PathIn("released")  # there once the owner gave the trial back, unfinished
-    heartbeat = PathIn("heartbeat")  # a number that grows while the owner lives
-    metrics = PathIn("metrics.jsonl")  # one row an epoch
+    claim = PathIn("claim.json")  # who claimed the trial, and when; makes the attempt exist
+    continued = PathIn("continued.json")  # the epoch of earlier attempts that it continues from
+    released = PathIn("released")  # exists once the owner has released the unfinished trial
+    heartbeat = PathIn("heartbeat")  # a number that grows while the owner is alive
+    metrics = PathIn("metrics.jsonl")  # one row per epoch
     checkpoints = PathIn("checkpoints")  # the trainer's folder
     last_checkpoint = PathIn("checkpoints", "last.pt")  # what the next attempt continues from
     best_checkpoint = PathIn("checkpoints", "best.pt")  # the best epoch's model
-    traceback = PathIn("traceback.txt")  # where the trainer raised
-    failure = PathIn("failure.json")  # what went wrong without ending the trial
-    figure = PathIn("figure.png")  # what the best model does, to look at
+    traceback = PathIn("traceback.txt")  # of the exception that the trainer raised
+    failure = PathIn("failure.json")  # a failure that did not end the trial
+    figure = PathIn("figure.png")  # results of the best model
 
     @property
     def number(self) -> int:
-        """Counted from 1; the highest number has the trial."""
+        """The number of the attempt, from 1; the highest one has the claim."""
         return int(self.folder.name)
 
 
 @dataclass(frozen=True)
 class TrialPaths:
-    """The folder of one trial, called by its number and its signature: `0007-1a2b3c4d`."""
+    """The folder of one trial, named by its number and its signature: `0007-1a2b3c4d`."""
 
     folder: Path
 
-    config = PathIn("config.json")  # all that was resolved for this trial
-    result = PathIn("result.json")  # how the trial ended; there once it has
-    settled = PathIn("settled")  # there once the study was told of the result
-    mlflow = PathIn("mlflow.json")  # what of this trial MLflow has been given
+    config = PathIn("config.json")  # the specification of the trial
+    result = PathIn("result.json")  # how the trial ended; exists once it has
+    settled = PathIn("settled")  # exists once the study has the result
+    mlflow = PathIn("mlflow.json")  # what MLflow has of this trial
 
     @property
     def name(self) -> str:
@@ -98,11 +96,11 @@ class TrialPaths:
         return self.name.partition("-")[2]
 
     def attempt(self, number: int) -> AttemptPaths:
-        """The folder of attempt `number`, there or not."""
+        """Return the folder of attempt `number`, which need not exist."""
         return AttemptPaths(self.folder / "attempts" / str(number))
 
     def attempts(self) -> list[AttemptPaths]:
-        """Every attempt that was claimed, in order."""
+        """Return every attempt, in order."""
         found: list[AttemptPaths] = []
         while (attempt := self.attempt(len(found) + 1)).claim.exists():
             found.append(attempt)
@@ -111,26 +109,24 @@ class TrialPaths:
 
 @dataclass(frozen=True)
 class JobPaths:
-    """The folder of one job, called by its token: its name before the scheduler numbers it."""
+    """The folder of one job, named by its token: its name before the scheduler gives it an id."""
 
     folder: Path
 
-    submitted = PathIn("submitted.json")  # the job's record, by whoever sent it
-    started = PathIn("started.json")  # the same, by the job itself; touched while it lives
-    ended = PathIn("ended")  # there once its work was done
-    final_state = PathIn("final_state.json")  # what accounting says, where it left the queue
-    bad_node = PathIn(
-        "bad_node.json"
-    )  # the node, where it lacks what the job was promised, and why
-    publisher_log = PathIn("publisher.log")  # what the job's publisher printed
+    submitted = PathIn("submitted.json")  # the job's record, written at its submission
+    started = PathIn("started.json")  # the same, written by the job; touched while it runs
+    ended = PathIn("ended")  # exists once its work is done
+    final_state = PathIn("final_state.json")  # from SLURM's accounting, after it left the queue
+    bad_node = PathIn("bad_node.json")  # a node that lacks what the job was promised, and why
+    publisher_log = PathIn("publisher.log")  # the output of the job's publisher
 
     @property
     def token(self) -> str:
-        """The job's name before the scheduler gave it a number."""
+        """The job's name before the scheduler gave it an id."""
         return self.folder.name
 
     def worker_log(self, number: int) -> Path:
-        """What worker `number` of the job printed."""
+        """Return the log of worker `number` of the job."""
         return self.folder / f"worker-{number}.log"
 
 
@@ -140,17 +136,17 @@ class SweepPaths:
 
     folder: Path
 
-    identity = PathIn("sweep.json")  # what cannot change under the sweep
-    experiment = PathIn("experiment.toml")  # the experiment as last given
-    plan = PathIn("plan.json")  # what workers go by, and may change from one run to the next
+    identity = PathIn("sweep.json")  # what may not change while the sweep exists
+    experiment = PathIn("experiment.toml")  # a copy of the last experiment file
+    plan = PathIn("plan.json")  # what workers follow; may change from one run to the next
     study = PathIn("study.jsonl")  # Optuna's journal
-    stop = PathIn("stop.json")  # there while the sweep is stopped; says why
-    exhausted = PathIn("exhausted.json")  # there once there is nothing more to try; says why
-    retried = PathIn("retried.json")  # up to which number failed trials are tried again
-    mlflow = PathIn("mlflow.json")  # what of the sweep as a whole MLflow has been given
-    promotion = PathIn("promotion")  # what was found of candidates
+    stop = PathIn("stop.json")  # exists while the sweep is stopped; contains the reason
+    exhausted = PathIn("exhausted.json")  # exists while nothing more can be tried; with reason
+    retried = PathIn("retried.json")  # the number up to which failed trials are tried again
+    mlflow = PathIn("mlflow.json")  # what MLflow has of the sweep as a whole
+    promotion = PathIn("promotion")  # records of candidates
     trials_folder = PathIn("trials")  # the folder of all trials
-    submission_log = PathIn("jobs", "submission.log")  # what submissions to this machine printed
+    submission_log = PathIn("jobs", "submission.log")  # output of submissions to this host
     scheduler_logs = PathIn("jobs", "submitit")  # submitit's folder
 
     @property
@@ -165,132 +161,132 @@ class SweepPaths:
 
     @property
     def slurm(self) -> "SlurmPaths":
-        """What SLURM was asked lately, for this sweep and those beside it."""
+        """The latest answers of SLURM, for all sweeps in the runs folder."""
         return self.runs.slurm
 
     @property
     def confirmation(self) -> "SweepPaths":
-        """The sweep that trains this one's best trials again, there or not."""
+        """The sweep that trains this one's best trials again; it need not exist."""
         return SweepPaths(self.folder.with_name(self.name + CONFIRMATION_SUFFIX))
 
     def lock(self, name: str) -> Path:
-        """The folder of the lock called `name`."""
+        """Return the folder of the lock called `name`."""
         return self.folder / "locks" / name
 
     def job(self, token: str) -> JobPaths:
-        """The folder of the job called `token`, there or not."""
+        """Return the folder of the job called `token`, which need not exist."""
         return JobPaths(self.folder / "jobs" / token)
 
     def jobs(self) -> list[JobPaths]:
-        """Every job that was sent or that started, oldest first."""
+        """Return every job that was submitted or that started, oldest first."""
         found = {file.parent for file in self.folder.glob("jobs/*/submitted.json")}
         found |= {file.parent for file in self.folder.glob("jobs/*/started.json")}
         return [JobPaths(folder) for folder in sorted(found)]
 
     def unrecorded_jobs(self) -> list[JobPaths]:
-        """Every job that was about to be sent and has not been heard of since."""
-        known = {job.folder for job in self.jobs()} | {self.scheduler_logs}
-        found = (folder for folder in self.folder.glob("jobs/*/") if folder not in known)
+        """Return every job that has a folder, but no record of its submission or start."""
+        recorded = {job.folder for job in self.jobs()} | {self.scheduler_logs}
+        found = (folder for folder in self.folder.glob("jobs/*/") if folder not in recorded)
         return [JobPaths(folder) for folder in sorted(found)]
 
     def trial(self, number: int, signature: str) -> TrialPaths:
-        """The folder of a trial, there or not."""
+        """Return the folder of a trial, which need not exist."""
         return TrialPaths(self.trials_folder / f"{number:04d}-{signature}")
 
     def draft_trial(self, number: int) -> TrialPaths:
-        """Where a trial's folder is filled before it takes its name."""
+        """Return the folder in which a trial is prepared before it gets its name."""
         return TrialPaths(self.trials_folder / f".draft-{number:04d}")
 
     def trials(self) -> list[TrialPaths]:
-        """Every trial, in the order of their numbers.
+        """Return every trial, in the order of their numbers.
 
-        A folder without a configuration is what a worker went on writing into when somebody had
-        removed the trial.
+        A folder without a configuration is not a trial: a worker still wrote into it after the
+        trial's folder had been removed.
         """
         found = (TrialPaths(path) for path in self.trials_folder.glob("[0-9]*-*"))
         return sorted((t for t in found if t.config.exists()), key=lambda trial: trial.number)
 
     def drafts(self) -> list[Path]:
-        """Files and folders that a writer has not finished, or never will."""
+        """Return unfinished files and folders: of running writers, or of killed ones."""
         found = []
-        for folder, folders, names in os.walk(self.folder):  # what goes meanwhile is no matter
+        for folder, folders, names in os.walk(self.folder):  # files may disappear meanwhile
             found += [Path(folder) / name for name in folders + names if _DRAFT.fullmatch(name)]
         return sorted(found)
 
 
 @dataclass(frozen=True)
 class DoctorPaths:
-    """The folder of one examination of the site."""
+    """The folder of one run of `sweeps doctor`, which checks the site."""
 
     folder: Path
 
-    findings = PathIn("findings.json")  # what the job saw
-    probe = PathIn("probe")  # a file that is replaced to see whether that works
-    lock = PathIn("locks", "doctor")  # the folder of a lock that is tried
+    findings = PathIn("findings.json")  # what the job found
+    probe = PathIn("probe")  # a file that is replaced, to check that this works
+    lock = PathIn("locks", "doctor")  # the folder of a lock that is tested
 
     @property
     def sweep(self) -> SweepPaths:
-        """The folder as that of a sweep without trials: where its job's logs are."""
+        """The same folder as that of a sweep without trials: for its job's logs."""
         return SweepPaths(self.folder)
 
     def clock(self, host: str) -> Path:
-        """A file whose time, from the file server, is compared with a host's."""
+        """Return a file whose time, set by the file server, is compared with a host's clock."""
         return self.folder / f"clock-{host}"
 
 
 @dataclass(frozen=True)
 class SlurmPaths:
-    """What SLURM answered to one user's sweeps, and how often it was asked."""
+    """Answers of SLURM to one user's sweeps, and when it was asked."""
 
     folder: Path
 
-    queue = PathIn("queue.json")  # what squeue answered last
-    partitions = PathIn("partitions.txt")  # what scontrol answered of them
-    user = PathIn("user.txt")  # what sacctmgr answered of whoever asked
-    queries = PathIn("queries.json")  # when SLURM was asked in the last minute
-    clock = PathIn("clock")  # touched to learn the file server's time
-    lock = PathIn("lock")  # the folder of the lock on all these
+    queue = PathIn("queue.json")  # the last answer of squeue
+    partitions = PathIn("partitions.txt")  # the answer of scontrol
+    user = PathIn("user.txt")  # the answer of sacctmgr about the user
+    queries = PathIn("queries.json")  # the times of the queries in the last minute
+    clock = PathIn("clock")  # touched to read the file server's time
+    lock = PathIn("lock")  # the folder of the lock on all these files
 
 
 @dataclass(frozen=True)
 class RunsPaths:
-    """The folder of all sweeps, and of the store that shows them."""
+    """The runs folder: all sweeps, and MLflow's store."""
 
     folder: Path
 
     database = PathIn("mlflow.db")  # MLflow's
-    database_drafts = PathIn("store", "drafts")  # while its tables are being made
+    database_drafts = PathIn("store", "drafts")  # the database while its tables are created
     artifacts = PathIn("artifacts")  # MLflow's
     lease = PathIn("store", "lease.json")  # which host may write to the database
-    store_location = PathIn("store", "store_location.json")  # where it lay when it was last written
+    store_location = PathIn("store", "store_location.json")  # the store's path at the last write
     lock = PathIn("store", "lock")  # the folder of the publishers' lock
     test_reads = PathIn("store", "test-reads.jsonl")  # when test splits were read, and for what
 
     @property
     def slurm(self) -> SlurmPaths:
-        """What SLURM answered to this user: another one's jobs are not in this one's queue."""
+        """Answers of SLURM to this user; another user's queue has other jobs."""
         return SlurmPaths(self.folder / "store" / f"slurm-{os.getuid()}")
 
     def registry_lock(self, model: str) -> Path:
-        """The folder of the lock on one registered model."""
+        """Return the folder of the lock on one registered model."""
         return self.folder / "store" / f"registry-{model}"
 
     def probe(self, name: str) -> Path:
-        """A file that is made to see whether files can be made here."""
+        """Return a file that is created to check that files can be created here."""
         return self.folder / f".probe-{name}"
 
     def doctor(self, name: str) -> DoctorPaths:
-        """The folder of an examination of the site."""
+        """Return the folder of one run of `sweeps doctor`."""
         return DoctorPaths(self.folder / f".doctor-{name}")
 
     def artifacts_of(self, sweep: str) -> Path:
-        """Where a sweep's artifacts go."""
+        """Return the folder of a sweep's artifacts."""
         return self.artifacts / sweep
 
     def sweep(self, name: str) -> SweepPaths:
-        """The folder of the sweep called `name`, there or not."""
+        """Return the folder of the sweep called `name`, which need not exist."""
         return SweepPaths(self.folder / name)
 
     def sweeps(self) -> list[SweepPaths]:
-        """Every sweep, by name."""
+        """Return every sweep, ordered by name."""
         return [SweepPaths(file.parent) for file in sorted(self.folder.glob("*/plan.json"))]

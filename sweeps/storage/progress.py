@@ -1,9 +1,9 @@
-"""How far a sweep is: three numbers of trials that must not be confused.
+"""The progress of a sweep, in three numbers of trials.
 
-reserved: trials that use up the total, running ones included. Whoever proposes a trial counts
-    these; a failed trial is not among them, since another takes its place.
-ended: trials of these that are done: complete, pruned or diverged, and the study knows it.
-left: what is missing to the total until all have ended.
+reserved: trials that use up the planned total, running ones included. New trials are proposed
+    until this reaches the total; a failed trial does not count, since another replaces it.
+ended: the reserved trials that are complete, pruned or diverged, and reported to the study.
+left: the planned total minus those that have ended.
 """
 
 import json
@@ -16,24 +16,24 @@ from sweeps.storage.trial_record import State, read_curve, state_of, was_given_u
 
 
 class Exhausted(StrEnum):
-    """Why a sweep has nothing more to try, though its total is not reached."""
+    """Why a sweep has nothing more to try before its total is reached."""
 
     EVERY_POINT = "every point"
     """Each configuration of a finite space was tried."""
     ENQUEUED = "all that was enqueued"
-    """The experiment names its trials, and all were tried."""
+    """The sampler is `enqueued`, and all enqueued trials were tried."""
     NOTHING_NEW = "nothing new"
-    """Every proposal repeated an earlier trial, or the trainer refused it."""
+    """Each of many proposals repeated an earlier trial or was refused by the trainer."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How many trials a sweep has.
+    """The numbers of a sweep's trials.
 
     Attributes:
-        planned: how many were asked for in all.
-        reserved: those that use up the total, ended or running.
-        ended: those that are done and count.
+        planned: the total that the experiment asks for.
+        reserved: those that use up the total: running or ended, not failed.
+        ended: those that are complete, pruned or diverged.
     """
 
     planned: int
@@ -42,17 +42,17 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """How many are still to end, running ones included."""
+        """How many must still end, running ones included."""
         return max(0, self.planned - self.ended)
 
     @property
     def to_propose(self) -> int:
-        """How many nobody has asked the study for yet."""
+        """How many have not been proposed yet."""
         return max(0, self.planned - self.reserved)
 
 
 def progress_of(paths: SweepPaths, planned: int) -> Progress:
-    """Count the trials of a sweep of which `planned` are asked for."""
+    """Count the trials of a sweep whose planned total is `planned`."""
     reserved = ended = 0
     for trial in paths.trials():
         if state_of(trial) is not State.FAILED:
@@ -62,23 +62,23 @@ def progress_of(paths: SweepPaths, planned: int) -> Progress:
 
 
 def is_over(paths: SweepPaths, planned: int) -> bool:
-    """Whether every trial asked for has ended, or there is nothing more to try."""
+    """Return whether every planned trial has ended, or there is nothing more to try."""
     if not all(trial.settled.exists() for trial in paths.trials()):
         return False
     return progress_of(paths, planned).to_propose == 0 or paths.exhausted.exists()
 
 
 def unclaimed_trials(paths: SweepPaths, planned: int) -> int:
-    """How many trials nobody works on: given up by their worker, or not proposed yet."""
+    """Return how many trials no worker has: released, left by a dead worker, or not proposed."""
     latest = [trial.attempts()[-1] for trial in paths.trials() if not trial.settled.exists()]
-    given_up = sum(map(was_given_up, latest))
+    unclaimed = sum(map(was_given_up, latest))
     if paths.exhausted.exists():
-        return given_up
-    return given_up + progress_of(paths, planned).to_propose
+        return unclaimed
+    return unclaimed + progress_of(paths, planned).to_propose
 
 
 def finished_steps(paths: SweepPaths) -> int:
-    """A number that grows with every epoch and with every trial that ends."""
+    """Return a number that grows with every epoch and with every trial that ends."""
     return sum(len(read_curve(trial)) + trial.settled.exists() for trial in paths.trials())
 
 
@@ -88,6 +88,6 @@ def record_exhausted(paths: SweepPaths, reason: Exhausted) -> None:
 
 
 def exhausted_reason(paths: SweepPaths) -> Exhausted | None:
-    """Why the sweep has nothing more to try; None while it has."""
+    """Return why the sweep has nothing more to try; None while it has something."""
     content = atomic.read_json(paths.exhausted)
     return None if content is None else Exhausted(content["reason"])

@@ -1,8 +1,8 @@
-"""What is kept of a trial's checkpoints: what somebody may need, and nothing else.
+"""Which checkpoints of a trial are kept: those that may still be needed, and no others.
 
-While a trial is open its latest attempt has what the next one goes on from. Once it is settled
-nobody goes on with it, and only a complete one can be promoted: the best epoch of that stays. The
-others keep what they are judged by (curve, picture, traceback); trained again they would be equal.
+While a trial is open, the next attempt continues from the checkpoints of the latest one. Once it is
+settled, no attempt follows, and only a complete trial can be promoted: its best epoch is kept. The
+other trials keep their curve, figure and traceback; trained again, they would be equal.
 """
 
 import contextlib
@@ -14,31 +14,31 @@ from sweeps.storage.trial_record import State, best_checkpoint, state_of
 
 
 def remove_earlier_checkpoints(trial: TrialPaths, attempt: AttemptPaths) -> None:
-    """Remove the checkpoints of all attempts before one that has finished an epoch of its own.
+    """Remove the checkpoints of all attempts before `attempt`, which has finished an epoch.
 
-    Until then its only checkpoint is the one it carried on from, and were that damaged the
-    attempt before would have the one to fall back on.
+    Do not call it earlier: until then, the attempt's only checkpoint is the one it continues from,
+    and if that is damaged, the attempt before has the one to fall back on.
     """
     for number in range(1, attempt.number):
         shutil.rmtree(trial.attempt(number).checkpoints, ignore_errors=True)
 
 
 def unneeded_checkpoints(trial: TrialPaths) -> list[Path]:
-    """The files among the checkpoints of a settled trial that nobody needs; none of an open one."""
+    """Return the checkpoint files of a settled trial that are not needed; none of an open trial."""
     if not trial.settled.exists():
         return []
     kept = best_checkpoint(trial) if state_of(trial) is State.COMPLETE else None
-    there = (file for a in trial.attempts() for file in sorted(a.checkpoints.glob("*")))
-    return [file for file in there if file != kept and not file.is_dir()]
+    stored = (file for a in trial.attempts() for file in sorted(a.checkpoints.glob("*")))
+    return [file for file in stored if file != kept and not file.is_dir()]
 
 
 def trim_checkpoints(trial: TrialPaths) -> None:
-    """Remove what nobody needs of a settled trial's checkpoints."""
+    """Remove the checkpoint files of a settled trial that are not needed."""
     for file in unneeded_checkpoints(trial):
-        with contextlib.suppress(OSError):  # what stays costs room; `sweeps clean` shows it
+        with contextlib.suppress(OSError):  # a file that stays uses space; `sweeps clean` shows it
             file.unlink(missing_ok=True)
 
 
 def needs_trimming(trial: TrialPaths) -> bool:
-    """Whether somebody was killed between settling the trial and trimming it."""
+    """Return whether a worker was killed after it settled the trial and before it trimmed it."""
     return trial.settled.exists() and trial.attempts()[-1].last_checkpoint.exists()

@@ -1,4 +1,4 @@
-"""A sweep: an experiment under way, in a folder that is the only thing its workers share."""
+"""A sweep: an experiment that is being run, in a folder that is all its workers share."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from sweeps.storage.trial_record import State, state_of
 
 
 def checked_out_commit() -> str:
-    """The commit that is checked out here, marked where the tree differs; empty outside git."""
+    """Return the commit checked out here, with `-dirty` if files differ; empty outside git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
@@ -40,15 +40,16 @@ def checked_out_commit() -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the workers of a sweep go by, as last given.
+    """The settings of a sweep that its workers follow; they may change from one run to the next.
 
     Attributes:
         experiment: what to try.
-        cluster: where.
-        fingerprint: of the data, as the trainer found it.
-        command: what goes on with the sweep, as arguments of `sweeps`.
-        confirms: the name of the sweep whose best trials this one trains again; None for any other.
-        commit: of the code.
+        cluster: where and how jobs run.
+        fingerprint: the fingerprint of the data, from the trainer.
+        command: the command that resumes the sweep, as arguments of `sweeps`.
+        confirms: for a confirmation, the name of the sweep whose best trials it trains again;
+            otherwise None.
+        commit: the commit of the code.
     """
 
     experiment: Experiment
@@ -68,58 +69,58 @@ class Sweep:
 
     @cached_property
     def resolved(self) -> ResolvedExperiment:
-        """The experiment with its trainer and its space."""
+        """The experiment with its trainer and its search space."""
         return resolve(self.plan.experiment, str(self.paths.experiment))
 
     @property
     def experiment(self) -> Experiment:
-        """The experiment as last given."""
+        """The experiment of the current plan."""
         return self.plan.experiment
 
     @property
     def claim_seconds(self) -> float:
-        """Silence after which a worker is believed dead."""
+        """Seconds without a heartbeat after which another worker may take over a trial."""
         return self.plan.cluster.claim_seconds
 
     def proposal_lock(self) -> Lock:
-        """The lock under which trials are asked for."""
+        """Return the lock under which trials are proposed."""
         return Lock(self.paths.lock("propose"), stale_after=self.claim_seconds)
 
     def is_stopped(self) -> bool:
-        """Whether somebody, or too many failures, stopped it."""
+        """Return whether it was stopped, by a person or after failures."""
         return self.paths.stop.exists()
 
     def is_over(self) -> bool:
-        """Whether every trial asked for has ended, or there is nothing more to try."""
+        """Return whether every planned trial has ended, or there is nothing more to try."""
         return is_over(self.paths, self.experiment.trials)
 
     def progress(self) -> Progress:
-        """How many trials are planned, reserved, ended and left."""
+        """Return how many trials are planned, reserved, ended and left."""
         return progress_of(self.paths, self.experiment.trials)
 
     def unclaimed_trials(self) -> int:
-        """How many trials a worker could take up now: none of a sweep that is over or stopped."""
+        """Return how many trials a worker could claim now; 0 if the sweep is over or stopped."""
         if self.is_stopped() or self.is_over():
             return 0
         return unclaimed_trials(self.paths, self.experiment.trials)
 
 
 def runs_folder(given: Path | None = None) -> RunsPaths:
-    """Where the sweeps lie: as given, or `$SWEEPS_RUNS`, or `runs` here."""
+    """Return the folder of all sweeps: `given`, otherwise `$SWEEPS_RUNS`, otherwise `runs`."""
     return RunsPaths((given or Path(os.environ.get("SWEEPS_RUNS", "runs"))).absolute())
 
 
 def open_sweep(paths: SweepPaths) -> Sweep:
-    """Open a sweep that is there.
+    """Open an existing sweep.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such sweep.
     """
     content = atomic.read_json(paths.plan)
     if content is None:
-        known = ", ".join(sweep.name for sweep in paths.runs.sweeps()) or "none yet"
+        found = ", ".join(sweep.name for sweep in paths.runs.sweeps()) or "none yet"
         raise InputError(
-            f"no sweep {paths.name!r} in {paths.runs.folder} (there: {known}); "
+            f"no sweep {paths.name!r} in {paths.runs.folder}; the sweeps there are: {found}; "
             "start one with: make sweep"
         )
     plan = Plan(
@@ -136,16 +137,16 @@ def open_sweep(paths: SweepPaths) -> Sweep:
 def create_or_update(
     paths: SweepPaths, resolved: ResolvedExperiment, source: Path, plan: Plan
 ) -> Sweep:
-    """Make the sweep of an experiment, or go on with the one that is there.
+    """Create the sweep of an experiment, or give the existing one a new plan.
 
     Args:
-        paths: the sweep's folder, there or not.
+        paths: the sweep's folder; it need not exist.
         resolved: the experiment.
-        source: the experiment's file, copied beside the sweep.
-        plan: the same experiment, and where and how it is run.
+        source: the experiment's file, which is copied into the folder.
+        plan: the plan, with the same experiment.
 
     Raises:
-        InputError: the sweep that is there is another one, or the folder cannot be written.
+        InputError: the folder holds another sweep, or cannot be written.
     """
     identity = _identity(resolved, plan.fingerprint)
     try:
@@ -163,18 +164,20 @@ def create_or_update(
         }
         atomic.write(paths.plan, json.dumps(content, indent=2))
     except OSError as error:
-        why = f"cannot be written ({error.strerror}); name another place with --runs"
-        raise InputError(f"{paths.folder}: {why}") from error
+        advice = "choose another folder with --runs"
+        raise InputError(
+            f"{paths.folder}: cannot be written ({error.strerror}); {advice}"
+        ) from error
     return open_sweep(paths)
 
 
 def stop_sweep(paths: SweepPaths, reason: str) -> None:
-    """Have every worker give its trial back after the epoch it is in, and leave."""
+    """Stop the sweep: each worker ends its current epoch, releases its trial and exits."""
     atomic.write(paths.stop, json.dumps({"reason": reason, "time": time.time()}))
 
 
 def clear_stop(paths: SweepPaths) -> None:
-    """Clear a stop, and have the trials that failed so far tried again."""
+    """Clear a stop, and let the trials that have failed so far be tried again."""
     failed = [trial.number for trial in paths.trials() if state_of(trial) is State.FAILED]
     if failed and max(failed) > retried_up_to(paths):
         atomic.write(paths.retried, json.dumps({"until": max(failed)}))
@@ -185,13 +188,13 @@ def clear_stop(paths: SweepPaths) -> None:
 
 
 def stop_reason(paths: SweepPaths) -> str | None:
-    """Why the sweep stands still; None where it does not."""
+    """Return why the sweep is stopped; None if it is not stopped."""
     content = atomic.read_json(paths.stop)
     return None if content is None else str(content["reason"])
 
 
 def retried_up_to(paths: SweepPaths) -> int:
-    """The number up to which failed trials are tried again; -1 where none are."""
+    """Return the number of the last trial that is tried again if it failed; -1 for none."""
     content = atomic.read_json(paths.retried)
     return -1 if content is None else int(content["until"])
 
@@ -208,13 +211,13 @@ def _identity(resolved: ResolvedExperiment, fingerprint: str) -> dict[str, Any]:
 
 
 def _refuse_other_sweep(
-    paths: SweepPaths, there: Mapping[str, Any], here: Mapping[str, Any]
+    paths: SweepPaths, stored: Mapping[str, Any], current: Mapping[str, Any]
 ) -> None:
-    old, new = flatten(json.loads(json.dumps(there))), flatten(json.loads(json.dumps(here)))
+    old, new = flatten(json.loads(json.dumps(stored))), flatten(json.loads(json.dumps(current)))
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if not changed:
         return
     shown = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in changed[:3])
     more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
-    mend = "give the experiment another name, or undo the change"
-    raise InputError(f"{paths.folder} holds another sweep: {shown}{more}; {mend}")
+    advice = "give the experiment another name, or undo the change"
+    raise InputError(f"{paths.folder} holds another sweep: {shown}{more}; {advice}")

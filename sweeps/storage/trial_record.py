@@ -1,4 +1,4 @@
-"""What a trial's folder says: the truth that the study and MLflow are made from."""
+"""Reading and writing the records in a trial's folder; the study and MLflow follow from them."""
 
 import json
 from collections.abc import Mapping
@@ -15,27 +15,27 @@ from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.trainer import Epoch
 
 SPEED_SUFFIX = "_per_second"
-"""What a trainer's figure of its own speed ends in."""
+"""How the name of a metric ends that a trainer gives its speed."""
 
 
 class State(StrEnum):
-    """What became of a trial."""
+    """The state of a trial."""
 
     RUNNING = "running"
-    """No result yet; whether anybody works on it, its claim tells."""
+    """It has no result yet; whether a worker has it, its claim shows."""
     COMPLETE = "complete"
-    """Trained to its last epoch."""
+    """It was trained to its last epoch."""
     PRUNED = "pruned"
-    """Given up because others were better at the same age."""
+    """It was stopped because others were better after the same epoch."""
     DIVERGED = "diverged"
-    """Trained into nonsense; worth the metric's worst value."""
+    """Its training gave no usable values; its value is the metric's worst one."""
     FAILED = "failed"
-    """Ended by a bug; says nothing of its hyperparameters and does not count."""
+    """A bug or repeated failures ended it; it does not count, nor say anything of its values."""
 
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One epoch of a trial, as `sweeps.trainer.Epoch` has it."""
+    """One epoch of a trial, with the fields of `sweeps.trainer.Epoch`."""
 
     epoch: int
     metrics: Mapping[str, float]
@@ -49,12 +49,13 @@ class TrialResult:
     """How a trial ended.
 
     Attributes:
-        state: what became of it.
-        value: the objective at its best epoch, or the worst there is; None where it failed.
-        best_epoch: the epoch whose checkpoint was kept; None where there is none.
-        epochs: how many it was trained.
+        state: the final state.
+        value: the objective at its best epoch, or the worst value if it diverged; None if it
+            failed.
+        best_epoch: the best epoch, whose checkpoint was kept; None if there is none.
+        epochs: how many epochs were trained.
         reason: why it diverged or failed; empty otherwise.
-        alike: what it has in common with failures of the same cause; empty otherwise.
+        failure_key: a text that failures of the same cause have in common; empty otherwise.
     """
 
     state: State
@@ -67,15 +68,15 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What was resolved when the trial was made.
+    """The specification of a trial, fixed when the trial is created.
 
     Attributes:
         number: its number in the study.
         values: the searched values, by dotted path.
-        config: the whole configuration, as JSON has it.
-        epochs: how many epochs it has if nothing ends it.
-        threads: how many threads it computes with, wherever it is continued.
-        commit: of the code that the sweep was last started with when the trial was made.
+        config: the whole configuration, as a JSON object.
+        epochs: how many epochs it has if nothing ends it early.
+        threads: how many CPU threads it computes with, wherever it is continued.
+        commit: the commit in the sweep's plan when the trial was created.
     """
 
     number: int
@@ -87,26 +88,26 @@ class TrialSpec:
 
 
 def write_spec(paths: TrialPaths, trial: TrialSpec) -> None:
-    """Record what a new trial is."""
+    """Write the specification of a new trial."""
     atomic.write(paths.config, json.dumps(asdict(trial), indent=2))
 
 
 def read_spec(paths: TrialPaths) -> TrialSpec:
-    """What the trial is.
+    """Read the specification of a trial.
 
     Raises:
-        FileNotFoundError: somebody has just removed it.
+        FileNotFoundError: the trial's folder has just been removed.
     """
     return TrialSpec(**json.loads(paths.config.read_text()))
 
 
 def write_result(paths: TrialPaths, result: TrialResult) -> None:
-    """Record how the trial ended; recorded already, nothing changes."""
+    """Write how the trial ended; if it has a result already, nothing changes."""
     atomic.create(paths.result, json.dumps(asdict(result), indent=2))
 
 
 def read_result(paths: TrialPaths) -> TrialResult | None:
-    """How the trial ended; None while it has not."""
+    """Read how the trial ended; None while it has not."""
     try:
         return _result(paths.result)
     except FileNotFoundError:
@@ -115,35 +116,35 @@ def read_result(paths: TrialPaths) -> TrialResult | None:
 
 @cache
 def _result(path: Path) -> TrialResult:
-    """Read once in a process: the file is linked into place whole, and never changes.
+    """Read a result, once per process: the file appears complete and never changes.
 
-    Who counts the trials of a long sweep would else open a file a trial every time.
+    Without the cache, each count of a long sweep's trials would open one file per trial.
     """
     content = json.loads(path.read_text())
     return TrialResult(**content | {"state": State(content["state"])})
 
 
 def state_of(paths: TrialPaths) -> State:
-    """What the folder says became of the trial."""
+    """Return the state of the trial."""
     result = read_result(paths)
     return State.RUNNING if result is None else result.state
 
 
 def claim_owner(attempt: AttemptPaths) -> Process:
-    """The process that claimed the trial by this attempt."""
+    """Return the process that claimed the trial with this attempt."""
     return Process.from_json(atomic.read_json(attempt.claim))
 
 
 def was_given_up(attempt: AttemptPaths) -> bool:
-    """Whether the owner gave the trial back, or certainly is gone. Nobody works on it then."""
+    """Return whether the owner released the trial or has certainly ended."""
     return attempt.released.exists() or claim_owner(attempt).is_gone()
 
 
 def as_first_recorded(paths: TrialPaths, epoch: Epoch) -> Epoch:
-    """The epoch as an earlier attempt recorded it, where that came to the same figures.
+    """Return the row of an earlier attempt for this epoch if its metrics are equal, else `epoch`.
 
-    After damage to a checkpoint its epoch is computed again. What was recorded the first time,
-    timestamp and all, is what MLflow has: recorded again, it stays one point of the curve.
+    If a checkpoint is damaged, its epoch is computed again. MLflow may already have the first row.
+    With the same timestamp, the epoch stays one point of the curve there.
     """
     for attempt in paths.attempts():
         for content in atomic.read_lines(attempt.metrics):
@@ -155,43 +156,43 @@ def as_first_recorded(paths: TrialPaths, epoch: Epoch) -> Epoch:
 
 
 def _comparable_metrics(epoch: Epoch) -> tuple[dict[str, float], str | None]:
-    """What must be equal in two computations of an epoch: all but how fast they were."""
-    lasting = {k: v for k, v in epoch.metrics.items() if not k.endswith(SPEED_SUFFIX)}
-    return lasting, epoch.diverged
+    """Return what is equal in two computations of an epoch: everything except their speed."""
+    comparable = {k: v for k, v in epoch.metrics.items() if not k.endswith(SPEED_SUFFIX)}
+    return comparable, epoch.diverged
 
 
 def is_published(paths: TrialPaths) -> bool:
-    """Whether MLflow was told all of a trial, its end included."""
+    """Return whether MLflow has all of a trial, its end included."""
     return paths.settled.exists() and bool((atomic.read_json(paths.mlflow) or {}).get("done"))
 
 
 def append_row(attempt: AttemptPaths, epoch: Epoch) -> None:
-    """Record an epoch in the attempt's own file."""
+    """Append the row of an epoch to the attempt's own file."""
     row = EpochRow(epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged)
     atomic.append(attempt.metrics, json.dumps(asdict(row), separators=(",", ":")))
 
 
 def has_epoch(attempt: AttemptPaths) -> bool:
-    """Whether the attempt recorded an epoch."""
+    """Return whether the attempt has recorded an epoch."""
     return any(True for _ in atomic.read_lines(attempt.metrics))
 
 
 def continued_epoch(attempt: AttemptPaths) -> int | None:
-    """The epoch that an attempt carried on from, 0 for none; None where it got to no epoch."""
+    """Return the epoch that an attempt continues from, 0 for a new start; None if not recorded."""
     content = atomic.read_json(attempt.continued)
     return None if content is None else int(content["epoch"])
 
 
 def write_continued(attempt: AttemptPaths, epoch: int) -> None:
-    """Record the epoch that the attempt carries on from."""
+    """Record the epoch that the attempt continues from."""
     atomic.write(attempt.continued, json.dumps({"epoch": epoch}))
 
 
 def read_curve(paths: TrialPaths) -> list[EpochRow]:
-    """The trial's epochs in order, each once.
+    """Return the trial's epochs in order, each once.
 
-    What an attempt wrote past the epoch that a later one carried on from does not count: its
-    owner had been given up, and nobody took over what it did then.
+    Rows of an attempt after the epoch that a later attempt continues from do not count: its owner
+    had lost the claim by then, and no attempt continued from those epochs.
     """
     rows: dict[int, EpochRow] = {}
     for attempt in paths.attempts():
@@ -205,22 +206,22 @@ def read_curve(paths: TrialPaths) -> list[EpochRow]:
 
 
 def trained_attempts(paths: TrialPaths) -> list[AttemptPaths]:
-    """The attempts that trained, the latest first: its checkpoints stand for the trial.
+    """Return the attempts that trained, the latest first; its checkpoints are the trial's.
 
-    An attempt that never got as far as to say what it carried on from counts for nothing.
+    An attempt that ended before it recorded which epoch it continues from does not count.
     """
     return [a for a in reversed(paths.attempts()) if continued_epoch(a) is not None]
 
 
 def best_checkpoint(paths: TrialPaths) -> Path | None:
-    """The file of the best epoch's model; None where there is none, or none any more."""
+    """Return the checkpoint of the best epoch; None if there is none, or it was removed."""
     file = next((attempt.best_checkpoint for attempt in trained_attempts(paths)), None)
     return file if file is not None and file.exists() else None
 
 
 @dataclass(frozen=True)
 class TrialSnapshot:
-    """All that a trial's folder said at one moment."""
+    """The records of a trial's folder at one moment."""
 
     paths: TrialPaths
     spec: TrialSpec
@@ -229,6 +230,6 @@ class TrialSnapshot:
 
 
 def read_snapshot(paths: TrialPaths) -> TrialSnapshot:
-    """Read a trial's folder. The result first: whatever it stands for is in the curve by then."""
+    """Read a trial's folder. The result is read first: the curve read after it is then complete."""
     result = read_result(paths)
     return TrialSnapshot(paths, read_spec(paths), result, read_curve(paths))

@@ -1,1 +1,1 @@
-"""MLflow, written from the sweep's folders."""
+"""Tracking: MLflow is kept up to date with the sweep's folders."""

@@ -1,8 +1,8 @@
-"""The store that MLflow's pages are served from: where it is, and who may write to it.
+"""The MLflow tracking store: where it is, and which host may write to it.
 
-By default it is an SQLite database among the runs. SQLite on a network file system is safe from
-one host at a time, so the first host that publishes takes a lease, and the others leave it to
-that one. A database that was moved along with its artifacts is put right on the way.
+By default it is an SQLite database in the runs folder. On a network file system only one host at a
+time can write to SQLite safely. So the first host that publishes takes a lease, and the other hosts
+do not publish. If the runs folder was moved, the paths of artifacts in the database are updated.
 """
 
 import json
@@ -24,7 +24,7 @@ _LOCATIONS = {
     "logged_models": "artifact_location",
     "model_versions": "storage_location",
 }
-"""Where MLflow's schema keeps absolute places of artifacts, by table."""
+"""The columns of MLflow's schema that hold absolute paths of artifacts, by table."""
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,32 @@ class Store:
 
     @property
     def is_database_here(self) -> bool:
-        """Whether it is the database among the runs, which one host at a time may write to."""
+        """Whether it is the database in the runs folder; only one host may write to that."""
         return self.uri == _database_uri(self.runs)
 
     @property
     def identity(self) -> str:
-        """What tells this store from another, wherever the runs were moved to."""
+        """The identity of the store; it stays the same if the runs folder is moved."""
         return "here" if self.is_database_here else self.uri
 
     def artifacts_of(self, sweep: str) -> str | None:
-        """Where a sweep's artifacts go; None where the store's server decides."""
+        """Return the folder of a sweep's artifacts; None if the tracking server decides that."""
         return str(self.runs.artifacts_of(sweep)) if self.is_database_here else None
 
     def lock(self) -> Lock:
-        """The lock that publishers on this file system take turns by."""
+        """Return the lock of the publishers on this file system: one writes at a time."""
         return Lock(self.runs.lock, stale_after=120)
 
 
 def resolve_store(runs: RunsPaths, tracking: str | None) -> Store:
-    """The store a cluster's file names, or `$MLFLOW_TRACKING_URI`, or the database here.
+    """Return the store of the cluster file, of `$MLFLOW_TRACKING_URI`, or the local database.
+
+    Args:
+        runs: the runs folder.
+        tracking: `tracking` of the cluster file.
 
     Raises:
-        InputError: the variable holds a password.
+        InputError: the variable contains a password.
     """
     try:
         refuse_credentials(os.environ.get("MLFLOW_TRACKING_URI"))
@@ -67,7 +71,7 @@ def resolve_store(runs: RunsPaths, tracking: str | None) -> Store:
 
 
 def acquire_lease(store: Store) -> bool:
-    """Whether this host may write to the store; the first to ask for a free one gets it."""
+    """Return whether this host may write to the store; a free lease goes to the first host."""
     if not store.is_database_here:
         return True
     store.runs.lease.parent.mkdir(parents=True, exist_ok=True)
@@ -76,28 +80,32 @@ def acquire_lease(store: Store) -> bool:
 
 
 def lease_holder(store: Store) -> str | None:
-    """The host that may write to the database here; None while none has asked."""
+    """Return the host that may write to the local database; None if no host has the lease yet."""
     content = atomic.read_json(store.runs.lease)
     return None if content is None else str(content["host"])
 
 
 def take_over(store: Store) -> None:
-    """Move the lease to this host. Only when nothing publishes on the other one any more."""
+    """Move the lease to this host. Call it only when the other host does not publish any more."""
     store.runs.lease.parent.mkdir(parents=True, exist_ok=True)
     atomic.write(store.runs.lease, json.dumps({"host": hostname()}))
 
 
 def check_writable(store: Store) -> None:
-    """Refuse a store that cannot be written.
+    """Check that the store can be written.
 
     Raises:
-        InputError: the database or its folder cannot be written, or MLflow cannot name it.
+        InputError: the database or its folder cannot be written, or MLflow does not accept its
+            path.
     """
     if not store.is_database_here:
         return
     database = store.runs.database
     if set("?%") & set(str(database)):
-        raise InputError(f"{database}: MLflow cannot have ? or % there; give another --runs")
+        raise InputError(
+            f"{database}: MLflow does not accept ? or % in this path; "
+            "name another folder with --runs"
+        )
     try:
         store.runs.folder.mkdir(parents=True, exist_ok=True)
         if database.exists():
@@ -113,34 +121,34 @@ def check_writable(store: Store) -> None:
             return
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"{database}: the store cannot be written ({reason}); name another place with --runs"
+            f"{database}: the store cannot be written ({reason}); name another folder with --runs"
         ) from error
 
 
 def update_moved_locations(store: Store) -> None:
-    """Where the runs were moved, have the database say where its artifacts lie now.
+    """Update the paths of artifacts in the local database if the runs folder was moved.
 
-    MLflow keeps absolute places. This rewrites those below the old folder, once, under the
-    publishers' lock.
+    MLflow stores absolute paths. Those below the old folder are rewritten, once. The caller must
+    hold the publishers' lock.
     """
     if not store.is_database_here:
         return
-    here = str(store.runs.artifacts)
+    current = str(store.runs.artifacts)
     content = atomic.read_json(store.runs.store_location)
-    if content is not None and content["artifacts"] != here and store.runs.database.exists():
-        _rewrite(store.runs.database, content["artifacts"], here)
-    if content is None or content["artifacts"] != here:
-        atomic.write(store.runs.store_location, json.dumps({"artifacts": here}))
+    if content is not None and content["artifacts"] != current and store.runs.database.exists():
+        _rewrite(store.runs.database, content["artifacts"], current)
+    if content is None or content["artifacts"] != current:
+        atomic.write(store.runs.store_location, json.dumps({"artifacts": current}))
 
 
 def _rewrite(database: Path, old: str, new: str) -> None:
     connection = sqlite3.connect(database, timeout=30)
     with connection:
-        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         for table, column in _LOCATIONS.items():
-            if table in there:
+            if table in tables:
                 connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (names from above)
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (names of _LOCATIONS)
                     f"WHERE substr({column}, 1, ?) = ?",
                     (new, len(old) + 1, len(old) + 1, old + "/"),
                 )

@@ -1,4 +1,4 @@
-"""Keeping MLflow up with the folders, from a process that trains nothing."""
+"""Keeps MLflow up to date with the sweep's folders, from a process that trains nothing."""
 
 import os
 import signal
@@ -19,59 +19,63 @@ INTERVAL_SECONDS = 5.0
 
 
 def store_of_sweep(sweep: Sweep) -> Store:
-    """The store that a sweep is published to."""
+    """Return the store to which a sweep is published."""
     return resolve_store(sweep.paths.runs, sweep.plan.cluster.tracking)
 
 
 def publish_once(sweep: Sweep) -> str | None:
-    """Bring MLflow up to what the folders say; where that is not possible now, say why.
+    """Bring MLflow up to date with the sweep's folders.
 
-    Whatever is wrong with a store, its driver or the way to it: what is not sent stays in the
-    folders, and the next time sends it.
+    It does not fail if the store, its driver or the network does: what was not published stays in
+    the folders, and the next call publishes it.
+
+    Returns:
+        Why something was not published; None if everything was.
     """
     from sweeps.tracking.publisher import Publisher, error_line  # noqa: PLC0415 (seconds to import)
 
     store = store_of_sweep(sweep)
     if not acquire_lease(store):
-        where = f"{store.runs.database} is written to from {lease_holder(store)}"
-        return f"{where}; to do it from here: sweeps sync --take-over"
+        holder = f"only host {lease_holder(store)} may write to {store.runs.database}"
+        return f"{holder}; to publish from here: sweeps sync --take-over"
     try:
         with store.lock().hold() as turn:
             problems = Publisher(sweep, store).publish(turn)
     except (LockBusyError, LockLostError) as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 (MLflow lets its drivers' many kinds of error through)
+    except Exception as error:  # noqa: BLE001 (MLflow passes on many kinds of error of its drivers)
         return f"{type(error).__name__}: {error_line(error)}"
     where = f"{store.runs.database}: " if store.is_database_here else ""
     return where + "; ".join(dict.fromkeys(problems)) if problems else None
 
 
 def publish_until_terminated(folder: Path) -> None:
-    """Publish a sweep every few seconds; at SIGTERM, or once the parent is gone, end.
+    """Publish a sweep every few seconds until SIGTERM, or until the parent process has ended.
 
-    At SIGTERM everything is published once more first.
+    After SIGTERM it publishes once more and then returns. A problem is printed when it begins.
     """
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    for number in (signal.SIGUSR2, signal.SIGINT):  # meant for others of the same job or terminal
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    # These two are for other processes of the same job or terminal.
+    for number in (signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    parent, said = os.getppid(), None
+    parent, printed = os.getppid(), None
     while os.getppid() == parent:
-        last = ended.is_set()
+        is_last = terminated.is_set()
         problem = publish_once(open_sweep(SweepPaths(folder)))
-        if problem is not None and problem != said:
+        if problem is not None and problem != printed:
             print(f"not published: {one_line(problem)}", flush=True)
-        said = problem
-        if last:
+        printed = problem
+        if is_last:
             return
-        ended.wait(INTERVAL_SECONDS)
+        terminated.wait(INTERVAL_SECONDS)
 
 
 @contextmanager
 def publishing(sweep: Sweep) -> Iterator[None]:
-    """Publish from a process beside this one while the block runs, and once more at its end.
+    """Publish from another process while the block runs, and once more at its end.
 
-    For a watcher on the host that writes to the store, where the jobs run on others.
+    It is for a watcher on the host that writes to the store, when the jobs run on other hosts.
     """
     command = [sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -81,13 +85,13 @@ def publishing(sweep: Sweep) -> Iterator[None]:
         process.terminate()
         try:
             process.wait(20)
-        except subprocess.TimeoutExpired:  # the next publication sends what is missing
+        except subprocess.TimeoutExpired:  # the next publication adds what is missing
             process.kill()
             process.wait()
 
 
 def forget_publication(sweep: Sweep) -> None:
-    """Have the next publication send everything again (into an empty store, say)."""
+    """Make the next publication send everything again, to an empty store for example."""
     with store_of_sweep(sweep).lock().hold():
         for trial in sweep.paths.trials():
             trial.mlflow.unlink(missing_ok=True)

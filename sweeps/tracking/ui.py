@@ -1,8 +1,9 @@
-"""Serving MLflow's pages, to this machine alone.
+"""Serves MLflow's pages on 127.0.0.1 only.
 
-MLflow has two servers. The one it starts by itself has an assistant, too, with a tool that runs
-shell commands as the user who started the server, for anybody who can reach 127.0.0.1: on a login
-node that is every user. The other one, under gunicorn, has the pages and the tracking alone.
+MLflow has two servers. Its default server includes an assistant with a tool that runs shell
+commands as the user who started the server. Everybody who can reach 127.0.0.1 can use it, and on a
+login node that is every user. The other server, under gunicorn, has only the pages and the tracking
+API. This module starts the second one.
 """
 
 import os
@@ -15,45 +16,46 @@ from sweeps.tracking.store import Store, acquire_lease, lease_holder
 
 
 def serve_ui(store: Store, port: int, page: str = "") -> None:
-    """Turn this process into MLflow's server on 127.0.0.1; a server elsewhere is only named.
+    """Replace this process by MLflow's server on 127.0.0.1; of a remote store, print the address.
 
     Args:
-        store: what is served.
-        port: on which port, or the next free one.
-        page: what follows the server's address where the latest sweep's trials are shown.
+        store: the store to serve.
+        port: the port, or the first of the ports to try.
+        page: the path of the page with the latest sweep's trials; empty if there is none.
 
     Raises:
-        InputError: no port from `port` on is free, or another host writes to the database.
+        InputError: none of the ports is free, or another host may write to the database.
     """
     if not store.is_database_here:
-        _say(store.uri, page)
+        _print_address(store.uri, page)
         return
     store.runs.folder.mkdir(parents=True, exist_ok=True)
     if not acquire_lease(store):
-        where = f"{store.runs.database} is written to from {lease_holder(store)}"
-        raise InputError(f"{where}; serve it there, or first: sweeps sync --take-over")
+        holder = f"only host {lease_holder(store)} may write to {store.runs.database}"
+        raise InputError(f"{holder}; start the server there, or first: sweeps sync --take-over")
     if not store.runs.database.exists():
         with store.lock().hold():
             create_database(store)
     free = _free_port(port)
     if free != port:
-        print(f"port {port} is taken; {free} is free")
-    _say(f"http://127.0.0.1:{free}", page)
-    print("Ctrl-C ends it", flush=True)
+        print(f"port {port} is in use; using {free}")
+    _print_address(f"http://127.0.0.1:{free}", page)
+    print("press Ctrl-C to stop the server", flush=True)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # of its judges of language models
+    # These jobs are for MLflow's evaluation of language models, which is not used here.
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     command = [sys.executable, "-W", "ignore::FutureWarning", "-m", "mlflow", "server"]
     command += ["--host", "127.0.0.1", "--port", str(free), "--workers", "1"]
     command += ["--gunicorn-opts", "--threads 8 --no-control-socket --log-level warning"]
     command += ["--backend-store-uri", store.uri]
     command += ["--default-artifact-root", str(store.runs.artifacts)]
-    os.execv(sys.executable, command)  # noqa: S606 (its signals and exit status are the server's)
+    os.execv(sys.executable, command)  # noqa: S606 (so signals and exit status are the server's)
 
 
-def _say(address: str, page: str) -> None:
+def _print_address(address: str, page: str) -> None:
     print(f"MLflow: {address}")
     if page:
-        print(f"the latest sweep's trials, the best first: {address.rstrip('/')}{page}")
+        print(f"trials of the latest sweep, best first: {address.rstrip('/')}{page}")
 
 
 def _free_port(first: int) -> int:
@@ -66,4 +68,4 @@ def _free_port(first: int) -> int:
             except OSError:
                 continue
             return port
-    raise InputError(f"no free port between {first} and {last}; give another with --port")
+    raise InputError(f"no port from {first} to {last} is free; name another with --port")

@@ -1,1 +1,1 @@
-"""A process that runs trials, and how it takes, retries and records them."""
+"""Workers: processes that propose, claim, run, retry and record trials."""

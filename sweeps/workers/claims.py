@@ -1,8 +1,9 @@
-"""Claims: a worker's right to run a trial, and how others find out that its owner is gone.
+"""Claims: a worker's right to run a trial, and how others find out that its owner has gone.
 
-A claim is an attempt: a numbered folder that one worker made exclusively. The highest number has
-the trial. An owner that was given up (frozen, cut off) may come back and write; it writes into
-its own folder, which nobody reads past the epoch that its successor carried on from.
+A claim is an attempt: a numbered folder that one worker created exclusively. The highest number has
+the claim. An owner that lost its claim while it was stopped or disconnected may go on writing. It
+writes into its own folder, and epochs there after the one that its successor continues from do not
+count.
 """
 
 import contextlib
@@ -21,13 +22,13 @@ from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.storage.trial_record import claim_owner, was_given_up
 
 HEARTBEATS_PER_CLAIM = 6
-"""How often a heart beats in the time that a claim outlives its owner's silence."""
+"""Heartbeats in the time after which a silent owner loses its claim."""
 MAX_MISSED_HEARTBEATS = 3
-"""After so many beats that were missed an owner no longer passes for alive."""
+"""Missed heartbeats after which an owner no longer counts as alive."""
 
 
 class ClaimLostError(Exception):
-    """Another worker took the trial; nothing that happens to it here counts any more."""
+    """Another worker has the trial; what this worker does with it no longer counts."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +39,35 @@ class Claim:
     attempt: AttemptPaths
 
     def is_held(self) -> bool:
-        """Whether nobody took the trial since, or removed it."""
+        """Return whether no other worker has claimed the trial since, and nobody removed it."""
         taken = self.trial.attempt(self.attempt.number + 1).claim.exists()
         return self.attempt.claim.exists() and not taken
 
     def check(self) -> None:
         """Raise ClaimLostError unless the claim is held."""
         if not self.is_held():
-            raise ClaimLostError(f"trial {self.trial.name}: taken by another worker, or removed")
+            raise ClaimLostError(
+                f"trial {self.trial.name}: claim lost: taken by another worker, or removed"
+            )
 
     def release(self) -> None:
-        """Give the trial back, unfinished: whoever looks next may take it at once."""
+        """Release the unfinished trial: any worker may claim it at once."""
         self.attempt.released.touch()
 
 
 def claim_text(job: str) -> str:
-    """What a claim says of the process that makes it, and of its job."""
-    place = {
+    """Return the content of a claim: the process that makes it, and its job."""
+    origin = {
         "host": hostname(),
         "job": job,
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
         "time": time.time(),
     }
-    return json.dumps(this_process().to_json() | place, indent=2)
+    return json.dumps(this_process().to_json() | origin, indent=2)
 
 
 def claim_after(trial: TrialPaths, after: int, job: str) -> Claim | None:
-    """Claim a trial whose last attempt is number `after`; None where somebody was quicker."""
+    """Claim a trial whose last attempt is number `after`; None if another worker was first."""
     attempt = trial.attempt(after + 1)
     attempt.folder.mkdir(parents=True, exist_ok=True)
     if not atomic.create(attempt.claim, claim_text(job)):
@@ -74,33 +77,33 @@ def claim_after(trial: TrialPaths, after: int, job: str) -> Claim | None:
 
 @contextmanager
 def heartbeat(claim: Claim, interval_seconds: float) -> Iterator[None]:
-    """Show from a thread that the owner lives, every so many seconds, while the block runs."""
-    counting = itertools.count(1)
+    """Write a heartbeat from a thread every `interval_seconds` while the block runs."""
+    counter = itertools.count(1)
 
     def beat() -> None:
-        # A full disk: the next beat may get through, and the claim outlives some.
+        # On a full disk, the next heartbeat may succeed; a claim allows for some missed ones.
         with contextlib.suppress(OSError):
-            claim.attempt.heartbeat.write_text(f"{os.getpid()} {next(counting)}")
+            claim.attempt.heartbeat.write_text(f"{os.getpid()} {next(counter)}")
 
     with run_periodically(beat, interval_seconds):
         yield
 
 
 class ClaimMonitor:
-    """What one process has seen of the other workers' heartbeats, by its own clock."""
+    """Watches the heartbeats of other workers, by the clock of this process."""
 
     def __init__(self, claim_seconds: float) -> None:
-        """Watch for owners that are silent for `claim_seconds`."""
+        """Watch for owners without a heartbeat for `claim_seconds`."""
         self._claim_seconds = claim_seconds
         self._seen: dict[str, tuple[str, float]] = {}
         self._changed: dict[str, float] = {}
 
     def is_orphan(self, attempt: AttemptPaths) -> bool:
-        """Whether the attempt's owner gave the trial back, is gone, or fell silent."""
+        """Return whether the owner released the trial, has ended, or has been silent too long."""
         return was_given_up(attempt) or self._silence(attempt) > self._claim_seconds
 
     def is_alive(self, attempt: AttemptPaths) -> bool:
-        """Whether the owner was seen to live; False may also mean: not watched for long enough."""
+        """Return whether the owner is alive; False may also mean: not watched for long enough."""
         self._silence(attempt)
         changed = self._changed.get(str(attempt.folder), float("-inf"))
         recent = (
@@ -111,7 +114,7 @@ class ClaimMonitor:
         return recent or (owner.is_here() and not owner.is_stopped())
 
     def _silence(self, attempt: AttemptPaths) -> float:
-        """Seconds since the heartbeat was seen to change."""
+        """Return the seconds since the last change of the heartbeat that this process saw."""
         key, now = str(attempt.folder), time.monotonic()
         try:
             beat = attempt.heartbeat.read_text()

@@ -1,6 +1,6 @@
-"""How a worker's process ends, as its exit status tells the supervisor.
+"""Exit codes of a worker's process, for its supervisor.
 
-Any other status is a death: a bug of this program, a driver, the system's memory.
+Any other code is a worker death: a bug of this program or of a driver, or lack of memory.
 """
 
 from dataclasses import dataclass
@@ -10,21 +10,26 @@ from sweeps.filesystem.process import Process
 
 
 class ExitCode(IntEnum):
-    """Exit statuses of a worker; 1 and 2 are those of any command that failed."""
+    """Exit codes of a worker; 1 and 2 are those of any command that failed."""
 
     DONE = 0
     """Nothing is left to do, the time is up, or the sweep is stopped."""
     DISK_FULL = 10
-    """The disk is full: another worker would find the same."""
+    """The disk is full; a new worker would fail in the same way."""
     OUT_OF_MEMORY = 11
-    """A trial did not fit into memory beside others, or into what this process left of it."""
+    """A trial was out of memory, or waits for exclusive use of the device."""
     PROCESS_LOST = 12
-    """This process can compute nothing any more (a failed assertion on the device, say)."""
+    """This process cannot compute any more (after a failed assertion on the device, say)."""
 
 
 @dataclass(frozen=True)
 class WorkerDeath:
-    """The end of a worker by a signal, its own (an abort, a bad access) or another's."""
+    """The end of a worker by a signal, raised by itself (abort, segmentation fault) or sent to it.
+
+    Attributes:
+        process: the worker's process.
+        signal: the number of the signal.
+    """
 
     process: Process
     signal: int

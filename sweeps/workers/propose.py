@@ -1,4 +1,4 @@
-"""Asking for a new trial: what happens under the one lock that all workers of a sweep share."""
+"""Proposing a new trial, under the one lock that all workers of a sweep share."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,12 +18,19 @@ from sweeps.storage.trial_record import State, TrialSpec, read_spec, state_of, w
 from sweeps.workers.claims import Claim, claim_text
 
 MAX_REPEATED_PROPOSALS = 30
-"""Proposals in a row that may repeat earlier ones before the remaining points are listed."""
+"""Repeated proposals in a row after which the points that are left are tried in order."""
 
 
 @dataclass(frozen=True)
 class Proposer:
-    """Who asks: the sweep, its study, and what a trial made here computes with."""
+    """Proposes trials for one worker.
+
+    Attributes:
+        sweep: the sweep.
+        study: its study.
+        job: the worker's job, which is written into claims.
+        threads: how many CPU threads a new trial computes with.
+    """
 
     sweep: Sweep
     study: Study
@@ -31,12 +38,12 @@ class Proposer:
     threads: int
 
     def propose(self) -> Claim | None:
-        """A new trial, claimed; None where the budget is used up or the space has nothing new."""
+        """Return the claim on a new trial; None if all are proposed or the space has no new one."""
         while True:
             try:
                 return self._propose_under_lock()
-            except LockLostError as lost:  # it stood still; what it proposed was given up
-                print(f"{lost}; asking again", flush=True)
+            except LockLostError as lost:  # this process was stopped; its proposal was discarded
+                print(f"{lost}; proposing again", flush=True)
 
     def _propose_under_lock(self) -> Claim | None:
         with self.sweep.proposal_lock().hold() as turn:
@@ -44,11 +51,11 @@ class Proposer:
             if not self.sweep.progress().to_propose or self.sweep.paths.exhausted.exists():
                 return None
             for _ in range(MAX_REPEATED_PROPOSALS):
-                wanted = next(self._queued_values(), None)
-                if wanted is None and self.sweep.experiment.sampler.kind == "enqueued":
+                queued = next(self._queued_values(), None)
+                if queued is None and self.sweep.experiment.sampler.kind == "enqueued":
                     record_exhausted(self.sweep.paths, Exhausted.ENQUEUED)
                     return None
-                if (claim := self._propose_once(wanted, turn)) is not None:
+                if (claim := self._propose_once(queued, turn)) is not None:
                     return claim
             return self._propose_remaining(turn)
 
@@ -61,10 +68,10 @@ class Proposer:
         record_exhausted(self.sweep.paths, reason)
         return None
 
-    def _propose_once(self, wanted: Values | None, turn: Turn) -> Claim | None:
-        """Ask the study once; None where the proposal was an earlier one, or no configuration."""
-        turn.renew()  # thirty proposals may take longer than a silent holder is believed alive
-        number, values = self.study.ask(self.sweep.resolved.space, wanted)
+    def _propose_once(self, fixed: Values | None, turn: Turn) -> Claim | None:
+        """Ask the study once; None if the proposal is a repetition or the trainer refuses it."""
+        turn.renew()  # thirty proposals may take longer than a silent holder keeps the lock
+        number, values = self.study.ask(self.sweep.resolved.space, fixed)
         try:
             config = self.sweep.resolved.config(values)
         except ValidationError:
@@ -85,7 +92,7 @@ class Proposer:
         return self._make_folder(trial, turn)
 
     def _make_folder(self, trial: TrialSpec, turn: Turn) -> Claim:
-        """The trial's folder, with the first claim in it: there whole, or not at all."""
+        """Create the trial's folder with the first claim in it; it appears complete or not."""
         paths = self.sweep.paths
         draft = paths.draft_trial(trial.number)
         shutil.rmtree(draft.folder, ignore_errors=True)
@@ -94,7 +101,7 @@ class Proposer:
         atomic.write(draft.attempt(1).claim, claim_text(self.job))
         final = paths.trial(trial.number, config_signature(trial.config))
         try:
-            turn.renew()  # a frozen asker that was passed over must not add a trial nobody counted
+            turn.renew()  # a process that was passed over must not add a trial beyond the total
         except LockLostError:
             shutil.rmtree(draft.folder)
             raise
@@ -102,15 +109,15 @@ class Proposer:
         return Claim(final, final.attempt(1))
 
     def _find_duplicate(self, number: int, content_signature: str) -> StudyTrial | None:
-        """An earlier trial of the same configuration that did not fail."""
+        """Return an earlier trial of the same configuration that did not fail, if there is one."""
         for paths in self.sweep.paths.trials():
-            alike = paths.signature == content_signature and paths.number != number
-            if alike and state_of(paths) is not State.FAILED:
+            same = paths.signature == content_signature and paths.number != number
+            if same and state_of(paths) is not State.FAILED:
                 return self.study.trial(paths.number)
         return None
 
     def _queued_values(self) -> Iterator[Values]:
-        """What is to be tried before the sampler is asked: enqueued values, forgiven failures."""
+        """Yield values to try before the sampler is asked: enqueued trials, failed ones again."""
         last = {trial.signature: trial for trial in self.sweep.paths.trials()}
         resolved = self.sweep.resolved
         for values in resolved.enqueued:
@@ -128,13 +135,13 @@ class Proposer:
             try:
                 if resolved.signature_of(values) not in tried:
                     yield values
-            except ValidationError:  # a combination that the trainer refuses
+            except ValidationError:  # the trainer refuses this combination
                 continue
 
 
 def _discard_interrupted_proposals(paths: SweepPaths, study: Study) -> None:
-    """Settle what asks that were killed half way left: a trial in the study without a folder."""
-    there = {trial.number for trial in paths.trials()}
+    """Discard what killed proposals left: trials of the study without a folder."""
+    existing = {trial.number for trial in paths.trials()}
     for member in study.trials():
-        if member.reported is ReportedState.NOTHING and member.number not in there:
+        if member.reported is ReportedState.NOTHING and member.number not in existing:
             study.discard(member.number)

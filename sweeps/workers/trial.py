@@ -1,9 +1,9 @@
-"""Running one trial, from where its folder stands to its end or to where it is given back.
+"""Running one trial, from its latest checkpoint to its end, or until it is released.
 
-The order of record, which lets anything be killed at any time: the checkpoint of an epoch has
-the epoch's row in it; then the row is appended to the trial's folder, then told to the study.
-A trainer that continues yields the row of its checkpoint again, and doing all this twice changes
-nothing. MLflow is written from the folders, by another process.
+The order of record, because of which a process may be killed at any time: the checkpoint of an
+epoch contains the epoch's row; then the row is appended to the trial's folder; then it is reported
+to the study. A trainer that continues yields the row of its checkpoint again, and repeating these
+steps changes nothing. Another process writes MLflow from the folders.
 """
 
 import contextlib
@@ -50,19 +50,19 @@ from sweeps.workers.retry import (
 )
 
 MAX_SAME_FAILURES = 3
-"""So many failures of the same cause stop the sweep: a bug is not worth the allocation."""
+"""Failed trials of the same cause that stop the sweep: a bug must not use up the allocation."""
 MAX_FAILURES = 10
-"""So many failures of any cause do."""
+"""Failed trials of any cause that stop the sweep."""
 
 RETRY_WAIT_SECONDS = 10.0
-"""How long a worker waits that found a file or its data out of reach; twice as long each time."""
+"""How long a worker waits if the environment is unavailable; twice as long each further time."""
 
 EPOCH_TIME_MARGIN = 1.1
-"""An epoch may take so much longer than the trial's longest before it and still be in time."""
+"""An epoch is expected to take at most this multiple of the trial's longest epoch so far."""
 
 
 class TrainerError(Exception):
-    """A trainer raised `cause`: its trial failed."""
+    """A trainer raised `cause`."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -71,16 +71,17 @@ class TrainerError(Exception):
 
 @dataclass
 class TrialRun:
-    """A claim being worked on.
+    """The run of one trial by one worker.
 
     Attributes:
-        sweep: whose trial it is.
-        study: the sweep's.
-        claim: the right to run it.
-        must_leave: whether the worker may begin no further epoch of so many seconds.
-        alone: whether no other worker of the job uses the device.
-        left: whether the trainer was told to stop.
-        met: what makes this worker's process unfit to go on.
+        sweep: the sweep of the trial.
+        study: the sweep's study.
+        claim: the worker's claim on the trial.
+        must_leave: called with seconds; returns whether no further epoch of that length may begin.
+        exclusive: whether no other worker of the job uses the device.
+        stopped: whether the trainer was asked to stop.
+        process_failure: the kind of failure after which this process must end; None if there was
+            none.
     """
 
     sweep: Sweep
@@ -92,22 +93,22 @@ class TrialRun:
     process_failure: FailureKind | None = None
 
     def should_stop(self) -> bool:
-        """What the trainer asks before each epoch."""
+        """Return whether the trainer must stop before the next epoch."""
         late = self.must_leave(EPOCH_TIME_MARGIN * longest_epoch(self.claim.trial))
         self.stopped = self.stopped or late or not self.claim.is_held()
         return self.stopped
 
 
 def longest_epoch(trial: TrialPaths) -> float:
-    """How many seconds the trial's longest epoch took so far."""
+    """Return the seconds of the trial's longest epoch so far; 0 if there is none."""
     return max((row.seconds for row in read_curve(trial)), default=0.0)
 
 
 def run_trial(run: TrialRun) -> None:
-    """Run one trial from where its folder stands to its end, or to where it is given back.
+    """Run one trial from its latest checkpoint to its end, or until it is released.
 
     Raises:
-        OSError: the file system failed; where it is full, the trial was given back.
+        OSError: the file system failed; if it is full, the trial was released.
     """
     try:
         result = read_result(run.claim.trial) or _train(run)
@@ -120,26 +121,26 @@ def run_trial(run: TrialRun) -> None:
         _release_lost_claim(run, lost)
     except OSError as error:
         if is_disk_full(error):
-            with contextlib.suppress(OSError):  # without that, the end of this process tells
+            with contextlib.suppress(OSError):  # if that fails, the end of this process releases it
                 run.claim.release()
-        elif not run.claim.is_held():  # the file that is missing went with the trial
+        elif not run.claim.is_held():  # the missing file was removed with the trial
             _release_lost_claim(run, error)
             return
         raise
 
 
 def _release_lost_claim(run: TrialRun, reason: Exception) -> None:
-    """Leave a trial that is this worker's no more; its supervisor sees that it does not hang."""
+    """End work on a trial whose claim is lost, so that the supervisor sees no hanging worker."""
     print(reason, flush=True)
     with contextlib.suppress(FileNotFoundError):
         run.claim.release()
 
 
 def _train(run: TrialRun) -> TrialResult | None:
-    """Train to the trial's end; None where it is to be given back before."""
+    """Train to the trial's end; return None if it must be released before."""
     if run.study.trial(run.claim.trial.number).reported is not ReportedState.NOTHING:
-        # Its asker stood still so long that the study gave the proposal up.
-        return TrialResult(State.FAILED, None, None, 0, "the study had given the trial up")
+        # The process that proposed it was stopped for so long that the proposal was discarded.
+        return TrialResult(State.FAILED, None, None, 0, "the study had discarded the proposal")
     trial, trainer = read_spec(run.claim.trial), run.sweep.resolved.trainer
     max_steps = trainer.max_accumulation_steps(trainer.config.model_validate(trial.config))
     if (
@@ -153,13 +154,13 @@ def _train(run: TrialRun) -> TrialResult | None:
 
 
 def _handle_trainer_error(run: TrialRun, cause: Exception) -> TrialResult | None:
-    """What became of a trial whose trainer raised; None where it is to be tried again.
+    """Return the result of a trial whose trainer raised an exception; None if it is retried.
 
-    What the operating system refuses, or data that are away, are not the trial's fault. A process
-    whose memory is in pieces or whose device is lost is of no use to the next trial, so that the
-    worker leaves, whatever the number of tries.
+    An error of the operating system, or unavailable data, is not the trial's fault. A process with
+    fragmented memory or a lost device is of no use for the next trial, so the worker exits after
+    any such failure.
     """
-    run.claim.check()  # another's trial, or one that was removed, gets no note from here
+    run.claim.check()  # if the claim is lost or the trial removed, nothing is recorded here
     trainer = run.sweep.resolved.trainer
     kind = (
         "environment_unavailable" if isinstance(cause, OSError) else trainer.classify_error(cause)
@@ -172,9 +173,9 @@ def _handle_trainer_error(run: TrialRun, cause: Exception) -> TrialResult | None
         return TrialResult(
             State.FAILED, None, None, epochs, _error_message(cause), _error_location(cause)
         )
-    parts = retry_plan_of(run.claim.trial).accumulation_steps
+    steps = retry_plan_of(run.claim.trial).accumulation_steps
     failure = Failure(
-        FailureKind(kind), _error_message(cause), _error_location(cause), parts, run.exclusive
+        FailureKind(kind), _error_message(cause), _error_location(cause), steps, run.exclusive
     )
     record_failure(run.claim.attempt, failure)
     print(f"trial {run.claim.trial.name}: {failure.kind}: {failure.message}", flush=True)
@@ -186,24 +187,24 @@ def _handle_trainer_error(run: TrialRun, cause: Exception) -> TrialResult | None
 
 
 def _wait_before_retry(run: TrialRun, failure: Failure) -> None:
-    """Wait, longer each time, before the trial is tried again; stop the sweep if that is no use.
+    """Wait before the trial is retried, longer each time; stop the sweep after too many failures.
 
-    The trial is kept meanwhile: whoever else took it would find the same.
+    The worker keeps its claim meanwhile: any other worker would fail in the same way.
     """
-    tries = len(consecutive_failures(run.claim.trial, FailureKind.ENVIRONMENT_UNAVAILABLE))
-    if tries >= MAX_ENVIRONMENT_FAILURES:
-        name = run.claim.trial.name
-        stop_sweep(run.sweep.paths, f"trial {name}, {tries} times in a row: {failure.message}")
-    until = time.monotonic() + RETRY_WAIT_SECONDS * 2 ** (tries - 1)
+    failures = len(consecutive_failures(run.claim.trial, FailureKind.ENVIRONMENT_UNAVAILABLE))
+    if failures >= MAX_ENVIRONMENT_FAILURES:
+        reason = f"environment unavailable, {failures} times in a row: {failure.message}"
+        stop_sweep(run.sweep.paths, f"trial {run.claim.trial.name}: {reason}")
+    until = time.monotonic() + RETRY_WAIT_SECONDS * 2 ** (failures - 1)
     while time.monotonic() < until and not run.must_leave(0.0):
         time.sleep(0.2)
 
 
 @contextlib.contextmanager
-def _trainers_errors() -> Iterator[None]:
-    """Mark what a trainer raises: it is the trial's, where an error of the record is not.
+def _as_trainer_errors() -> Iterator[None]:
+    """Turn exceptions of a trainer into `TrainerError`, unlike those of writing the record.
 
-    A full disk is nobody's: it stops the sweep.
+    A full disk is no error of the trainer: it stops the sweep.
     """
     try:
         yield
@@ -215,7 +216,7 @@ def _trainers_errors() -> Iterator[None]:
 
 def _epochs(run: TrialRun, trial: TrialSpec, earlier: Sequence[AttemptPaths]) -> Iterator[Epoch]:
     trainer = run.sweep.resolved.trainer
-    with _trainers_errors():
+    with _as_trainer_errors():
         yield from trainer.fit(
             trainer.config.model_validate(trial.config),
             run.claim.attempt.checkpoints,
@@ -231,7 +232,7 @@ def _run_epochs(run: TrialRun, trial: TrialSpec) -> TrialResult | None:
     earlier = [a for a in trained_attempts(run.claim.trial) if a.last_checkpoint.exists()]
     if not earlier:
         if (ended := read_result(run.claim.trial)) is not None:
-            return ended  # by an owner that was given up: what there was to go on from is trimmed
+            return ended  # by an owner that had lost its claim; its checkpoints are trimmed
         write_continued(run.claim.attempt, 0)
     run.claim.attempt.checkpoints.mkdir(exist_ok=True)
     _check_disk_space(run, earlier)
@@ -252,20 +253,20 @@ def _run_epochs(run: TrialRun, trial: TrialSpec) -> TrialResult | None:
     if run.stopped:
         return None
     done = len(read_curve(run.claim.trial))
-    reason = f"the trainer ended after {done} of {trial.epochs} epochs"
+    reason = f"the trainer returned after {done} of {trial.epochs} epochs"
     return TrialResult(State.FAILED, None, None, done, reason, reason)
 
 
 def _check_disk_space(run: TrialRun, checkpointed: Sequence[AttemptPaths]) -> None:
-    """Before each epoch: one that could not be kept is not worth computing."""
+    """Check, before each epoch, that its checkpoint will fit: otherwise computing it is useless."""
     sizes = (attempt.last_checkpoint.stat().st_size for attempt in checkpointed)
     check_disk_space(run.claim.attempt.checkpoints, next(sizes, 0))
 
 
 def _restore_record(run: TrialRun, restored: Epoch) -> None:
-    """Repair, from the row of the checkpoint, what the attempt before did not get to write.
+    """Write what the attempt before did not, from the row of its checkpoint.
 
-    Where every checkpoint was damaged the row is that of a first epoch, computed again.
+    If every checkpoint is damaged, the row is that of the first epoch, computed again.
     """
     write_continued(run.claim.attempt, restored.epoch)
     rows = read_curve(run.claim.trial)
@@ -279,7 +280,7 @@ def _restore_record(run: TrialRun, restored: Epoch) -> None:
 
 
 def _report_epoch(run: TrialRun, epoch: Epoch, *, is_last: bool) -> State | None:
-    """Tell the study of an epoch; the trial's end if this is it."""
+    """Report an epoch to the study; return the trial's final state if it ends here."""
     run.claim.check()
     resolved = run.sweep.resolved
     run.study.report(run.claim.trial.number, epoch.epoch, objective_value(resolved, epoch))
@@ -293,7 +294,7 @@ def _report_epoch(run: TrialRun, epoch: Epoch, *, is_last: bool) -> State | None
 
 
 def objective_value(resolved: ResolvedExperiment, epoch: Epoch) -> float:
-    """What an epoch is worth: the metric, or the worst value where the training went wrong."""
+    """Return the metric of an epoch, or the worst value if the training has diverged."""
     value = _metric(resolved, epoch)
     return value if epoch.diverged is None and math.isfinite(value) else resolved.worst_value
 
@@ -314,26 +315,26 @@ def _result(run: TrialRun, state: State, epoch: Epoch) -> TrialResult:
 
 
 def _write_figure(run: TrialRun) -> None:
-    """Draw what the best model does; no trial that was trained fails for a picture.
+    """Write the trial's figure; an error there does not fail the trial.
 
-    Not where a worker has died at the trial: it may have died of drawing.
+    Skip it if a worker has died at this trial: writing the figure may have been the cause.
     """
     if any(failure.kind is FailureKind.WORKER_DIED for failure in failures_of(run.claim.trial)):
         return
     trainer = run.sweep.resolved.trainer
     attempt = run.claim.attempt
     try:
-        with _trainers_errors():
+        with _as_trainer_errors():
             config = trainer.config.model_validate(read_spec(run.claim.trial).config)
             trainer.write_figure(config, attempt.checkpoints, attempt.figure)
     except (TrainerError, OSError) as error:
-        print(f"trial {run.claim.trial.name}: no picture: {error}", flush=True)
+        print(f"trial {run.claim.trial.name}: the figure failed: {error}", flush=True)
 
 
 def _settle(run: TrialRun, result: TrialResult) -> None:
-    """Record how the trial ended: in its folder, then in the study; only then drop files."""
+    """Record the result: in the trial's folder, then in the study; then remove checkpoints."""
     write_result(run.claim.trial, result)
-    result = read_result(run.claim.trial) or result  # the first one written stands
+    result = read_result(run.claim.trial) or result  # the first result that was written counts
     run.study.tell(run.claim.trial.number, result)
     run.claim.trial.settled.touch()
     trim_checkpoints(run.claim.trial)
@@ -346,20 +347,21 @@ def _stop_after_repeated_failures(run: TrialRun, result: TrialResult) -> None:
     since = retried_up_to(run.sweep.paths)
     results = [read_result(t) for t in run.sweep.paths.trials() if t.number > since]
     failed = [r for r in results if r is not None and r.state is State.FAILED]
-    alike = [r for r in failed if r.failure_key and r.failure_key == result.failure_key]
-    if len(alike) >= MAX_SAME_FAILURES:
-        stop_sweep(run.sweep.paths, f"{len(alike)} trials failed alike: {result.reason}")
+    same_failures = [r for r in failed if r.failure_key and r.failure_key == result.failure_key]
+    if len(same_failures) >= MAX_SAME_FAILURES:
+        count = len(same_failures)
+        stop_sweep(run.sweep.paths, f"{count} trials failed with the same error: {result.reason}")
     elif len(failed) >= MAX_FAILURES:
         stop_sweep(run.sweep.paths, f"{len(failed)} trials failed, the last one: {result.reason}")
 
 
 def _error_message(error: Exception) -> str:
-    place = _error_location(error).partition(" in ")[2]
-    return f"{type(error).__name__}: {' '.join(str(error).split())} (in {place})"
+    location = _error_location(error).partition(" in ")[2]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} (in {location})"
 
 
 def _error_location(error: Exception) -> str:
-    """Kind and place of an error: what failures of one cause share, whatever they say."""
+    """Return the type and the line of an error: equal for failures of the same cause."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {frame.name}, {Path(frame.filename).name}:{frame.lineno}"
 

@@ -1,7 +1,8 @@
-"""A worker: a process that runs trials of a sweep, one after another, until there is no more.
+"""A worker: a process that runs trials of a sweep, one after another, until none is left.
 
-There is no driver. Each worker looks for a trial whose worker is gone, continues that, and only
-then asks for a new one; so whatever ends a worker, the next to come carries on.
+There is no coordinator. Each worker first looks for an orphan, a trial whose worker has gone, and
+continues it; only then it proposes a new trial. So whatever ends a worker, another one continues
+its trial.
 """
 
 import contextlib
@@ -33,15 +34,15 @@ class Worker:
     job: str
     threads: int
     deadline: float = math.inf
-    """When the last epoch is to have ended, by this process's monotonic clock."""
+    """When the last epoch must have ended, by this process's monotonic clock."""
     trials: int = 0
-    """After how many trials to leave; 0 for never."""
+    """The number of trials after which the worker exits; 0 for no limit."""
     access: DeviceAccess = DeviceAccess.SINGLE
-    """With whom the device is shared; which trials may be run follows from it."""
+    """How the device is used; it decides which trials may be run."""
     leaving: threading.Event = field(default_factory=threading.Event)
-    """Set once the worker was asked to leave (a signal)."""
+    """Set when the worker was asked to exit (by a signal)."""
     last_epoch_seconds: float = 0.0
-    """How long an epoch of the trial before took: the next one's may take as long."""
+    """Seconds of the longest epoch of the previous trial: the next trial's may take as long."""
     claim_monitor: ClaimMonitor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +51,13 @@ class Worker:
     def run(self) -> ExitCode:
         """Run trials until the time is up, the sweep is stopped, or nothing is left to do.
 
-        A full disk stops the sweep, and says so: each worker to come would find the same.
+        A full disk stops the sweep, with the reason: any other worker would fail in the same way.
+
+        Returns:
+            The exit code of the process.
+
+        Raises:
+            OSError: the file system failed for another reason.
         """
         try:
             for trial in filter(needs_trimming, self.sweep.paths.trials()):
@@ -60,7 +67,7 @@ class Worker:
             if not is_disk_full(error):
                 raise
             reason = disk_full_message(error, self.sweep.paths.folder)
-            with contextlib.suppress(OSError):  # not even that has room: the status tells the job
+            with contextlib.suppress(OSError):  # no space even for this: the exit code is enough
                 stop_sweep(self.sweep.paths, reason)
             with contextlib.suppress(OSError):
                 print(reason, flush=True)
@@ -69,28 +76,33 @@ class Worker:
     def _run_trials(self) -> ExitCode:
         done = 0
         while (claim := self._next_claim()) is not None:
-            run = TrialRun(self.sweep, self.study, claim, self.must_leave, self.access.is_alone)
+            exclusive = self.access.has_exclusive_use
+            run = TrialRun(self.sweep, self.study, claim, self.must_leave, exclusive)
             with heartbeat(claim, interval_seconds=self.sweep.claim_seconds / HEARTBEATS_PER_CLAIM):
                 run_trial(run)
             if run.process_failure is not None:
                 is_memory = run.process_failure is FailureKind.OUT_OF_MEMORY
                 return ExitCode.OUT_OF_MEMORY if is_memory else ExitCode.PROCESS_LOST
-            if run.stopped and claim.is_held():  # given back for want of time, not lost to another
+            if run.stopped and claim.is_held():  # released because time is up; claim not lost
                 return ExitCode.DONE
             self.last_epoch_seconds = longest_epoch(claim.trial)
             done += 1
             if done == self.trials:
                 return ExitCode.DONE
-        needs_device = not self.must_leave() and self._exclusive_trials_are_left()
-        return ExitCode.OUT_OF_MEMORY if needs_device else ExitCode.DONE
+        needs_exclusive_use = not self.must_leave() and self._exclusive_trials_are_left()
+        return ExitCode.OUT_OF_MEMORY if needs_exclusive_use else ExitCode.DONE
 
     def must_leave(self, epoch_seconds: float = 0.0) -> bool:
-        """Whether no further epoch, of so many seconds, may begin here."""
+        """Return whether no further epoch, of `epoch_seconds`, may begin in this worker."""
         late = time.monotonic() + epoch_seconds >= self.deadline
         return late or self.leaving.is_set() or self.sweep.is_stopped()
 
     def _next_claim(self) -> Claim | None:
-        """A trial to run: an orphan, else a new one; None once everything is in good hands."""
+        """Return a trial to run, an orphan or else a new one; None if none is left for this worker.
+
+        A worker waits while some open trial is not certainly claimed by a living worker: it may
+        become an orphan.
+        """
         while not self.must_leave(self.last_epoch_seconds):
             self._reload_plan()
             claim = self._claim_orphan() or self._propose()
@@ -102,11 +114,11 @@ class Worker:
         return None
 
     def _reload_plan(self) -> None:
-        """Go by what the sweep was last given: more trials, another pruner."""
-        now = open_sweep(self.sweep.paths)
-        if now.plan != self.sweep.plan:
-            self.sweep = now
-            self.study.experiment = now.experiment
+        """Follow the current plan, which may have more trials or another pruner than before."""
+        current = open_sweep(self.sweep.paths)
+        if current.plan != self.sweep.plan:
+            self.sweep = current
+            self.study.experiment = current.experiment
 
     def _propose(self) -> Claim | None:
         if self._is_exclusive:
@@ -122,24 +134,26 @@ class Worker:
         return None
 
     def _can_run(self, trial: TrialPaths) -> bool:
-        needs_device = retry_plan_of(trial).exclusive
-        return needs_device if self._is_exclusive else self.access.is_alone or not needs_device
+        needs_exclusive_use = retry_plan_of(trial).exclusive
+        if self._is_exclusive:
+            return needs_exclusive_use
+        return self.access.has_exclusive_use or not needs_exclusive_use
 
     def _exclusive_trials_are_left(self) -> bool:
-        """Whether there are trials that only a worker alone on its device may take up."""
-        if self.access.is_alone:
+        """Return whether there are orphans that need exclusive use, which this worker has not."""
+        if self.access.has_exclusive_use:
             return False
         return any(retry_plan_of(trial).exclusive for trial, _ in self._orphans())
 
     @property
     def _is_exclusive(self) -> bool:
-        """Whether it runs only trials that need the whole device, and leaves once there is none."""
+        """Whether it runs only trials that need exclusive use, and exits once there are none."""
         return self.access is DeviceAccess.EXCLUSIVE
 
     def _orphans(self) -> Iterator[tuple[TrialPaths, AttemptPaths]]:
-        """Open trials whose worker is gone, each with the attempt that was found so.
+        """Yield open trials whose worker has gone, each with its latest attempt.
 
-        Who takes one up goes on from that attempt: another may have claimed the trial since.
+        Claim the trial after that attempt: another worker may have claimed it since.
         """
         latest = ((trial, trial.attempts()[-1]) for trial in self._open_trials())
         return ((trial, last) for trial, last in latest if self.claim_monitor.is_orphan(last))
@@ -150,5 +164,5 @@ class Worker:
         )
 
     def _open_trials(self) -> list[TrialPaths]:
-        """Trials that the study has not been told the end of."""
+        """Return the trials whose end the study does not have yet."""
         return [trial for trial in self.sweep.paths.trials() if not trial.settled.exists()]

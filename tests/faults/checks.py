@@ -1,4 +1,4 @@
-"""What must hold of a sweep once it has ended, whatever happened to it on the way."""
+"""What must be true of a sweep that has ended, whatever faults happened before."""
 
 import tempfile
 from collections import Counter
@@ -18,18 +18,18 @@ from sweeps.storage.trial_record import State, TrialResult, read_curve, read_res
 from tests.faults.sites import Site
 
 TIMES = {"train/images_per_second", "train/steps_per_second"}
-"""Figures that say how fast an epoch was, and so differ from one time to the next."""
+"""Metrics of the speed of an epoch, which differ from one run to the next."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found: nothing lost and nothing doubled if `problems` is empty.
+    """The result of the checks: if `problems` is empty, nothing was lost or recorded twice.
 
     Attributes:
-        problems: what does not hold.
-        trials: how many the sweep has.
-        epochs: how many they have together.
-        again: how many epochs were computed more than once.
+        problems: what is not as it must be.
+        trials: how many trials the sweep has.
+        epochs: how many epochs they have together.
+        again: how many times an epoch was computed again.
     """
 
     problems: list[str]
@@ -39,7 +39,7 @@ class Outcome:
 
 
 def judge(site: Site, uri: str) -> Outcome:
-    """Hold folders, study and MLflow against each other and against what was asked for."""
+    """Compare folders, study and MLflow with each other and with the experiment."""
     sweep = site.sweep()
     trials = sweep.paths.trials()
     curves = [read_curve(trial) for trial in trials]
@@ -58,7 +58,7 @@ def _total(sweep: Sweep, trials: list[TrialPaths]) -> Iterator[str]:
     results = [read_result(trial) for trial in trials]
     states = Counter(result.state if result else State.RUNNING for result in results)
     if len(trials) != sweep.experiment.trials or states[State.FAILED] or states[State.RUNNING]:
-        yield f"{sweep.experiment.trials} trials were asked for; there are {dict(states)}"
+        yield f"{sweep.experiment.trials} trials are planned; there are {dict(states)}"
 
 
 def _study(sweep: Sweep, trials: list[TrialPaths], deleted: set[int]) -> Iterator[str]:
@@ -105,17 +105,17 @@ def _tracked(sweep: Sweep, trials: list[TrialPaths], uri: str, deleted: set[int]
     runs = client.search_runs([experiment.experiment_id], max_results=5000)
     counted = Counter(run.info.run_name for run in runs)
     names = {trial.name for trial in trials} | {sweep.paths.name}
-    strange = {n for n in counted if n not in names and int(n.partition("-")[0]) not in deleted}
-    if strange or names - counted.keys() or set(counted.values()) != {1}:
+    unknown = {n for n in counted if n not in names and int(n.partition("-")[0]) not in deleted}
+    if unknown or names - counted.keys() or set(counted.values()) != {1}:
         doubled = [name for name, count in counted.items() if count > 1]
-        yield f"MLflow: twice {doubled}, missing {names - counted.keys()}, strange {strange}"
+        yield f"MLflow: twice {doubled}, missing {names - counted.keys()}, unknown {unknown}"
     by_name = {run.info.run_name: run for run in runs}
     for trial in trials:
         if trial.name in by_name:
             yield from _history(client, trial, by_name[trial.name], sweep)
     best = by_name[sweep.paths.name].data.tags.get("sweep.best")
     if best != _best(sweep, trials):
-        yield f"MLflow says that {best} is best, the folders {_best(sweep, trials)}"
+        yield f"the best trial is {best} in MLflow, and {_best(sweep, trials)} in the folders"
 
 
 def _history(client: MlflowClient, trial: TrialPaths, run: Any, sweep: Sweep) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _history(client: MlflowClient, trial: TrialPaths, run: Any, sweep: Sweep) ->
 
 
 def _best(sweep: Sweep, trials: list[TrialPaths]) -> str | None:
-    """Computed here anew, from nothing but the folders' results."""
+    """Return the best trial, computed from the results in the folders alone."""
     found: list[tuple[float, str]] = []
     for trial in trials:
         result: TrialResult | None = read_result(trial)
@@ -144,24 +144,24 @@ def _left_running(site: Site) -> Iterator[str]:
 
 
 def _again(trial: TrialPaths) -> int:
-    """How many epochs of a trial were computed more than once; 0 where nobody counted."""
+    """Return how many times an epoch of a trial was computed again; 0 if that is not logged."""
     log = trial.folder / "computed.log"
     counted = Counter(log.read_text().split()) if log.exists() else Counter()
     return sum(times - 1 for times in counted.values())
 
 
 def _repeated(sweep: Sweep, trials: list[TrialPaths]) -> Iterator[str]:
-    """Train each trial that was ever cut off once more, in one go: every figure must be equal."""
+    """Train each interrupted trial again without interruption: every metric must be equal."""
     for trial in trials:
         if len(trial.attempts()) > 1:
             rows = read_curve(trial)
-            expected = _uncut(sweep, trial, len(rows))
-            if [_figures(row.metrics) for row in rows] != expected:
-                yield f"{trial.name}: its curve is not that of a trial that was never cut off"
+            expected = _uninterrupted(sweep, trial, len(rows))
+            if [_comparable_metrics(row.metrics) for row in rows] != expected:
+                yield f"{trial.name}: its curve differs from that of an uninterrupted training"
 
 
-def _uncut(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float]]:
-    trainer, found = sweep.resolved.trainer, read_spec(trial)
+def _uninterrupted(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float]]:
+    trainer, spec = sweep.resolved.trainer, read_spec(trial)
     done = 0
 
     def should_stop() -> bool:
@@ -172,20 +172,20 @@ def _uncut(sweep: Sweep, trial: TrialPaths, epochs: int) -> list[dict[str, float
         folder.mkdir(parents=True)
         rows = []
         for epoch in trainer.fit(
-            trainer.config.model_validate(found.config),
+            trainer.config.model_validate(spec.config),
             folder,
             continue_from=(),
-            threads=found.threads,
+            threads=spec.threads,
             should_stop=should_stop,
             objective=sweep.experiment.objective,
             accumulation_steps=1,
         ):
-            rows.append(_figures(epoch.metrics))
+            rows.append(_comparable_metrics(epoch.metrics))
             done += 1
         return rows
 
 
-def _figures(metrics: Any) -> dict[str, float]:
+def _comparable_metrics(metrics: Any) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in TIMES}
 
 

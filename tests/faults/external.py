@@ -1,4 +1,4 @@
-"""Faults that happen to a sweep from outside: to its processes, its files, its store, its clock."""
+"""Faults from outside of a sweep: in its processes, its files, its store or its clock."""
 
 import os
 import random
@@ -18,25 +18,25 @@ from tests.faults.sites import CLAIM_SECONDS, NoEndError, Site
 from tests.faults.steps import CLOCK
 
 SOME_SECONDS = 3.0
-"""How long a store is away, slow, locked or read-only."""
+"""How long a store is unavailable, slow, locked or read-only."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A sweep at work, and what a fault may need."""
+    """A running sweep, and what a fault may need."""
 
     site: Site
     line: Line | None
     chance: random.Random
 
     def at_work(self) -> None:
-        """Wait until a trial is in the middle of its epochs."""
+        """Wait until a trial is open, then for a short random time."""
         self.site.wait_for(lambda: open_trials(self.site), more=True)
         time.sleep(self.chance.uniform(0, 0.5))
 
 
 def kill_publisher(scene: Scene) -> None:
-    """`kill -9` of the process that tells MLflow."""
+    """`kill -9` of the process that writes to MLflow."""
     scene.site.wait_for(lambda: scene.site.kill("sweeps publish"), more=True)
 
 
@@ -50,12 +50,12 @@ def kill_watcher(scene: Scene) -> None:
 
 
 def kill_supervisor(scene: Scene) -> None:
-    """`kill -9` of the job's one task; its workers are left."""
+    """`kill -9` of the job's supervisor; its workers are left."""
     scene.site.wait_for(lambda: scene.site.kill("submitit"), more=True)
 
 
 def kill_everything(scene: Scene) -> None:
-    """`kill -9` of all there is, as a machine that loses its power."""
+    """`kill -9` of all processes, as when a host loses power."""
     scene.at_work()
     scene.site.kill_everything()
 
@@ -70,7 +70,7 @@ def tear_tails(scene: Scene) -> None:
 
 
 def cut_checkpoints(scene: Scene) -> None:
-    """The last checkpoint of every open trial cut short."""
+    """The last checkpoint of every open trial truncated."""
     scene.site.wait_for(lambda: _last_checkpoints(scene.site), more=True)
     scene.site.kill_everything()
     for path in _last_checkpoints(scene.site):
@@ -78,14 +78,14 @@ def cut_checkpoints(scene: Scene) -> None:
 
 
 def wrong_clock(scene: Scene) -> None:
-    """Another host goes on, whose clock is an hour or a day wrong."""
+    """Another host resumes the sweep, with a clock that is an hour or a day wrong."""
     scene.at_work()
-    off = scene.chance.choice([-86400, -3600, 3600, 86400])
-    scene.site.run(**{CLOCK: str(off), "SWEEPS_HOST": "other"})
+    shift = scene.chance.choice([-86400, -3600, 3600, 86400])
+    scene.site.run(**{CLOCK: str(shift), "SWEEPS_HOST": "other"})
 
 
 def two_hosts(scene: Scene) -> None:
-    """`make sweep` typed on two hosts at once."""
+    """`make sweep` run on two hosts at once."""
     scene.at_work()
     _both(scene, [*scene.site.run_arguments(), "--no-watch"], "SWEEPS_HOST")
 
@@ -97,7 +97,7 @@ def two_syncs(scene: Scene) -> None:
 
 
 def two_watchers(scene: Scene) -> None:
-    """Two `make sweep` that watch; closed again by Ctrl-C."""
+    """Two `make sweep` that watch; both are ended by Ctrl-C."""
     scene.at_work()
     watchers = [scene.site.begin(*scene.site.run_arguments()) for _ in range(2)]
     time.sleep(scene.chance.uniform(3.0, 5.0))
@@ -107,16 +107,16 @@ def two_watchers(scene: Scene) -> None:
 
 
 def delete_trial(scene: Scene) -> None:
-    """Somebody removes a trial's folder, whatever stands in it."""
+    """A trial's folder is removed, in any state of the trial."""
     scene.at_work()
-    found = scene.chance.choice(scene.site.paths.trials())
-    scene.site.deleted.add(found.number)
-    while found.folder.exists():  # a worker may be writing in it
-        shutil.rmtree(found.folder, ignore_errors=True)
+    trial = scene.chance.choice(scene.site.paths.trials())
+    scene.site.deleted.add(trial.number)
+    while trial.folder.exists():  # a worker may be writing in it
+        shutil.rmtree(trial.folder, ignore_errors=True)
 
 
 def lock_database(scene: Scene) -> None:
-    """Somebody else holds MLflow's database."""
+    """Another process locks MLflow's database."""
     database = _database(scene)
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
@@ -126,7 +126,7 @@ def lock_database(scene: Scene) -> None:
 
 
 def read_only_store(scene: Scene) -> None:
-    """MLflow's database cannot be written; `sweeps sync` says so in one line."""
+    """MLflow's database is read-only; `sweeps sync` reports that in one line."""
     database = _database(scene)
     for command in (
         ["mount", "--bind", database, database],
@@ -141,7 +141,7 @@ def read_only_store(scene: Scene) -> None:
 
 
 def _database(scene: Scene) -> Path:
-    """MLflow's database, made by now, while a trial is at work."""
+    """Return MLflow's database once it exists and a trial is open."""
     database = scene.site.paths.runs.database
     scene.site.wait_for(database.exists, more=True)
     scene.at_work()
@@ -149,7 +149,7 @@ def _database(scene: Scene) -> Path:
 
 
 def _mode(mode: str) -> Callable[[Scene], None]:
-    def act(scene: Scene) -> None:
+    def change_mode(scene: Scene) -> None:
         scene.at_work()
         assert scene.line is not None
         before = scene.line.broken
@@ -158,11 +158,11 @@ def _mode(mode: str) -> Callable[[Scene], None]:
         time.sleep(SOME_SECONDS)
         scene.line.become("open")
 
-    return act
+    return change_mode
 
 
 def away_to_the_end(scene: Scene) -> None:
-    """The server stays away until the sweep is over."""
+    """The server stays unavailable until the sweep is over."""
     assert scene.line is not None
     scene.line.become("away")
 
@@ -178,12 +178,12 @@ ANYWHERE: dict[str, Callable[[Scene], None]] = {
     "two watchers": two_watchers,
     "a trial's folder deleted": delete_trial,
 }
-"""Faults that any sweep can meet."""
+"""Faults that can happen in any sweep."""
 IN_DATABASE: dict[str, Callable[[Scene], None]] = {
     "the database locked": lock_database,
     "the store read-only": read_only_store,
 }
-"""Faults of a store that is a database among the runs."""
+"""Faults of a store that is a database in the runs folder."""
 AT_SERVER: dict[str, Callable[[Scene], None]] = {
     "the server away for a while": _mode("away"),
     "the server slow": _mode("slow"),
@@ -195,28 +195,30 @@ ELSEWHERE: dict[str, Callable[[Scene], None]] = {
     "two sweeps on two hosts": two_hosts,
     "clocks apart": wrong_clock,
 }
-"""Faults that leave processes which cannot be seen from here: no other fault comes after."""
+"""Faults that leave processes which this host seems not to run: no other fault comes after."""
+EVERY_FAULT = ANYWHERE | IN_DATABASE | AT_SERVER | ELSEWHERE
+"""All external faults. Their order and names decide which scenarios a seed gives."""
 
 
-def resume_stopped(site: Site, order_pid: int) -> None:
-    """Wake a frozen process once its trial was taken over, or long after that should be."""
+def resume_stopped(site: Site, pid: int) -> None:
+    """Continue a stopped process (SIGCONT) after the time in which its trial is taken over."""
     time.sleep(2 * CLAIM_SECONDS)
-    if order_pid in set(processes(str(site.paths.folder))):
-        os.kill(order_pid, signal.SIGCONT)
+    if pid in set(processes(str(site.paths.folder))):
+        os.kill(pid, signal.SIGCONT)
 
 
 def _both(scene: Scene, arguments: list[str], variable: str) -> None:
     started = [scene.site.begin(*arguments, **{variable: name}) for name in ("one", "other")]
     for process in started:
-        said, _ = process.communicate(timeout=120)
-        if process.returncode or "Traceback" in said:
-            scene.site.said.append(said.strip())
-        if "Traceback" in said:
-            raise NoEndError(f"a traceback: {said}")
+        output, _ = process.communicate(timeout=120)
+        if process.returncode or "Traceback" in output:
+            scene.site.messages.append(output.strip())
+        if "Traceback" in output:
+            raise NoEndError(f"a command ended with a traceback: {output}")
 
 
 def open_trials(site: Site) -> list[TrialPaths]:
-    """Trials that have not ended."""
+    """Return the trials that have not ended."""
     if not site.paths.plan.exists():
         return []
     return [trial for trial in site.paths.trials() if not trial.settled.exists()]

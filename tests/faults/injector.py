@@ -1,4 +1,4 @@
-"""Trainers as they are, in processes that are under orders: importing this arms the process."""
+"""Unchanged trainers; importing this module prepares the process for injected faults."""
 
 import sys
 
@@ -15,15 +15,15 @@ tiny = tiny_trainer.trainer
 
 
 class _Vqvae:
-    """The VQ-VAE, injector when it is first asked to train: torch is not light."""
+    """The VQ-VAE; its checkpoints are wrapped at the first training, as importing torch is slow."""
 
     def __getattr__(self, name: str) -> object:
         from vqvae.sweep import trainer
 
-        if name == "fit" and not self.__dict__.get("armed"):
+        if name == "fit" and not self.__dict__.get("is_wrapped"):
             from vqvae.training import checkpoint
 
-            self.__dict__["armed"] = True
+            self.__dict__["is_wrapped"] = True
             _injector.wrap_save(checkpoint)
         return getattr(trainer, name)
 

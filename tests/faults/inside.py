@@ -1,4 +1,4 @@
-"""What a process does to itself and its like when it has taken an order."""
+"""Faults that a process of the sweep carries out itself, at a step."""
 
 import errno
 import io
@@ -17,7 +17,7 @@ DISK = "FAULTS_DISK"
 """The environment variable that names the small file system under test."""
 FILLER = "filler"
 OVER_QUOTA_SECONDS = 1.5
-"""How long every write of a process fails that is over its quota."""
+"""How long every write fails in a process whose quota is exceeded."""
 
 
 def kill(_: ScheduledFault) -> None:
@@ -34,15 +34,15 @@ def kill_all(_: ScheduledFault) -> None:
 
 
 def stop(_: ScheduledFault) -> None:
-    """Stand still until somebody sends SIGCONT."""
+    """Stop this process until it gets SIGCONT."""
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def fill_disk(_: ScheduledFault) -> None:
-    """Leave no room on the file system: the suite makes some again."""
+    """Fill the file system; the suite frees it again."""
     disk = Path(os.environ[DISK])
     if not disk.is_mount():
-        raise RuntimeError(f"{disk} is no file system of its own; this would fill somebody else's")
+        raise RuntimeError(f"{disk} is not a file system of its own; another one would be filled")
     with (disk / FILLER).open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 10, 1):
             try:
@@ -54,17 +54,17 @@ def fill_disk(_: ScheduledFault) -> None:
 
 
 def exceed_quota(_: ScheduledFault) -> None:
-    """Have whatever this process writes refused for a while, as over a quota.
+    """Let all writes of this process fail for a while, as if a quota were exceeded.
 
-    A fake, for quotas do not hold for root: what is replaced is the system's answer.
+    The answer of the operating system is replaced, because quotas do not apply to root.
     """
     until = time.monotonic() + OVER_QUOTA_SECONDS
 
     def refusing(original: Callable[..., Any], writes: Callable[..., bool]) -> Callable[..., Any]:
-        def call(*given: Any, **named: Any) -> Any:
-            if time.monotonic() < until and writes(*given, **named):
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if time.monotonic() < until and writes(*args, **kwargs):
                 raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-            return original(*given, **named)
+            return original(*args, **kwargs)
 
         return call
 
@@ -82,11 +82,11 @@ FAULTS_INSIDE: dict[str, Callable[[ScheduledFault], None]] = {
 }
 """The faults that happen at a step, by name."""
 DEADLY = {"kill -9 of a worker", "kill -9 of all workers"}
-"""Those that the process does not survive."""
+"""The faults that end the process."""
 
 
 def processes(*words: str) -> Iterator[int]:
-    """The numbers of all processes whose command line has these words in it."""
+    """Yield the numbers of all processes whose command line contains these words."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -98,7 +98,7 @@ def processes(*words: str) -> Iterator[int]:
 
 
 def may_mount() -> bool:
-    """Whether file systems can be mounted here: root can, unless a container forbids it."""
+    """Return whether file systems can be mounted here: by root, unless a container forbids it."""
     with tempfile.TemporaryDirectory() as name:
         possible = mounted(Path(name), 1)
         if possible:
@@ -107,7 +107,7 @@ def may_mount() -> bool:
 
 
 def mounted(folder: Path, megabytes: int) -> bool:
-    """Make `folder` a small file system of its own; whether that may be done here."""
+    """Mount a small file system at `folder`; return whether that was possible."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0

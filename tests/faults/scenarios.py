@@ -1,4 +1,4 @@
-"""Scenarios: sweeps that meet several faults one after another, planned from a seed."""
+"""Scenarios: sweeps in which several faults happen one after another, planned from a seed."""
 
 import os
 import random
@@ -18,19 +18,19 @@ from tests.faults.server import Line
 from tests.faults.sites import NoEndError, Site
 from tests.faults.steps import PHASES, STEPS
 
-FAULTS_A_STORM = 6
+FAULTS_PER_SCENARIO = 6
 DISK_FAULTS = {"the disk full"}
 MOUNTING = {*DISK_FAULTS, "the store read-only"}
-"""Faults for which a file system is mounted."""
-NUDGE_SECONDS = 4.0
-"""After so long an order for a claim is helped along: an orphan is made, by `kill -9`."""
+"""Faults that need a mounted file system."""
+ORPHAN_AFTER_SECONDS = 4.0
+"""Seconds after which a fault at a claim gets an orphan to claim: a worker gets `kill -9`."""
 FULL_SECONDS = 1.5
 """How long a disk stays full."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of the plan: its name, and the step and the phase where it is bound to one."""
+    """One fault of the plan: its name, and its step and phase if it happens at a step."""
 
     name: str
     step: str = ""
@@ -38,7 +38,7 @@ class Fault:
 
     @property
     def where(self) -> str:
-        """Which store or disk the sweep must have for it; empty for any."""
+        """The store or disk that the sweep must have for it; empty for any."""
         if self.name in external.AT_SERVER:
             return "server"
         if self.name in DISK_FAULTS:
@@ -51,7 +51,7 @@ class Fault:
 
 @dataclass
 class Scenario:
-    """A sweep, and what it is to meet."""
+    """A sweep, and the faults that happen in it."""
 
     number: int
     faults: list[Fault]
@@ -61,25 +61,25 @@ class Scenario:
     fired: list[Fault] = field(default_factory=list)
     outcome: Outcome | None = None
     seconds: float = 0.0
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
-        """What was lost or doubled, and what did not happen."""
-        found = self.outcome.problems if self.outcome else ["it did not end"]
+        """What was lost or recorded twice, and which faults did not happen."""
+        found = self.outcome.problems if self.outcome else ["the sweep did not end"]
         return [*found, *(f"did not happen: {f}" for f in self.faults if f not in self.fired)]
 
 
 def every_fault(without: Collection[str] = ()) -> list[Fault]:
-    """Each pair of fault and step in each phase, and each fault from outside three times."""
-    bound = [
+    """Return each fault at each step in each phase, and each external fault three times."""
+    at_steps = [
         Fault(name, step, phase) for name in FAULTS_INSIDE for step in STEPS for phase in PHASES
     ]
-    return [fault for fault in bound + 3 * _loose() if fault.name not in without]
+    return [fault for fault in at_steps + 3 * _external() if fault.name not in without]
 
 
 def plan(count: int, seed: int, without: Collection[str] = ()) -> list[Scenario]:
-    """Scenarios of `count` faults in all: every fault as often as is due, the rest by chance."""
+    """Return scenarios with `count` faults in all: first every fault, then random ones."""
     chance = random.Random(seed)
     due = every_fault(without)
     chance.shuffle(due)
@@ -87,9 +87,9 @@ def plan(count: int, seed: int, without: Collection[str] = ()) -> list[Scenario]
     chosen = (due + more)[:count]
     scenarios: list[Scenario] = []
     for where in ("database", "server", "small disk"):
-        # What can happen anywhere goes to each kind of store by chance.
-        mine = [f for f in chosen if (f.where or _home(f, seed)) == where]
-        for group in _groups(mine):
+        # A fault that can happen with any store gets a random one.
+        matching = [f for f in chosen if (f.where or _random_store(f, seed)) == where]
+        for group in _groups(matching):
             trainer = "vqvae" if where != "small disk" and chance.random() < 0.12 else "tiny"
             scenarios.append(Scenario(0, group, trainer, where, chance.randrange(2**31)))
     chance.shuffle(scenarios)
@@ -101,13 +101,13 @@ def plan(count: int, seed: int, without: Collection[str] = ()) -> list[Scenario]
 def run_scenario(
     scenario: Scenario, folder: Path, server: int = 0, cluster: str = sites.HERE
 ) -> None:
-    """Run a scenario's sweep to its end through all its faults, and judge it.
+    """Run a scenario's sweep with all its faults to its end, and check the result.
 
     Args:
-        scenario: what is to happen; what did is written into it.
-        folder: where the sweep's folder is made.
-        server: the port of an MLflow server, for a scenario that has one.
-        cluster: the cluster file of where its jobs run.
+        scenario: the faults; what happened is written into it.
+        folder: where the sweep's folder is created.
+        server: the port of an MLflow server, for a scenario with a server.
+        cluster: the content of the cluster file.
     """
     started = time.monotonic()
     line = Line(server) if scenario.where == "server" else None
@@ -120,58 +120,57 @@ def run_scenario(
         cluster=cluster,
     )
     try:
-        _meet(scenario, external.Scene(site, line, random.Random(scenario.seed)))
+        _run_faults(scenario, external.Scene(site, line, random.Random(scenario.seed)))
     except NoEndError as error:
-        scenario.said.append(str(error))
+        scenario.messages.append(str(error))
     finally:
-        scenario.said += site.said
+        scenario.messages += site.messages
         scenario.seconds = time.monotonic() - started
         site.close()
         if line is not None:
             line.close()
 
 
-def _meet(scenario: Scenario, scene: external.Scene) -> None:
+def _run_faults(scenario: Scenario, scene: external.Scene) -> None:
     scene.site.run()
-    for at, fault in enumerate(scenario.faults):
-        _let_happen(scene, fault, f"{at:02d}")
+    for index, fault in enumerate(scenario.faults):
+        _inject(scene, fault, f"{index:02d}")
         scenario.fired.append(fault)
     scenario.outcome = _end(scene)
 
 
-def _let_happen(scene: external.Scene, fault: Fault, name: str) -> None:
+def _inject(scene: external.Scene, fault: Fault, name: str) -> None:
     if not fault.step:
-        acts = external.ANYWHERE | external.IN_DATABASE | external.AT_SERVER | external.ELSEWHERE
-        acts[fault.name](scene)
+        external.EVERY_FAULT[fault.name](scene)
         return
     site = scene.site
     rare = {"claim", "publication"}
     times = 1 if fault.step in rare else scene.chance.choice([1, 1, 2])
     scheduled = ScheduledFault(name, fault.name, fault.step, fault.phase, times)
     site.schedule.give(scheduled)
-    began = time.monotonic()
+    since = time.monotonic()
 
     def has_fired() -> bool:
-        nonlocal began
-        due = fault.step == "claim" and time.monotonic() - began > NUDGE_SECONDS
-        if due and _make_an_orphan(scene):
-            began = time.monotonic()
+        nonlocal since
+        due = fault.step == "claim" and time.monotonic() - since > ORPHAN_AFTER_SECONDS
+        if due and _make_orphan(scene):
+            since = time.monotonic()
         return site.schedule.fired(scheduled) is not None
 
     try:
         site.wait_for(has_fired, more=True)
     except NoEndError:
-        raise NoEndError(f"{fault} was never reached") from None
+        raise NoEndError(f"{fault}: no process reached this step") from None
     found = site.schedule.fired(scheduled)
     if found is not None and "frozen" in fault.name:
         external.resume_stopped(site, found["pid"])
     if fault.name in DISK_FAULTS:
         time.sleep(FULL_SECONDS)
-        site.make_room()
+        site.free_disk()
 
 
-def _make_an_orphan(scene: external.Scene) -> bool:
-    """`kill -9` of one worker that has a trial, if one has: the next to look claims it."""
+def _make_orphan(scene: external.Scene) -> bool:
+    """Send `kill -9` to a worker that has a trial, if there is one; another worker claims it."""
     owners = {claim_owner(trial.attempts()[-1]).pid for trial in external.open_trials(scene.site)}
     workers = sorted(owners & set(scene.site.processes("sweeps work")))
     if workers:
@@ -181,7 +180,7 @@ def _make_an_orphan(scene: external.Scene) -> bool:
 
 
 def _end(scene: external.Scene) -> Outcome:
-    """Let the sweep end, send MLflow what is missing, and look at everything."""
+    """Let the sweep end, publish what is missing, and check everything."""
     site, line = scene.site, scene.line
     site.wait_for(site.is_over)
     if line is not None:
@@ -190,26 +189,26 @@ def _end(scene: external.Scene) -> Outcome:
     while site.processes() and time.monotonic() < give_up:
         time.sleep(0.2)
     if site.command("sync", site.name) and site.command("sync", site.name):
-        raise NoEndError(f"sync: {site.said[-1]}")
+        raise NoEndError(f"sync: {site.messages[-1]}")
     database = site.paths.runs.database
     return judge(site, line.uri if line else f"sqlite:///{database}")
 
 
-def _loose() -> list[Fault]:
-    kinds = external.ANYWHERE | external.IN_DATABASE | external.AT_SERVER | external.ELSEWHERE
-    return [Fault(name) for name in kinds]
+def _external() -> list[Fault]:
+    return [Fault(name) for name in external.EVERY_FAULT]
 
 
-def _home(fault: Fault, seed: int) -> str:
+def _random_store(fault: Fault, seed: int) -> str:
+    """Depends on the text of the fault: with another name, a seed gives other scenarios."""
     return random.Random(f"{fault}{seed}").choice(["database", "database", "server"])
 
 
 def _groups(faults: list[Fault]) -> Iterator[list[Fault]]:
-    """So many faults a scenario; one that must come last comes last, and alone of its kind."""
+    """Yield groups of faults, one per scenario; each has at most one that must come last."""
     last = [f for f in faults if f.name in external.ELSEWHERE or "to the end" in f.name]
     rest = [f for f in faults if f not in last]
     while rest or last:
-        group, rest = rest[: FAULTS_A_STORM - 1], rest[FAULTS_A_STORM - 1 :]
+        group, rest = rest[: FAULTS_PER_SCENARIO - 1], rest[FAULTS_PER_SCENARIO - 1 :]
         if last:
             group.append(last.pop())
         elif rest:

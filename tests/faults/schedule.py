@@ -1,8 +1,8 @@
-"""A schedule of faults: a file says which fault happens where; who gets there takes it.
+"""The schedule of faults: one file per fault says at which step it happens.
 
-The suite writes a fault into a folder; every process of the sweep under test looks there at
-each of its steps (`tests/faults/steps.py`). Taking a fault is making a file exclusively, so it is
-carried out once, and that file is the proof that the fault has happened.
+The suite writes a fault into a folder. Every process of the sweep under test looks there at each of
+its steps (`tests/faults/steps.py`). A process takes a fault by creating a file exclusively: so the
+fault happens once, and the file proves that it has happened.
 """
 
 import json
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "FAULTS_FOLDER"
-"""The environment variable that names the folder of orders; without it nothing is injected."""
+"""The environment variable with the folder of the schedule; without it nothing is injected."""
 
 
 @dataclass(frozen=True)
 class ScheduledFault:
-    """A fault that is to happen at a step.
+    """A fault that will happen at a step.
 
     Attributes:
-        name: the order's own.
-        fault: what is to happen.
-        step: at which step of the record.
-        phase: `before`, `middle` or `after` it.
-        times: at which arrival there, in one process.
+        name: the name of this entry of the schedule.
+        fault: the name of the fault.
+        step: the step of the record at which it happens.
+        phase: `before`, `middle` or `after` the step.
+        times: it happens when one process reaches the step for this time, from 1.
     """
 
     name: str
@@ -37,26 +37,26 @@ class ScheduledFault:
 
 
 class Schedule:
-    """The folder of orders."""
+    """The folder of scheduled faults."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder."""
+        """Create the folder."""
         self.folder = folder
         self._arrivals: Counter[str] = Counter()
         folder.mkdir(parents=True, exist_ok=True)
 
     def give(self, scheduled: ScheduledFault) -> None:
-        """Have the next process that gets to the order's step carry it out."""
+        """Schedule a fault: the next process that reaches its step carries it out."""
         draft = self.folder / f".{scheduled.name}"
         draft.write_text(json.dumps(asdict(scheduled)))
         draft.rename(self.folder / f"{scheduled.name}.json")
 
     def withdraw(self, scheduled: ScheduledFault) -> None:
-        """Have nobody carry it out any more."""
+        """Remove a fault from the schedule."""
         (self.folder / f"{scheduled.name}.json").unlink(missing_ok=True)
 
     def fired(self, scheduled: ScheduledFault) -> dict[str, Any] | None:
-        """Who met the fault, and when; None while nobody has."""
+        """Return the process that carried out the fault, and when; None while none has."""
         try:
             content: dict[str, Any] = json.loads(
                 (self.folder / f"{scheduled.name}.fired").read_text()
@@ -66,7 +66,7 @@ class Schedule:
         return content
 
     def take(self, step: str, phase: str) -> ScheduledFault | None:
-        """The order for this step, if there is one and nobody else was quicker."""
+        """Return the fault for this step, if there is one and no other process has taken it."""
         for path in sorted(self.folder.glob("*.json")):
             try:
                 scheduled = ScheduledFault(**json.loads(path.read_text()))
@@ -75,12 +75,12 @@ class Schedule:
             if (scheduled.step, scheduled.phase) != (step, phase):
                 continue
             self._arrivals[scheduled.name] += 1
-            if self._arrivals[scheduled.name] >= scheduled.times and self._sign(scheduled):
+            if self._arrivals[scheduled.name] >= scheduled.times and self._mark_fired(scheduled):
                 path.unlink(missing_ok=True)
                 return scheduled
         return None
 
-    def _sign(self, scheduled: ScheduledFault) -> bool:
+    def _mark_fired(self, scheduled: ScheduledFault) -> bool:
         try:
             handle = os.open(
                 self.folder / f"{scheduled.name}.fired", os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -93,6 +93,6 @@ class Schedule:
 
 
 def schedule_here() -> Schedule | None:
-    """The orders that this process is under; None outside of the suite."""
+    """Return the schedule for this process; None outside of the suite."""
     folder = os.environ.get(FOLDER)
     return Schedule(Path(folder)) if folder else None

@@ -1,4 +1,4 @@
-"""A real MLflow server, and before it a line that can be cut, slow, or answer with an error."""
+"""A real MLflow server, and a proxy before it that can fail, be slow or answer with an error."""
 
 import socket
 import subprocess
@@ -20,7 +20,7 @@ _ERROR = (
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[int]:
-    """A server with a database and artifacts in `folder`; gives its port on 127.0.0.1."""
+    """Run a server with a database and artifacts in `folder`; yield its port on 127.0.0.1."""
     folder.mkdir(parents=True)
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
@@ -42,74 +42,74 @@ def mlflow_server(folder: Path) -> Iterator[int]:
 
 
 class Line:
-    """A port that leads to the server's, as well as `mode` lets it.
+    """A proxy: a port that forwards connections to the server, depending on `mode`.
 
-    Modes: `open`; `away` (nobody answers); `slow` (every connection waits first); `error` (every
-    request is answered with status 500).
+    Modes: `open`; `away` (connections are closed at once); `slow` (every connection waits first);
+    `error` (every request is answered with status 500).
     """
 
     def __init__(self, port: int) -> None:
         """Listen on a free port."""
         self.mode = "open"
         self.broken = 0
-        """How many connections did not get through as they should."""
-        self._to = port
+        """How many connections were made in another mode than `open`."""
+        self._server_port = port
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._living: set[socket.socket] = set()
+        self._connections: set[socket.socket] = set()
         threading.Thread(target=self._listen, daemon=True).start()
 
     @property
     def uri(self) -> str:
-        """MLflow's tracking URI by this line."""
+        """MLflow's tracking URI through this proxy."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def become(self, mode: str) -> None:
-        """Change the mode; what was connected is cut off."""
+        """Change the mode; open connections are closed."""
         self.mode = mode
-        for living in list(self._living):
+        for connection in list(self._connections):
             with suppress(OSError):
-                living.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self.become("away")
         self._socket.close()
 
     def _listen(self) -> None:
         while True:
             try:
-                here, _ = self._socket.accept()
+                client, _ = self._socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(here,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _serve(self, here: socket.socket) -> None:
-        self._living.add(here)
-        with suppress(OSError), here:
+    def _serve(self, client: socket.socket) -> None:
+        self._connections.add(client)
+        with suppress(OSError), client:
             self.broken += self.mode != "open"
             if self.mode == "away":
                 return
             if self.mode == "error":
-                here.recv(_BUFFER)
-                here.sendall(_ERROR)
+                client.recv(_BUFFER)
+                client.sendall(_ERROR)
                 return
             if self.mode == "slow":
                 time.sleep(SLOW_SECONDS)
-            with socket.create_connection(("127.0.0.1", self._to)) as there:
-                back = threading.Thread(target=_pump, args=(there, here), daemon=True)
-                back.start()
-                _pump(here, there)
-                back.join()
-        self._living.discard(here)
+            with socket.create_connection(("127.0.0.1", self._server_port)) as server:
+                answers = threading.Thread(target=_forward, args=(server, client), daemon=True)
+                answers.start()
+                _forward(client, server)
+                answers.join()
+        self._connections.discard(client)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 that no process listens on."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while content := source.recv(_BUFFER):
             target.sendall(content)
@@ -120,8 +120,8 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     give_up = time.monotonic() + 120
     while time.monotonic() < give_up and process.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as said:
-            if said.status == 200:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as reply:
+            if reply.status == 200:
                 return
         time.sleep(0.2)
     raise TimeoutError("the MLflow server did not start")

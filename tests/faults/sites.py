@@ -1,4 +1,4 @@
-"""A sweep under test: its folder, its real commands, and whoever keeps typing `make sweep`."""
+"""A sweep under test: its folder, its real commands, and a simulated person who resumes it."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from tests.faults.schedule import FOLDER, Schedule
 ROOT = Path(__file__).parents[2]
 CLAIM_SECONDS = 2.0
 PATIENCE = 120.0
-"""Seconds to wait for anything before the sweep counts as one that does not end."""
+"""Seconds to wait for anything, before the sweep counts as one that does not end."""
 
 HERE = """
 scheduler = "local"
@@ -96,20 +96,20 @@ device = "cpu"
 
 
 class NoEndError(Exception):
-    """Something that should have happened did not, in all the time it was given."""
+    """Something that should have happened did not happen in time."""
 
 
 @dataclass
 class Site:
-    """One sweep, as a person with a terminal sees it.
+    """One sweep, used through its commands only, like a person in a terminal.
 
     Attributes:
-        folder: the person's working folder.
-        name: the sweep's.
+        folder: the working folder.
+        name: the name of the sweep.
         text: its experiment, with `{name}`, `{trials}` and `{data}` to fill in.
-        tracking: MLflow's URI; None for the database among the runs.
-        small_disk: whether the runs are to lie on a small file system of their own.
-        cluster: the file of where its jobs run.
+        tracking: MLflow's URI; None for the database in the runs folder.
+        small_disk: whether the runs folder is on a small file system of its own.
+        cluster: the content of the cluster file.
     """
 
     folder: Path
@@ -119,13 +119,13 @@ class Site:
     small_disk: bool = False
     cluster: str = HERE
     trials: int = 6
-    said: list[str] = field(default_factory=list)
-    """What commands complained of."""
+    messages: list[str] = field(default_factory=list)
+    """The output of commands that failed."""
     deleted: set[int] = field(default_factory=set)
-    """Trials whose folder somebody removed."""
+    """The numbers of trials whose folder was removed."""
 
     def __post_init__(self) -> None:
-        self.schedule = Schedule(self.folder / "orders")
+        self.schedule = Schedule(self.folder / "schedule")
         self.disk = self.folder / "disk"
         self.has_disk = self.small_disk and mounted(self.disk, 48)
         self.disk.mkdir(exist_ok=True)
@@ -141,7 +141,7 @@ class Site:
         (self.folder / "sweep.toml").write_text(filled)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What the site's processes are given."""
+        """Return the environment variables of the site's processes."""
         return os.environ | {
             "PYTHONPATH": str(ROOT),
             "SWEEPS_RUNS": str(self.paths.runs.folder),
@@ -154,7 +154,7 @@ class Site:
         }
 
     def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start one of the commands."""
+        """Start a command of `sweeps`."""
         return subprocess.Popen(
             [sys.executable, "-m", "sweeps", *arguments],
             cwd=self.folder,
@@ -166,40 +166,44 @@ class Site:
         )
 
     def command(self, *arguments: str, **environment: str) -> int:
-        """Run one of the commands; its status. A traceback is never an answer."""
+        """Run a command of `sweeps` and return its exit status.
+
+        Raises:
+            NoEndError: it does not end in time, or its output has a traceback.
+        """
         process = self.begin(*arguments, **environment)
         try:
-            said, _ = process.communicate(timeout=PATIENCE)
+            output, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             raise NoEndError(f"sweeps {arguments[0]} does not end") from None
         if process.returncode:
-            self.said.append(f"sweeps {arguments[0]}: {said.strip()}")
-        if "Traceback" in said:
-            raise NoEndError(f"sweeps {arguments[0]} ended with a traceback: {said}")
+            self.messages.append(f"sweeps {arguments[0]}: {output.strip()}")
+        if "Traceback" in output:
+            raise NoEndError(f"sweeps {arguments[0]} ended with a traceback: {output}")
         return process.returncode
 
     def run_arguments(self) -> list[str]:
-        """What a person types to start the sweep, or to go on with it."""
+        """Return the arguments that start or resume the sweep."""
         return ["run", "sweep.toml", "--cluster", "faults", "--trials", str(self.trials)]
 
     def run(self, **environment: str) -> int:
-        """Start the sweep or go on with it, and watch no more."""
+        """Start or resume the sweep, without watching it."""
         return self.command(*self.run_arguments(), "--no-watch", **environment)
 
     def sweep(self) -> Sweep:
-        """The sweep as it stands."""
+        """Open the sweep."""
         return open_sweep(self.paths)
 
     def is_over(self) -> bool:
-        """Whether every trial that was asked for has ended."""
+        """Return whether every planned trial has ended."""
         return self.paths.plan.exists() and self.sweep().is_over()
 
-    def go_on(self, *, more: bool = False) -> None:
-        """Do as somebody does who looks now and then: type `make sweep` where nothing runs.
+    def resume(self, *, more: bool = False) -> None:
+        """Run `make sweep` again if no job runs, like a person who checks from time to time.
 
         Args:
-            more: whether a sweep that is over is to be given more trials.
+            more: whether a sweep that is over gets more trials.
         """
         if self.is_over() and more:
             self.trials += 4
@@ -208,32 +212,32 @@ class Site:
             self.run()
 
     def wait_for(self, condition: Callable[[], object], *, more: bool = False) -> None:
-        """Wait, going on with the sweep as it takes.
+        """Wait until `condition` is true; resume the sweep meanwhile where needed.
 
         Raises:
-            NoEndError: in vain.
+            NoEndError: it does not become true in time.
         """
         give_up = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > give_up:
-                raise NoEndError("in vain")
-            self.go_on(more=more)
+                raise NoEndError(f"waited {PATIENCE:.0f} s without success")
+            self.resume(more=more)
             time.sleep(0.1)
 
     def processes(self, *words: str) -> list[int]:
-        """The site's processes whose command line has these words in it."""
+        """Return the site's processes whose command line contains these words."""
         return sorted(processes(str(self.paths.folder), *words))
 
     def kill(self, *words: str) -> int:
-        """`kill -9` of such processes; how many there were."""
+        """Send `kill -9` to such processes; return how many there were."""
         found = self.processes(*words)
         for pid in found:
             os.kill(pid, signal.SIGKILL)
         return len(found)
 
     def kill_everything(self) -> int:
-        """`kill -9` of the sweep's supervisors, workers, publishers and whatever starts them."""
-        return self.kill() + self.kill()  # one that was just starting another
+        """Send `kill -9` to all processes of the sweep: supervisors, workers, publishers, …"""
+        return self.kill() + self.kill()  # twice, for processes that were just being started
 
     def _is_idle(self) -> bool:
         if not self.paths.plan.exists():
@@ -243,12 +247,12 @@ class Site:
         except EnvironmentFailure:
             return False
 
-    def make_room(self) -> None:
-        """Take away what fills the disk."""
+    def free_disk(self) -> None:
+        """Remove the file that fills the disk."""
         (self.disk / FILLER).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End what is left, and give the small file system back."""
+        """End all processes, and unmount the small file system."""
         self.kill_everything()
         if self.has_disk:
             subprocess.run(["umount", "--lazy", str(self.disk)], check=False)

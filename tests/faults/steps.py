@@ -1,8 +1,8 @@
-"""The steps of the record at which faults are injected, found in the real commands from outside.
+"""The steps of the record at which faults are injected, without changes to the program.
 
-A sweep under test names one of the trainers in `tests/faults/injector.py`. Whatever imports it
-(each worker, each publisher, each `sweeps run`) is prepared by that: the functions that make a
-step are replaced by ones that look for a scheduled fault before, in the middle of and after it.
+A sweep under test names one of the trainers in `tests/faults/injector.py`. The import prepares each
+process (workers, publishers, `sweeps run`): the functions of each step are replaced by functions
+that look for a scheduled fault before, in the middle of and after the step.
 """
 
 import os
@@ -15,32 +15,35 @@ from tests.faults.inside import DEADLY, FAULTS_INSIDE
 from tests.faults.schedule import schedule_here
 
 STEPS = ("metrics append", "checkpoint", "rename", "ask", "report", "tell", "claim", "publication")
-"""Every step by name. In the middle of one is: of an append, half a line is written (by a process
-that dies there; by any other, none of it); of a checkpoint, half the file; of the renaming, one of
-its names is given; of an ask, the study has the trial and there is no folder; of a claim, its
-folder is there and it is not; of a publication, MLflow has been told and the folder does not say
-so."""
+"""Every step by name. What "in the middle" means:
+
+- of an append: half a line is written if the process dies there, otherwise nothing;
+- of a checkpoint: half the file is written; of a rename: one of its two names is given;
+- of an ask: the study has the trial, and there is no folder;
+- of a claim: the folder exists, and the claim does not;
+- of a publication: MLflow has it, and the folder has no record of that.
+"""
 PHASES = ("before", "middle", "after")
 CLOCK = "FAULTS_CLOCK"
-"""The environment variable that says by how many seconds a process's clock is wrong."""
+"""The environment variable with the number of seconds by which a process's clock is wrong."""
 
 
 class Injector:
     """The steps of one process."""
 
     def __init__(self) -> None:
-        """Under the orders of the environment."""
+        """Use the schedule that the environment names."""
         self._schedule = schedule_here()
         self._within: list[str] = []
 
     def reach(self, step: str, phase: str, at_death: Callable[[], object] = lambda: None) -> None:
-        """Carry out the order for this point, if there is one.
+        """Carry out the scheduled fault for this point, if there is one.
 
         Args:
-            step: where this is.
-            phase: where in it.
-            at_death: what else is done first where the process does not live on: a system's call
-                is done or not done for a process that stands still, never half.
+            step: the step.
+            phase: the phase of the step.
+            at_death: called before a fault that ends the process. A stopped process does not need
+                it: its system call is complete or not begun, never half done.
         """
         if (
             self._schedule is not None
@@ -52,7 +55,7 @@ class Injector:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """A step with its points before and after; in its middle `within` knows of it."""
+        """Enclose a step: the points before and after it; `within` returns its name meanwhile."""
         self.reach(name, "before")
         self._within.append(name)
         try:
@@ -62,21 +65,21 @@ class Injector:
         self.reach(name, "after")
 
     def within(self, *names: str) -> str | None:
-        """Which of these steps this process is in the middle of."""
+        """Return which of these steps this process is in the middle of, if any."""
         return next((name for name in reversed(self._within) if name in names), None)
 
     def wrap(self, owner: Any, function: str, step: str) -> None:
         """Make a function of `owner` a step."""
         original = getattr(owner, function)
 
-        def call(*given: Any, **named: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             with self.step(step):
-                return original(*given, **named)
+                return original(*args, **kwargs)
 
         setattr(owner, function, call)
 
     def halve(self, atomic: Any) -> None:
-        """Have an append stand still when half of it is written, where the schedule says so."""
+        """Add the middle of an append: half of it is written if the process dies there."""
         original = atomic.write_all
 
         def write_all(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
@@ -90,7 +93,7 @@ class Injector:
         atomic.write_all = write_all
 
     def halve_checkpoints(self) -> None:
-        """The same for a checkpoint's content, and for its names: `last.pt` and `best.pt`."""
+        """Add the middle of a checkpoint, and of its rename to `last.pt` and `best.pt`."""
         original = Path.replace
 
         def replace(path: Path, target: Path) -> Path:
@@ -110,13 +113,13 @@ class Injector:
         Path.replace = replace  # type: ignore[method-assign]
 
     def wrap_save(self, owner: Any) -> None:
-        """Make `owner.save` the steps of a checkpoint and of its renaming."""
+        """Make `owner.save` the steps of a checkpoint and of its rename."""
         original = owner.save
 
-        def save(*given: Any, **named: Any) -> Any:
+        def save(*args: Any, **kwargs: Any) -> Any:
             self._renamed.clear()
             with self.step("checkpoint"):
-                original(*given, **named)
+                original(*args, **kwargs)
             self.reach("rename", "after")
 
         owner.save = save
@@ -126,11 +129,11 @@ class Injector:
             return
         content = draft.read_bytes()
         self.reach("checkpoint", "middle", lambda: os.truncate(draft, len(content) // 2))
-        draft.write_bytes(content)  # where the disk is full by now, this is what finds out
+        draft.write_bytes(content)  # fails if the fault has filled the disk
 
 
 def inject() -> Injector:
-    """Replace the functions of this process that make the steps of a sweep."""
+    """Replace the functions of this process that are the steps of a sweep."""
     from sweeps.filesystem import atomic
     from sweeps.search import study
     from sweeps.workers import claims, propose, trial, worker
@@ -149,7 +152,7 @@ def inject() -> Injector:
 
 
 def inject_into_publisher(injector: Injector) -> None:
-    """The same for the steps of a publication, in a process that has MLflow already."""
+    """Replace the functions that are the steps of a publication, in a publisher's process."""
     from sweeps.tracking import publisher
 
     injector.wrap(publisher.Publisher, "publish", "publication")
@@ -157,14 +160,14 @@ def inject_into_publisher(injector: Injector) -> None:
 
 
 def shift_clock() -> None:
-    """Have this process's clock be as wrong as the environment says."""
+    """Shift this process's clock by the number of seconds in the environment."""
     import time
 
-    off = float(os.environ.get(CLOCK, "0"))
-    if off:
+    shift = float(os.environ.get(CLOCK, "0"))
+    if shift:
         now, now_ns = time.time, time.time_ns
-        time.time = lambda: now() + off
-        time.time_ns = lambda: now_ns() + int(off * 1e9)
+        time.time = lambda: now() + shift
+        time.time_ns = lambda: now_ns() + int(shift * 1e9)
 
 
 def _claiming(injector: Injector, path: Path) -> None:
@@ -172,11 +175,11 @@ def _claiming(injector: Injector, path: Path) -> None:
         injector.reach("claim", "middle")
 
 
-def _in_the_middle(owner: Any, function: str, act: Callable[..., object]) -> None:
+def _in_the_middle(owner: Any, function: str, action: Callable[..., object]) -> None:
     original = getattr(owner, function)
 
-    def call(*given: Any, **named: Any) -> Any:
-        act(*given)
-        return original(*given, **named)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        action(*args)
+        return original(*args, **kwargs)
 
     setattr(owner, function, call)

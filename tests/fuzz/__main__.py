@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: generated inputs through the entry points, counted."""
+"""`python -m tests.fuzz`: run generated inputs through the entry points, and count the results."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ from tests.fuzz.kinds import cases
 
 
 class Counts:
-    """What became of the inputs, by kind."""
+    """The results of the inputs, by kind."""
 
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
@@ -25,13 +25,14 @@ class Counts:
         self.broken: dict[str, tuple[Case, str]] = {}
         self.number_broken = 0
 
-    def take(self, case: Case, shared: Path, *, process: bool) -> None:
+    def add(self, case: Case, shared: Path, *, process: bool) -> None:
+        """Run one input, and count its result."""
         try:
             answer = attempt(case, shared, process=process)
-        except Exception as error:  # noqa: BLE001 (counted, shown, and the rest still tried)
+        except Exception as error:  # noqa: BLE001 (counted and shown; the other inputs still run)
             self.number_broken += 1
-            said = str(error) if isinstance(error, AssertionError) else traceback.format_exc()
-            self.broken.setdefault(f"{case.kind}: {said[:90]}", (case, said))
+            message = str(error) if isinstance(error, AssertionError) else traceback.format_exc()
+            self.broken.setdefault(f"{case.kind}: {message[:90]}", (case, message))
             return
         (self.refused if answer.status else self.done)[case.kind] += 1
 
@@ -40,12 +41,12 @@ class Counts:
         return self.done.total() + self.refused.total() + self.number_broken
 
 
-def fuzz(number: int, chance: int, shared: Path, *, process: bool) -> Counts:
-    """Try so many generated inputs."""
-    counts = Counts()
-    while counts.total < number:  # where chance repeats itself, it is given another seed
+def fuzz(number: int, first_seed: int, shared: Path, *, process: bool) -> Counts:
+    """Run `number` generated inputs."""
+    counts, current_seed = Counts(), first_seed
+    while counts.total < number:  # Hypothesis stops early if inputs repeat: go on with a new seed
 
-        @seed(chance)
+        @seed(current_seed)
         @settings(
             max_examples=number - counts.total,
             database=None,
@@ -55,10 +56,10 @@ def fuzz(number: int, chance: int, shared: Path, *, process: bool) -> Counts:
         )
         @given(cases)
         def run(case: Case) -> None:
-            counts.take(case, shared, process=process)
+            counts.add(case, shared, process=process)
 
         run()
-        chance += 1
+        current_seed += 1
     return counts
 
 
@@ -69,28 +70,28 @@ def show(counts: Counts, what: str, seconds: float) -> None:
         print(f"  {kind:28} {counts.done[kind]:6} done {counts.refused[kind]:6} refused")
     done, refused = counts.done.total(), counts.refused.total()
     print(f"  {'all':28} {done:6} done {refused:6} refused {counts.number_broken:6} broken")
-    for case, said in counts.broken.values():
+    for case, message in counts.broken.values():
         files = {name: content and content[:200] for name, content in case.files.items()}
-        print(f"\nBROKEN ({case.kind}) {case.program} {case.arguments}\n  {files}\n  {said}")
+        print(f"\nBROKEN ({case.kind}) {case.program} {case.arguments}\n  {files}\n  {message}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=10_000, help="in one process")
-    parser.add_argument("--processes", type=int, default=100, help="each a process")
+    parser.add_argument("--inputs", type=int, default=10_000, help="inputs in one process")
+    parser.add_argument("--processes", type=int, default=100, help="inputs in a process each")
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    print(f"seed {asked.seed}")
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
     broken = 0
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         material.make(Path(name))
         for what, number, process in (
-            ("inputs in one process", asked.inputs, False),
-            ("inputs, a process each", asked.processes, True),
+            ("inputs in one process", options.inputs, False),
+            ("inputs in a process each", options.processes, True),
         ):
-            began = time.monotonic()
-            counts = fuzz(number, asked.seed, Path(name), process=process)
-            show(counts, what, time.monotonic() - began)
+            started = time.monotonic()
+            counts = fuzz(number, options.seed, Path(name), process=process)
+            show(counts, what, time.monotonic() - started)
             broken += counts.number_broken
     sys.exit(bool(broken))
 

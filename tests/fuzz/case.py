@@ -1,4 +1,4 @@
-"""One generated input: what lies in the folder it is tried in, the command line, what must come."""
+"""One generated input: the files in its folder, the command line, the expected result."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,20 +8,19 @@ Expect = Literal["succeeds", "refused", "either"]
 
 @dataclass(frozen=True)
 class Case:
-    """An input for one of the two programs.
-
-    `files` are written below the folder of the attempt; a value of None is a named pipe, and a
-    text the target of a link. `named` are words one of which the refusal must contain: the thing.
-    `made` are paths that a success must have made.
-    """
+    """An input for one of the two programs."""
 
     kind: str
     program: Literal["sweeps", "vqvae"]
     arguments: tuple[str, ...]
     files: dict[str, bytes | str | None] = field(default_factory=dict)
+    """The content of files by name; None is a named pipe, and a text the target of a link."""
     expect: Expect = "either"
     named: tuple[str, ...] = ()
+    """Words of which the error message must contain at least one."""
     made: tuple[str, ...] = ()
-    says: str = ""
+    """Paths that a success must create."""
+    output: str = ""
+    """Text that a success must print."""
     base: Literal["", "set", "volumes", "scans", "codes"] = ""
-    """What of the shared material is copied beside the files."""
+    """The part of the shared material that is copied beside the files."""

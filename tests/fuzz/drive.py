@@ -1,4 +1,8 @@
-"""One input through a program's entry point, in this process or as one, and what to hold it to."""
+"""Run one input through a program's entry point, in this process or in a new one, and check it.
+
+Every input must end with status 0 or with status 2 and an error of one line; nothing may be left
+behind by an error, nor be written outside the input's folder.
+"""
 
 import contextlib
 import os
@@ -20,48 +24,53 @@ LIMIT_SECONDS = 20.0
 MOST_MEMORY = 1.5 * 2**30
 ROOT = Path(__file__).parents[2]
 CLUSTERS = {"here": 'scheduler = "local"\nworkers = 1\n', "away": 'scheduler = "slurm"\n'}
-# What a log is told of long work; not a complaint.
+# Progress lines on standard error, which are not errors.
 _PROGRESS = re.compile(r"(decoding|reading|importing) [a-z ]+: \d+")
 
 
 class TooLongError(BaseException):
-    """An input that keeps a command for ever; no `except Exception` swallows it."""
+    """A command ran for too long; no `except Exception` of the command can catch this."""
 
 
-class BrokenPromiseError(AssertionError):
-    """An input after which something else happened than what is promised."""
+class ViolationError(AssertionError):
+    """A command did not behave as every command must."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command did."""
+    """The result of a command."""
 
     status: int
     out: str
     err: str
 
     @property
-    def complaint(self) -> list[str]:
+    def errors(self) -> list[str]:
+        """The lines on standard error, without progress."""
         return [line for line in self.err.splitlines() if not _PROGRESS.fullmatch(line)]
 
 
 def attempt(case: Case, shared: Path, *, process: bool = False) -> Answer:
-    """Try one input in a folder of its own; raise where the promise is not kept."""
+    """Run one input in a folder of its own, and check the result.
+
+    Raises:
+        ViolationError: the command did not behave as every command must.
+    """
     folder = Path(tempfile.mkdtemp(dir=shared, prefix="try-"))
     try:
-        _lay(case, shared, folder)
+        _prepare(case, shared, folder)
         before = _tree(folder)
         outside = _names(shared)
         run = _as_process if process else _in_this_process
         answer = run(case, folder)
-        _judge(case, answer, folder, before)
-        _hold(_names(shared) == outside, "something was written outside the folder", answer)
+        _check(case, answer, folder, before)
+        _require(_names(shared) == outside, "something was written outside the folder", answer)
         return answer
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lay(case: Case, shared: Path, folder: Path) -> None:
+def _prepare(case: Case, shared: Path, folder: Path) -> None:
     clusters = folder / "experiments" / "clusters"
     clusters.mkdir(parents=True)
     for name, text in CLUSTERS.items():
@@ -82,40 +91,42 @@ def _lay(case: Case, shared: Path, folder: Path) -> None:
             path.write_bytes(content)
 
 
-def _judge(case: Case, answer: Answer, folder: Path, before: set[str]) -> None:
-    _hold("Traceback" not in answer.err, "a traceback", answer)
-    _hold(_prints(answer.out) and _prints(answer.err), "what does not print was printed", answer)
-    _hold(answer.status in {0, 2}, f"status {answer.status}", answer)
+def _check(case: Case, answer: Answer, folder: Path, before: set[str]) -> None:
+    _require("Traceback" not in answer.err, "a traceback was printed", answer)
+    printable = _is_printable(answer.out) and _is_printable(answer.err)
+    _require(printable, "characters that are not printable were printed", answer)
+    _require(answer.status in {0, 2}, f"status {answer.status}", answer)
     if answer.status == 0:
-        _hold(case.expect != "refused", "it was taken", answer)
-        _hold(not answer.complaint, "it was done, and complained of", answer)
-        _hold(case.says in answer.out, f"it does not say {case.says!r}", answer)
+        _require(case.expect != "refused", "an invalid input was accepted", answer)
+        _require(not answer.errors, "an error was printed, but the status is 0", answer)
+        _require(case.output in answer.out, f"{case.output!r} was not printed", answer)
         missing = [name for name in case.made if not (folder / name).exists()]
-        _hold(not missing, f"{missing} was not made", answer)
+        _require(not missing, f"{missing} was not created", answer)
         return
-    _hold(case.expect != "succeeds", "a sound input was refused", answer)
-    _hold(len(answer.complaint) == 1, "not one line", answer)
-    line = answer.complaint[0]
-    _hold(len(line) < 1200, "a line that nobody reads", answer)
-    _hold(not case.named or any(word in line for word in case.named), "no thing named", answer)
+    _require(case.expect != "succeeds", "a valid input was refused", answer)
+    _require(len(answer.errors) == 1, "the error is not one line", answer)
+    line = answer.errors[0]
+    _require(len(line) < 1200, "the error is too long to be read", answer)
+    named = not case.named or any(word in line for word in case.named)
+    _require(named, "the error does not name what is wrong", answer)
     left = _tree(folder) - before
-    _hold(not left, f"{sorted(left)[:3]} left behind", answer)
+    _require(not left, f"{sorted(left)[:3]} left behind", answer)
 
 
-def _hold(kept: bool, what: str, answer: Answer) -> None:
-    if not kept:
-        said = f"status {answer.status}, out {answer.out[-300:]!r}, err {answer.err[-1500:]!r}"
-        raise BrokenPromiseError(f"{what}: {said}")
+def _require(condition: bool, violation: str, answer: Answer) -> None:
+    if not condition:
+        result = f"status {answer.status}, out {answer.out[-300:]!r}, err {answer.err[-1500:]!r}"
+        raise ViolationError(f"{violation}: {result}")
 
 
-def _prints(text: str) -> bool:
+def _is_printable(text: str) -> bool:
     return all(c.isprintable() or c == "\n" for c in text)
 
 
 def _tree(folder: Path) -> set[str]:
     return {
-        str(Path(place, name).relative_to(folder))
-        for place, folders, names in os.walk(folder)
+        str(Path(parent, name).relative_to(folder))
+        for parent, folders, names in os.walk(folder)
         for name in (*folders, *names)
     }
 
@@ -126,7 +137,7 @@ def _names(shared: Path) -> set[str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Without SLURM's commands, so that nothing can be sent; with a folder for what is scratch."""
+    """Environment variables: without SLURM's commands, so that no job can be submitted."""
     kept = {key: os.environ[key] for key in ("HOME", "LANG", "LC_ALL") if key in os.environ}
     return kept | {
         "PATH": "/nonexistent",
@@ -162,20 +173,20 @@ def _encoded(word: str) -> str:
 
 def _in_this_process(case: Case, folder: Path) -> Answer:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with _standing_in(folder), _captured(folder.parent) as (out, err):
-        status = _called(case)
+    with _inside(folder), _captured(folder.parent) as (out, err):
+        status = _call(case)
     answer = Answer(status, _text(out), _text(err))
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory)
-    _hold(grown < MOST_MEMORY, f"{grown / 2**30:.1f} GiB were taken", answer)
+    _require(grown < MOST_MEMORY, f"{grown / 2**30:.1f} GiB of memory were used", answer)
     return answer
 
 
-def _called(case: Case) -> int:
-    """The status with which the entry point ends."""
+def _call(case: Case) -> int:
+    """Call the entry point, and return its exit status."""
     import sweeps.cli.main
     import vqvae.cli.main
 
-    with _limited(), _as_by_default():
+    with _limited(), _default_warnings():
         try:
             if case.program == "sweeps":
                 sys.argv = ["sweeps", *case.arguments]
@@ -185,9 +196,9 @@ def _called(case: Case) -> int:
         except SystemExit as end:
             return int(end.code or 0) if isinstance(end.code, int | None) else 1
         except TooLongError:
-            print("Traceback of what took too long", file=sys.stderr)
+            print("Traceback: the command took too long", file=sys.stderr)
             return 124
-        except BaseException as error:  # noqa: BLE001 (the promise is that there is none)
+        except BaseException as error:  # noqa: BLE001 (any exception is a violation)
             print(f"Traceback: {error!r}", file=sys.stderr)
             return 125
     return 0
@@ -195,10 +206,12 @@ def _called(case: Case) -> int:
 
 @contextlib.contextmanager
 def _limited() -> Iterator[None]:
-    def ring(*_: object) -> None:
+    """Raise TooLongError in the block after LIMIT_SECONDS."""
+
+    def expire(*_: object) -> None:
         raise TooLongError
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS)
     try:
         yield
@@ -208,8 +221,8 @@ def _limited() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _as_by_default() -> Iterator[None]:
-    """Warnings as a person sees them, each time anew."""
+def _default_warnings() -> Iterator[None]:
+    """Show warnings as a new process with default settings does."""
     with warnings.catch_warnings():
         warnings.resetwarnings()
         warnings.simplefilter("always")
@@ -220,8 +233,9 @@ def _as_by_default() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _standing_in(folder: Path) -> Iterator[None]:
-    where, line, path = Path.cwd(), sys.argv, list(sys.path)
+def _inside(folder: Path) -> Iterator[None]:
+    """Run the block in `folder` with the environment of a new process."""
+    cwd, argv, path = Path.cwd(), sys.argv, list(sys.path)
     environment = dict(os.environ)
     os.chdir(folder)
     os.environ.clear()
@@ -231,17 +245,17 @@ def _standing_in(folder: Path) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(environment)
-        os.chdir(where)
-        sys.argv, sys.path[:] = line, path
+        os.chdir(cwd)
+        sys.argv, sys.path[:] = argv, path
 
 
 @contextlib.contextmanager
 def _captured(folder: Path) -> Iterator[tuple[int, int]]:
-    """Both outputs, by their numbers: loggers and C code write past `sys.stderr`."""
-    ours = sys.stdout, sys.stderr
-    for stream in ours:
+    """Capture both outputs as file descriptors: loggers and C code do not write to `sys.stderr`."""
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         stream.flush()
-    kept = os.dup(1), os.dup(2)
+    originals = os.dup(1), os.dup(2)
     files = [tempfile.TemporaryFile(dir=folder, prefix="try-") for _ in range(2)]  # noqa: SIM115
     for number, file in enumerate(files, 1):
         os.dup2(file.fileno(), number)
@@ -253,8 +267,8 @@ def _captured(folder: Path) -> Iterator[tuple[int, int]]:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        sys.stdout, sys.stderr = ours
-        for number, old in enumerate(kept, 1):
+        sys.stdout, sys.stderr = streams
+        for number, old in enumerate(originals, 1):
             os.dup2(old, number)
             os.close(old)
         for file in files:

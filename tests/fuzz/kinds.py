@@ -1,4 +1,4 @@
-"""All kinds of input, in the shares in which they are tried."""
+"""All kinds of input, with the shares in which they are generated."""
 
 from hypothesis import strategies as st
 
@@ -17,8 +17,8 @@ _SHARES: tuple[tuple[int, st.SearchStrategy[Case]], ...] = (
     (2, nifti.coded()),
     (2, nifti.checks()),
     (2, nifti.imports()),
-    (2, lines.no_sweeps()),
-    (1, lines.there()),
+    (2, lines.missing_sweeps()),
+    (1, lines.existing_sweeps()),
     (2, lines.wrong()),
     (2, lines.values()),
     (2, lines.model_values()),

@@ -1,4 +1,4 @@
-"""Command lines: names that are none, options that are not there, values of another kind."""
+"""Command lines with missing sweeps, unknown options, and values that are not valid."""
 
 from typing import Any
 
@@ -33,37 +33,37 @@ _OPTIONS = {
 
 
 @st.composite
-def no_sweeps(draw: st.DrawFn) -> Case:
-    """A command about a sweep that is not there."""
+def missing_sweeps(draw: st.DrawFn) -> Case:
+    """A command about a sweep that does not exist."""
     name = draw(arguments.filter(lambda t: t not in {"tiny", "--help"}))
     command = draw(st.sampled_from(_BY_NAME))
     return Case(f"{command}, bad name", "sweeps", (command, "--", name), expect="refused")
 
 
 @st.composite
-def there(draw: st.DrawFn) -> Case:
-    """A command about the sweep that is there."""
+def existing_sweeps(draw: st.DrawFn) -> Case:
+    """A command about the sweep that exists."""
     command = draw(st.sampled_from(["status", "watch", "stop"]))
     return Case(f"{command}, valid", "sweeps", (command, "tiny"), expect="succeeds")
 
 
 @st.composite
 def wrong(draw: st.DrawFn) -> Case:
-    """Words in any order, none of which can be carried out."""
+    """A command line of words in any order, with an option that no command has."""
     program: Any = draw(st.sampled_from(["sweeps", "vqvae"]))
     command = draw(st.sampled_from([*_OPTIONS[program], "nothing"]))
     options = _OPTIONS[program].get(command, ())
     word = st.one_of(arguments, words, st.sampled_from(["--nothing", "-x", *options]))
     line = (command, *draw(st.lists(word, min_size=1, max_size=5)))
     kind = f"{program} command line"
-    # In front: behind an option that wants a value it would be that value.
+    # First: after an option with a value it would be that value.
     line = (line[0], "--no-such-option", *line[1:])
     return Case(kind, program, line, expect="refused")
 
 
 @st.composite
 def values(draw: st.DrawFn) -> Case:
-    """Commands that are spelt well, with values that are not."""
+    """A valid command of `sweeps` with a hostile value."""
     value = draw(arguments.filter(lambda t: t != "--help"))
     line: tuple[str, ...] = draw(
         st.sampled_from(
@@ -82,6 +82,7 @@ def values(draw: st.DrawFn) -> Case:
 
 @st.composite
 def model_values(draw: st.DrawFn) -> Case:
+    """A valid command of `vqvae` with a hostile value."""
     value = draw(arguments.filter(lambda t: not t.startswith("-") and t not in {"", "."}))
     line: tuple[str, ...] = draw(
         st.sampled_from(

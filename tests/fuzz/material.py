@@ -1,4 +1,4 @@
-"""What the attempts share: a trained model, a data set, volumes, a finished sweep. Made once."""
+"""Material that all inputs share: a trained model, a data set, volumes, a finished sweep."""
 
 import functools
 import logging
@@ -12,7 +12,7 @@ _CODES: list[Path] = []
 
 
 def make(folder: Path) -> None:
-    """Fill a folder that generated inputs are tried beside."""
+    """Write all shared material into `folder`."""
     _make_set(folder / "set")
     _make_volumes(folder / "volumes")
     _train(folder)
@@ -24,7 +24,7 @@ def make(folder: Path) -> None:
 
 @functools.cache
 def codes() -> bytes:
-    """A sound file of codes, of the model that was trained."""
+    """The content of a valid file of codes of the trained model."""
     return _CODES[0].read_bytes()
 
 
@@ -74,11 +74,11 @@ def _make_codes(folder: Path) -> None:
         main([*arguments, "--out", str(folder / "codes"), "--device", "cpu"])
     except SystemExit as end:
         if end.code:
-            raise RuntimeError("no codes were made") from end
+            raise RuntimeError("the scan could not be encoded") from end
 
 
 def _make_sweep(runs: Path) -> None:
-    """A sweep of the tiny trainer, at its end."""
+    """Run a sweep of the tiny trainer to its end."""
     from sweeps.config.cluster import Cluster
     from sweeps.config.experiment import read_experiment
     from sweeps.search.study import Study

@@ -1,4 +1,4 @@
-"""NIfTI files: sound ones of every kind, damaged ones, and ones that lie about their size."""
+"""NIfTI files: valid ones of every kind, damaged ones, and ones with a false size."""
 
 import gzip
 import io
@@ -23,8 +23,8 @@ def packed(image: Any, *, zipped: bool) -> bytes:
 
 
 @st.composite
-def sound(draw: st.DrawFn, *, axes: tuple[int, ...] = (2, 3), smallest: int = 11) -> Any:
-    """An image that every command must take."""
+def valid(draw: st.DrawFn, *, axes: tuple[int, ...] = (2, 3), smallest: int = 11) -> Any:
+    """An image that every command must accept."""
     shape = [draw(st.integers(smallest, 28)), draw(st.integers(smallest, 28))]
     if draw(st.sampled_from(axes)) == 3:
         shape.append(draw(st.integers(1, 3)))
@@ -41,7 +41,7 @@ def sound(draw: st.DrawFn, *, axes: tuple[int, ...] = (2, 3), smallest: int = 11
 
 @st.composite
 def odd(draw: st.DrawFn) -> bytes:
-    """An image of odd types, shapes, values or place; whether it can be read is open."""
+    """An image with unusual types, shapes, values or affine; it may be valid or not."""
     shape = draw(st.lists(st.sampled_from([0, 1, 2, 11, 24, 30]), min_size=1, max_size=5))
     dtype = np.dtype(draw(st.sampled_from(_ODD)))
     pixels = np.zeros(shape[: 5 if np.prod(shape) < 1e5 else 2], dtype)
@@ -67,8 +67,8 @@ def odd(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def rewritten(draw: st.DrawFn) -> bytes:
-    """A sound file in whose header fields were written over, sizes among them."""
-    image = draw(sound())
+    """A valid file with some header fields overwritten, sizes included."""
+    image = draw(valid())
     content = bytearray(image.to_bytes())
     fields = type(image.header).template_dtype.fields
     for _ in range(draw(st.integers(1, 3))):
@@ -93,8 +93,8 @@ def _stored(values: list[float], kind: np.dtype) -> bytes:
 
 @st.composite
 def broken(draw: st.DrawFn) -> bytes:
-    """A file's bytes cut, swapped, joined, or no NIfTI at all."""
-    content = packed(draw(sound()), zipped=draw(st.booleans()))
+    """The bytes of a file truncated, changed or joined, or bytes that are not NIfTI."""
+    content = packed(draw(valid()), zipped=draw(st.booleans()))
     at = draw(st.integers(0, len(content)))
     match draw(st.sampled_from(range(6))):
         case 0:
@@ -112,7 +112,7 @@ def broken(draw: st.DrawFn) -> bytes:
 
 
 def bomb(claims: tuple[int, ...], unpacked: int) -> bytes:
-    """A small compressed file: a header that claims a shape, and zeros behind it."""
+    """A small compressed file: a header that claims a shape, followed by zeros."""
     header = nibabel.Nifti2Header()
     header.set_data_shape(claims)
     header.set_data_dtype(np.float32)
@@ -149,7 +149,7 @@ _COMMANDS = {"reconstruct": "", "encode": ".vqc"}
 @st.composite
 def valid_scans(draw: st.DrawFn) -> Case:
     command, name = draw(st.sampled_from(sorted(_COMMANDS))), f"in/{draw(names())}"
-    content = packed(draw(sound()), zipped=draw(st.booleans()))
+    content = packed(draw(valid()), zipped=draw(st.booleans()))
     made = name.replace("in/", "out/") + _COMMANDS[command]
     arguments = (command, name, "--model", MODEL, "--out", "out", "--device", "cpu")
     kind = f"{command}, valid"
@@ -163,12 +163,12 @@ def bad_scans(draw: st.DrawFn) -> Case:
     special = st.sampled_from([None, "../nowhere.nii", "/dev/zero", "scan.nii"])
     content = draw(st.one_of(contents, contents, contents, special))
     arguments = (command, name, "--model", MODEL, "--out", "out", "--device", "cpu")
-    return Case(f"{command}, odd", "vqvae", arguments, {name: content}, named=_spelt(name))
+    return Case(f"{command}, odd", "vqvae", arguments, {name: content}, named=_mentions(name))
 
 
 @st.composite
 def coded(draw: st.DrawFn) -> Case:
-    """`vqvae decode` of a sound file of codes, or of one that was written over."""
+    """`vqvae decode` of a valid file of codes, or of a damaged one."""
     from tests.fuzz.material import codes
 
     content = codes()
@@ -184,7 +184,7 @@ def coded(draw: st.DrawFn) -> Case:
             [content[:at], content[:at] + junk + content[at + len(junk) :], junk, content + junk]
         )
     )
-    return Case("decode, odd", "vqvae", arguments, {name: content}, named=_spelt(name))
+    return Case("decode, odd", "vqvae", arguments, {name: content}, named=_mentions(name))
 
 
 _SLICE = "keras_slices_data/keras_slices_train/"
@@ -192,9 +192,9 @@ _SLICE = "keras_slices_data/keras_slices_train/"
 
 @st.composite
 def checks(draw: st.DrawFn) -> Case:
-    """`vqvae data check` of a sound set in which one file is another."""
+    """`vqvae data check` of a valid data set with one more file."""
     if draw(st.integers(0, 3)) == 0:
-        file = packed(draw(sound(axes=(2,))), zipped=True)
+        file = packed(draw(valid(axes=(2,))), zipped=True)
         files: Any = {f"set/{_SLICE}case_004_week_0_slice_7.nii.gz": file}
         return Case(
             "check, valid", "vqvae", ("data", "check", "set"), files, "succeeds", base="set"
@@ -206,18 +206,18 @@ def checks(draw: st.DrawFn) -> Case:
 
 @st.composite
 def imports(draw: st.DrawFn) -> Case:
-    """`vqvae data import` of three volumes, one of them generated."""
+    """`vqvae data import` of three valid volumes and a generated one."""
     options = list(
         draw(st.sampled_from([(), ("--size", "32x32"), ("--size", "32x32", "--resample")]))
     )
     if draw(st.integers(0, 3)) == 0:
-        name, content, expect = "sub-09.nii.gz", packed(draw(sound(axes=(3,))), zipped=True), "s"
+        name, content, is_valid = "sub-09.nii.gz", packed(draw(valid(axes=(3,))), zipped=True), True
     else:
         patient = st.just("sub-07.nii.gz")
-        name, content, expect = draw(st.one_of(patient, patient, names())), draw(contents), ""
+        name, content, is_valid = draw(st.one_of(patient, patient, names())), draw(contents), False
     arguments = ("data", "import", "volumes", "made", *options)
     files: Any = {f"volumes/{name}": content}
-    if expect:
+    if is_valid:
         arguments = (*arguments, "--min-tissue", "0")
         return Case(
             "import, valid", "vqvae", arguments, files, "succeeds", made=("made",), base="volumes"
@@ -225,7 +225,7 @@ def imports(draw: st.DrawFn) -> Case:
     return Case("import, odd", "vqvae", arguments, files, base="volumes")
 
 
-def _spelt(name: str) -> tuple[str, ...]:
-    """The file's name, or the first letters of it as a message may write them."""
+def _mentions(name: str) -> tuple[str, ...]:
+    """Texts of which an error about the file must contain one."""
     plain = name.removeprefix("in/")
     return (plain, "in/", "--out")

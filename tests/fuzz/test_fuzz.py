@@ -1,4 +1,4 @@
-"""A few hundred generated inputs, and each one that once broke the promise. `make fuzz`: more."""
+"""A few generated inputs, and each input that was once handled wrongly. `make fuzz` runs more."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.fuzz import material
 from tests.fuzz.case import Case
-from tests.fuzz.drive import BrokenPromiseError, attempt
+from tests.fuzz.drive import ViolationError, attempt
 from tests.fuzz.kinds import cases
 from tests.fuzz.nifti import BOMB, bomb
 from tests.fuzz.toml import CLUSTERS, EXPERIMENT, HUGE, written
 
 INPUTS = 60
-pytestmark = pytest.mark.xdist_group("fuzz")  # what they share is made once
+pytestmark = pytest.mark.xdist_group("fuzz")  # one process, so that the material is made once
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     suppress_health_check=list(HealthCheck),
 )
 @given(case=cases)
-def test_whatever_is_given_is_done_or_refused_in_one_line(shared: Path, case: Case) -> None:
+def test_any_input_is_processed_or_refused_in_one_line(shared: Path, case: Case) -> None:
     attempt(case, shared)
 
 
@@ -63,12 +63,12 @@ def scanned(content: bytes | str | None, command: str = "reconstruct", name: str
 NESTED = b"x = " + b"[" * 5000
 FOUND = {
     "a whole number of more than 64 bits": planned(experiment(trials=10**400)),
-    "one that Python reads and cannot write": planned(experiment(trials=HUGE)),
-    "one of more digits than Python reads": planned(b"trials = 1" + b"0" * 6000),
+    "a number that Python reads and cannot write": planned(experiment(trials=HUGE)),
+    "a number with more digits than Python reads": planned(b"trials = 1" + b"0" * 6000),
     "brackets without an end": planned(NESTED),
     "a seed beyond NumPy's": planned(experiment(sampler={"seed": 2**32})),
     "a seed that trials made larger": planned(experiment(sampler={"seed": 2**32 - 1}), "succeeds"),
-    "a mark before the first character": planned(b"\xef\xbb\xbf" + experiment(), "succeeds"),
+    "a byte order mark": planned(b"\xef\xbb\xbf" + experiment(), "succeeds"),
     "an escape sequence in a name": planned(experiment(name="\x1b[31mred")),
     "a cluster of SLURM without SLURM": planned(
         EXPERIMENT, cluster=CLUSTERS[0].read_bytes().replace(b'"local"', b'"slurm"')
@@ -85,10 +85,10 @@ FOUND = {
     "a sweep outside the runs": Case(
         "found before", "sweeps", ("stop", "../tiny.toml"), expect="refused"
     ),
-    "an option that is not there": Case(
+    "an unknown option": Case(
         "found before", "sweeps", ("run", "--nothing"), expect="refused", named=("--nothing",)
     ),
-    "a value that an option has not": Case(
+    "an invalid value of an option": Case(
         "found before", "vqvae", ("evaluate", "--model", "m", "--device", "x"), expect="refused"
     ),
     "a pipe for an experiment": Case(
@@ -104,31 +104,31 @@ FOUND = {
     "a device for a scan": scanned("/dev/zero"),
     "a bomb that claims little": scanned(BOMB, name="s.nii.gz"),
     "a bomb that claims terabytes": scanned(bomb((60000, 60000, 6000), 0), name="s.nii.gz"),
-    "a scan that is cut short": scanned(bomb((4000, 4000, 10), 0), "encode"),
+    "a truncated scan": scanned(bomb((4000, 4000, 10), 0), "encode"),
 }
 
 
 @pytest.mark.parametrize("what", FOUND)
-def test_what_once_went_wrong(shared: Path, what: str) -> None:
+def test_inputs_that_were_once_handled_wrongly(shared: Path, what: str) -> None:
     attempt(FOUND[what], shared)
 
 
-def test_some_as_processes(shared: Path) -> None:
+def test_some_inputs_in_a_process_of_their_own(shared: Path) -> None:
     for what in ("a whole number of more than 64 bits", "a bomb that claims little"):
         attempt(FOUND[what], shared, process=True)
 
 
-def test_the_test_itself_can_fail(shared: Path) -> None:
-    with pytest.raises(BrokenPromiseError, match="a sound input was refused"):
+def test_violations_are_found(shared: Path) -> None:
+    with pytest.raises(ViolationError, match="a valid input was refused"):
         attempt(planned(b"trials = 3", "succeeds"), shared)
-    with pytest.raises(BrokenPromiseError, match="it was taken"):
+    with pytest.raises(ViolationError, match="an invalid input was accepted"):
         attempt(planned(experiment()), shared)
     bad = planned(b"trials = 3")
-    with pytest.raises(BrokenPromiseError, match="no thing named"):
+    with pytest.raises(ViolationError, match="the error does not name what is wrong"):
         attempt(Case(bad.kind, bad.program, bad.arguments, bad.files, named=("nowhere",)), shared)
 
 
-def test_nothing_is_left_standing(shared: Path) -> None:
+def test_the_process_and_the_folder_are_restored(shared: Path) -> None:
     before = Path.cwd()
     attempt(planned(experiment(), "succeeds"), shared)
     assert Path.cwd() == before

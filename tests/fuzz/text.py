@@ -1,4 +1,4 @@
-"""Strategies for texts and names that people do not expect."""
+"""Strategies for hostile and unusual texts and names."""
 
 from hypothesis import strategies as st
 
@@ -55,10 +55,10 @@ HOSTILE = (
 )
 
 hostile = st.sampled_from(HOSTILE)
-prints = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-any_text = st.one_of(hostile, prints)
+unusual = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+any_text = st.one_of(hostile, unusual)
 words = st.from_regex(r"[a-z][a-z0-9_-]{0,9}", fullmatch=True)
-# What a file may be called on Linux, and a person may type.
+# Names that a file can have on Linux, and that fit on a command line.
 file_names = any_text.map(lambda t: t.replace("/", "_").replace("\0", "_")).filter(
     lambda t: t not in {"", ".", ".."} and len(t.encode()) <= 120
 )

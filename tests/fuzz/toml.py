@@ -1,4 +1,4 @@
-"""Experiment and cluster files: valid ones from a grammar, and what becomes of them by mutation."""
+"""Experiment and cluster files: valid ones from a grammar, mutated ones, and damaged ones."""
 
 import datetime
 import json
@@ -19,7 +19,7 @@ HUGE = "a number of thousands of digits"
 
 
 def written(tables: dict[str, Any]) -> str:
-    """TOML of nested tables: inline throughout, which every parser must take."""
+    """Nested tables as TOML, all inline, which every parser must accept."""
     return "".join(f"{_key(key)} = {_value(value)}\n" for key, value in tables.items())
 
 
@@ -34,7 +34,7 @@ def _value(value: Any) -> str:  # noqa: PLR0911 (one for each kind)
         case int():
             return str(value)
         case str() if value == HUGE:
-            return "0x" + "F" * 5000  # more digits than Python writes, and it reads it
+            return "0x" + "F" * 5000  # Python reads this number, but does not write it in decimal
         case float():
             if math.isnan(value):
                 return "nan"
@@ -91,7 +91,7 @@ def tiny_tables(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         space["training.optimizer"] = ["adam", "sgd"]
         cases = {name: draw(ranges(1e-3, 10.0)) for name in ("adam", "sgd")}
-        space["training.learning_rate"] = {"given": "training.optimizer", "cases": cases}
+        space["training.learning_rate"] = {"depends_on": "training.optimizer", "cases": cases}
     tables: dict[str, Any] = {
         "name": draw(words),
         "trials": draw(st.integers(1, 300)),
@@ -122,7 +122,7 @@ def with_options(draw: st.DrawFn, tables: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def vqvae_tables(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid experiment of the VQ-VAE; `sweeps plan` opens no data."""
+    """A valid experiment of the VQ-VAE; `sweeps plan` does not open its data."""
     rates = draw(ranges(1e-5, 1e-1))
     sizes = st.lists(st.sampled_from([16, 64, 128, 512]), min_size=1, unique=True)
     tables: dict[str, Any] = {
@@ -141,7 +141,7 @@ def vqvae_tables(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def cluster_tables(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid cluster file of this machine."""
+    """A valid cluster file for this host."""
     options: dict[str, st.SearchStrategy[Any]] = {
         "workers": st.integers(0, 64),
         "threads": st.integers(0, 64),
@@ -159,28 +159,28 @@ def cluster_tables(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def mutated(draw: st.DrawFn, tables: dict[str, Any]) -> dict[str, Any]:
-    """Tables with one to three changes: a key gone, renamed, added, or its value another."""
+    """Tables with one to three changes: a key is removed, renamed or added, or a value changes."""
     for _ in range(draw(st.integers(1, 3))):
         tables = json.loads(json.dumps(tables)) if _is_plain(tables) else tables
-        place = tables
-        while inner := [key for key, value in place.items() if isinstance(value, dict) and value]:
+        table = tables
+        while inner := [key for key, value in table.items() if isinstance(value, dict) and value]:
             if draw(st.booleans()):
                 break
-            place = place[draw(st.sampled_from(inner))]
-        if not place:
+            table = table[draw(st.sampled_from(inner))]
+        if not table:
             continue
-        key = draw(st.sampled_from(sorted(place)))
+        key = draw(st.sampled_from(sorted(table)))
         match draw(st.sampled_from(["value", "value", "key", "drop", "add", "text"])):
             case "value":
-                place[key] = draw(anything)
+                table[key] = draw(anything)
             case "key":
-                place[draw(any_text)] = place.pop(key)
+                table[draw(any_text)] = table.pop(key)
             case "drop":
-                del place[key]
+                del table[key]
             case "add":
-                place[draw(any_text)] = draw(anything)
+                table[draw(any_text)] = draw(anything)
             case "text":
-                place[key] = str(place[key]) + draw(any_text)
+                table[key] = str(table[key]) + draw(any_text)
     return tables
 
 
@@ -194,7 +194,7 @@ def _is_plain(tables: dict[str, Any]) -> bool:
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:  # noqa: PLR0911 (one for each way)
-    """A file's bytes after something went wrong with them."""
+    """The bytes of a file, damaged in one of several ways."""
     at = draw(st.integers(0, max(0, len(content) - 1)))
     junk = draw(st.binary(max_size=30))
     match draw(st.sampled_from(range(9))):
@@ -232,7 +232,7 @@ def valid_experiments(draw: st.DrawFn) -> Case:
     if draw(st.booleans()):
         content = b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n")  # as Windows writes it
     return _plan(
-        "experiment, valid", content, "--cluster", "here", expect="succeeds", says="proposals"
+        "experiment, valid", content, "--cluster", "here", expect="succeeds", output="proposals"
     )
 
 
@@ -248,7 +248,7 @@ def bad_experiments(draw: st.DrawFn) -> Case:
 
 @st.composite
 def runs(draw: st.DrawFn) -> Case:
-    """`sweeps run`, on a cluster that nothing can be sent to from here."""
+    """`sweeps run` on a cluster to which no job can be submitted from here."""
     content = written(draw(st.one_of(tiny_tables(), tiny_tables().flatmap(mutated)))).encode()
     return _plan(
         "run, refused",
@@ -262,21 +262,21 @@ def runs(draw: st.DrawFn) -> Case:
 
 @st.composite
 def configs(draw: st.DrawFn) -> Case:
-    """`vqvae evaluate` by a configuration, as it was meant or mutated."""
+    """`vqvae evaluate` with a valid or a mutated configuration."""
     tables: dict[str, Any] = {
         "data": {"root": "set", "cache": "../cache", "on_bad_slice": "stop"},
         "model": {"width": 8, "stride": draw(st.sampled_from([2, 4, 8]))},
         "training": {"epochs": draw(_epochs), "optimizer": "adam", "seed": draw(_epochs)},
     }
-    sound = draw(st.booleans())
-    if not sound:
+    is_valid = draw(st.booleans())
+    if not is_valid:
         tables = draw(mutated(tables))
     content = written(tables).encode("utf-8", "surrogatepass")
-    if not sound and draw(st.booleans()):
+    if not is_valid and draw(st.booleans()):
         content = draw(damaged(content))
     line = ("evaluate", "--model", "../trained", "--device", "cpu", "--config", FILE)
-    kind = f"configuration, {'valid' if sound else 'mutated'}"
-    expect: Any = "succeeds" if sound else "either"
+    kind = f"configuration, {'valid' if is_valid else 'mutated'}"
+    expect: Any = "succeeds" if is_valid else "either"
     return Case(kind, "vqvae", line, {FILE: content}, expect, base="set")
 
 
@@ -300,7 +300,7 @@ def valid_clusters(draw: st.DrawFn) -> Case:
         *("--cluster", "given"),
         files=files,
         expect="succeeds",
-        says="proposals",
+        output="proposals",
     )
 
 

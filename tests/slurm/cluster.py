@@ -1,9 +1,10 @@
-"""A real SLURM on this machine, with Rangpur's rules, in one temporary folder.
+"""The test cluster: a real SLURM on this machine, with Rangpur's rules, in one temporary folder.
 
-`python -m tests.slurm.cluster FOLDER` starts it, says `ready`, and keeps it until its standard
-input ends. So it goes when whoever started it goes, however that ends: the kernel closes the pipe.
-The daemons run in the foreground below this process and are killed with it (PR_SET_PDEATHSIG), and
-what jobs left is found by the SLURM_CONF in its environment. Nothing is ended by its name.
+`python -m tests.slurm.cluster FOLDER` starts it, prints `ready`, and keeps it running until its
+standard input ends. So it ends with the process that started it, even if that is killed: the kernel
+closes the pipe. The daemons run in the foreground as children of this process and are killed with
+it (PR_SET_PDEATHSIG). Processes that jobs left are found by the SLURM_CONF in their environment. No
+process is ended by its name.
 """
 
 import ctypes
@@ -37,13 +38,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def why_not() -> str | None:
-    """Why no cluster can be started here; None where one can."""
+    """Return why no cluster can be started on this machine; None if one can."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     missing = [program for program in PROGRAMS if shutil.which(program, path=path) is None]
     if missing:
         packages = "apt-get install slurm-wlm slurmdbd munge mariadb-server"
-        return f"no {', '.join(missing)} here; on Debian: {packages}"
-    return None if os.geteuid() == 0 else "a SLURM cluster can be started by root alone"
+        return f"{', '.join(missing)} not found; on Debian: {packages}"
+    return None if os.geteuid() == 0 else "only root can start a SLURM cluster"
 
 
 class Cluster:
@@ -60,13 +61,13 @@ class Cluster:
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     def start(self) -> None:
-        """Start everything, and wait until the nodes take jobs."""
+        """Start all daemons, and wait until the nodes accept jobs."""
         self._write_files()
         self._make_database()
         self.start_daemon("munged")
         self._wait_for((self.folder / "munge.socket").exists, "munged")
         self.start_daemon("slurmdbd")
-        self._wait_for(lambda: self._answers("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
+        self._wait_for(lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
         for line in ACCOUNTING:
             self.call("sacctmgr", "-i", *line.format(user="root").split())
         for name in ("slurmctld", *(f"slurmd-{node}" for node in NODES)):
@@ -74,7 +75,7 @@ class Cluster:
         self._wait_for(lambda: self.idle_nodes() == len(NODES), "the nodes")
 
     def start_daemon(self, name: str) -> None:
-        """Start one of the daemons, in the foreground below this process."""
+        """Start one of the daemons, in the foreground, as a child of this process."""
         user = {"munged": "munge", "mariadbd": "mysql"}.get(name)
         with (self.folder / f"{name}.out").open("ab") as log:
             self.daemons[name] = subprocess.Popen(
@@ -90,26 +91,26 @@ class Cluster:
             )
 
     def kill_daemon(self, name: str) -> None:
-        """End one of the daemons as `kill -9` does."""
+        """Kill one of the daemons with SIGKILL."""
         self.daemons[name].kill()
         self.daemons[name].wait()
 
     def stop_daemon(self, name: str) -> None:
-        """End one of the daemons as a reboot does: it keeps what it knows."""
+        """End one of the daemons with SIGTERM, as a reboot does: it saves its state."""
         self.daemons[name].terminate()
         self.daemons[name].wait()
 
     def lose_node(self, node: str) -> None:
-        """End all that runs on a node at once, as the loss of its power does."""
+        """Kill all processes of a node at once, as a power failure does."""
         self.kill_daemon(f"slurmd-{node}")
-        mark = f"SLURMD_NODENAME={node}"
+        variable = f"SLURMD_NODENAME={node}"
         for pid in self.processes():
-            if mark in environment_of(pid):
-                for doomed in (*step_daemons_above(pid), pid):
-                    kill(doomed)
+            if variable in environment_of(pid):
+                for each in (*step_daemons_above(pid), pid):
+                    kill(each)
 
     def stop(self) -> None:
-        """End all that runs here, jobs included, and remove the folder."""
+        """End all processes of the cluster, jobs included, and remove the folder."""
         for name in reversed(self.daemons):
             self.kill_daemon(name)
         for _ in range(100):
@@ -122,13 +123,13 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self) -> list[int]:
-        """Every process of this cluster but its daemons' keeper: jobs, their steps, all below."""
-        mark = f"SLURM_CONF={self.environment['SLURM_CONF']}"
+        """Return the processes of this cluster except this one: daemons, jobs, their children."""
+        variable = f"SLURM_CONF={self.environment['SLURM_CONF']}"
         pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-        return [pid for pid in pids if pid != os.getpid() and mark in environment_of(pid)]
+        return [pid for pid in pids if pid != os.getpid() and variable in environment_of(pid)]
 
     def logs(self) -> str:
-        """The last lines of every daemon."""
+        """Return the last lines of every daemon's log."""
         found = sorted([*self.folder.glob("*.log"), *self.folder.glob("*.out")])
         return "\n".join(
             f"== {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-10:])
@@ -136,7 +137,7 @@ class Cluster:
         )
 
     def call(self, *command: str) -> str:
-        """What a command of SLURM's says."""
+        """Run a command on the cluster, and return what it prints."""
         ended = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -145,23 +146,23 @@ class Cluster:
         return ended.stdout
 
     def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        give_up = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while not condition():
             dead = [name for name, daemon in self.daemons.items() if daemon.poll() is not None]
             if dead:
-                raise RuntimeError(f"{dead[0]} ended while {what} was waited for")
-            if time.monotonic() > give_up:
-                raise TimeoutError(f"{what}: not there after {START_SECONDS:.0f} s")
+                raise RuntimeError(f"{dead[0]} ended before {what} was ready")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what}: not ready after {START_SECONDS:.0f} s")
             time.sleep(0.1)
 
     def idle_nodes(self) -> int:
-        """How many nodes take jobs."""
+        """Return how many nodes accept jobs."""
         try:
             return self.call("sinfo", "-h", "-N", "-p", "slots", "-o", "%T").split().count("idle")
         except RuntimeError:
             return 0
 
-    def _answers(self, *command: str) -> bool:
+    def _succeeds(self, *command: str) -> bool:
         try:
             self.call(*command)
         except RuntimeError:
@@ -183,8 +184,8 @@ class Cluster:
                 return ["munged", "--foreground", "--force", *options]
             case "mariadbd":
                 options = [f"--port={self.ports['mariadb']}", f"--socket={folder}/mariadb/socket"]
-                places = [f"--datadir={folder}/mariadb", f"--tmpdir={folder}/mariadb-scratch"]
-                return ["mariadbd", "--no-defaults", *places, "--bind-address=127.0.0.1", *options]
+                options += [f"--datadir={folder}/mariadb", f"--tmpdir={folder}/mariadb-scratch"]
+                return ["mariadbd", "--no-defaults", "--bind-address=127.0.0.1", *options]
             case "slurmd":
                 return ["slurmd", "-D", "-N", name.partition("-")[2]]
             case _:
@@ -214,12 +215,12 @@ class Cluster:
         (munge / "key").chmod(0o400)
         for path in (munge, munge / "key"):
             shutil.chown(path, "munge", "munge")
-        shutil.chown(self.folder, "munge", "munge")  # where munged makes its socket
+        shutil.chown(self.folder, "munge", "munge")  # munged creates its socket in it
 
     def _make_database(self) -> None:
         data, scratch = self.folder / "mariadb", self.folder / "mariadb-scratch"
         data.mkdir()
-        scratch.mkdir()  # in /tmp two of these would take each other's tables away
+        scratch.mkdir()  # in /tmp two test clusters would remove each other's tables
         self.call(
             "mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--tmpdir={scratch}",
             "--skip-test-db", "--auth-root-authentication-method=normal",
@@ -228,12 +229,12 @@ class Cluster:
             shutil.chown(path, "mysql", "mysql")
         self.start_daemon("mariadbd")
         client = ["mariadb", "--no-defaults", f"--socket={self.folder}/mariadb/socket"]
-        self._wait_for(lambda: self._answers(*client, "-e", "select 1"), "mariadbd")
+        self._wait_for(lambda: self._succeeds(*client, "-e", "select 1"), "mariadbd")
         self.call(*client, "-e", DATABASE)
 
 
 def environment_of(pid: int) -> list[str]:
-    """What a process was started with; nothing where it is gone."""
+    """Return the environment with which a process was started; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
     except OSError:
@@ -241,7 +242,7 @@ def environment_of(pid: int) -> list[str]:
 
 
 def step_daemons_above(pid: int) -> Iterator[int]:
-    """SLURM's own processes that a job's process runs below, the nearest first."""
+    """Yield the slurmstepd processes among the ancestors of a process, the nearest first."""
     while True:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -263,9 +264,10 @@ def kill(pid: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on the loopback that nobody listens on now, one after the other.
+    """Return consecutive ports of the loopback interface that are not in use.
 
-    Below those that the kernel gives to outgoing connections, which come and go while this starts.
+    They are below the range that the kernel uses for outgoing connections: those ports may become
+    used while the cluster starts.
     """
     while True:
         first = random.randrange(10_000, 32_000)
@@ -287,7 +289,7 @@ def die_with_parent() -> None:
 
 
 def started(folder: Path) -> Cluster:
-    """A cluster that takes jobs; tried again, on other ports, where one was taken meanwhile."""
+    """Return a running cluster; if a port is in use, or so, try again on other ports."""
     for left in reversed(range(ATTEMPTS)):
         cluster = Cluster(folder)
         try:
@@ -306,8 +308,8 @@ def started(folder: Path) -> Cluster:
 
 
 def keep(cluster: Cluster) -> None:
-    """Do what the lines on standard input say, until it ends: `stop slurmctld`, `lose n1`."""
-    orders = {
+    """Execute the actions on standard input until it ends: `stop slurmctld`, `lose n1`."""
+    actions = {
         "start": cluster.start_daemon,
         "stop": cluster.stop_daemon,
         "kill": cluster.kill_daemon,
@@ -315,14 +317,14 @@ def keep(cluster: Cluster) -> None:
     }
     print("ready", flush=True)
     for line in sys.stdin:
-        order, name = line.split()
-        orders[order](name)
+        action, name = line.split()
+        actions[action](name)
         print("done", flush=True)
 
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the end of standard input is what ends this
+        signal.signal(number, signal.SIG_IGN)  # the end of standard input ends this process
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     cluster = started(Path(sys.argv[1]))
     try:

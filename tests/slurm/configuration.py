@@ -1,4 +1,4 @@
-"""What the cluster under test is told: SLURM's own files, with the rules of Rangpur in them."""
+"""The configuration files of the test cluster, with the rules of Rangpur."""
 
 NODES = ("n1", "n2")
 GPUS_PER_NODE = 2
@@ -15,7 +15,7 @@ ACCOUNTING = (
     "add user {user} account=other qos=normal,urgent",
     "modify user {user} set defaultaccount=other",
 )
-"""What sacctmgr is told. The default account is not the one that `comp3710` asks for."""
+"""Arguments of sacctmgr. The default account is not the one that partition `comp3710` requires."""
 
 SLURM = """
 ClusterName=testbed
@@ -63,9 +63,9 @@ PartitionName=comp3710-test Nodes=ALL MaxTime=2 AllowAccounts=comp3710 QOS=one-j
 PartitionName=slots Nodes=ALL MaxTime=1:00:00 Default=YES
 PartitionName=few Nodes=ALL MaxTime=1:00:00 QOS=few
 """
-"""As on Rangpur: nodes that say they have 1 MB, an account that is needed, one job a user, and a
-partition for short tests. Beside it `slots`, where all four GPUs may be had at once, and `few`,
-where nobody may have more than three jobs, those that wait included."""
+"""As on Rangpur: nodes that report 1 MB of memory, a required account, one running job for each
+user, and a partition for short tests. In addition `slots`, where one user may use all four GPUs at
+once, and `few`, where a user may have at most three jobs, pending ones included."""
 
 GRES = """
 NodeName=n[1-2] Name=gpu File={folder}/nvidia[0-1]
@@ -95,7 +95,7 @@ ConstrainCores=no
 ConstrainDevices=no
 ConstrainRAMSpace=no
 """
-"""SLURM 22.05 cannot be told to do without control groups; an empty mount point does it."""
+"""SLURM 22.05 has no option to run without control groups; an empty mount point has that effect."""
 
 DATABASE = """
 create database slurm_acct_db;

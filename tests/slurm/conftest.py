@@ -1,4 +1,4 @@
-"""The cluster under test, one a test process, and sweeps of the tiny trainer sent to it."""
+"""Fixtures: the test cluster, one for each test process, and sweeps of the tiny trainer on it."""
 
 import os
 import subprocess
@@ -22,15 +22,16 @@ from tests.sweeps.conftest import (  # noqa: F401 (fixtures)
     empty_store,
     write_experiment,
 )
-from tests.sweeps.workers.test_crashes import check_whole
+from tests.sweeps.workers.test_crashes import check_complete
 
 ROOT = Path(__file__).parents[2]
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 PATIENCE = 400.0
-"""Seconds to wait for anything: far more than it takes."""
+"""How many seconds a test waits for a condition: far more than it needs."""
 REVOKED_SECONDS = 2.0
-"""How long a job stays put back at least. A node refuses every credential of the second in which
-it ended the job, and SLURM, which waits two minutes for that, takes the refusal for a failure."""
+"""How long a requeued job is delayed at least. A node refuses every credential of the second in
+which it ended the job, and SLURM takes this refusal for a failure. SLURM's own delay of two minutes
+avoids that."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,47 +41,47 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Testbed:
-    """A cluster under test, seen from outside."""
+    """A running test cluster, as the tests use it."""
 
     __test__ = False
 
     def __init__(self, keeper: subprocess.Popen[str], folder: Path) -> None:
         self.keeper = keeper
         self.folder = folder
-        self.put_back: dict[str, float] = {}
+        self.requeued: dict[str, float] = {}
 
-    def order(self, what: str, daemon: str) -> None:
-        """Have a daemon started or killed."""
-        self.keeper.stdin.write(f"{what} {daemon}\n")
+    def act(self, action: str, name: str) -> None:
+        """Start, stop or kill a daemon, or lose a node."""
+        self.keeper.stdin.write(f"{action} {name}\n")
         self.keeper.stdin.flush()
         assert self.keeper.stdout.readline() == "done\n"
 
     def call(self, *command: str) -> str:
-        """What one of SLURM's commands answers."""
+        """Run one of SLURM's commands, and return what it prints."""
         return subprocess.run(
             command,
             capture_output=True,
             text=True,
             timeout=60,
             check=True,
-            env=os.environ | {"PATH": PATH},  # not what a test counts
+            env=os.environ | {"PATH": PATH},  # without the wrappers that count commands
         ).stdout
 
     def queue(self) -> list[list[str]]:
-        """Number, state, node and reason of each job there is."""
+        """Return id, state, node and reason of each job in the queue."""
         answer = self.call("squeue", "-h", "--array", "-o%i|%T|%N|%r")
         return [line.split("|") for line in answer.splitlines()]
 
     def running(self) -> list[str]:
-        """The numbers of the jobs that run."""
+        """Return the ids of the jobs that run."""
         return [number for number, state, *_ in self.queue() if state == "RUNNING"]
 
-    def let_start(self) -> None:
-        """Spare jobs that were put back most of the two minutes that SLURM has them wait."""
-        waiting = [n for n, *rest in self.queue() if (rest[0], rest[2]) == ("PENDING", "BeginTime")]
+    def shorten_requeue_delay(self) -> None:
+        """Start requeued jobs after REVOKED_SECONDS instead of SLURM's two minutes."""
+        delayed = [n for n, *rest in self.queue() if (rest[0], rest[2]) == ("PENDING", "BeginTime")]
         now = time.monotonic()
-        self.put_back = {number: self.put_back.get(number, now) for number in waiting}
-        for number, since in self.put_back.items():
+        self.requeued = {number: self.requeued.get(number, now) for number in delayed}
+        for number, since in self.requeued.items():
             if now - since > REVOKED_SECONDS:
                 self.call("scontrol", "update", f"JobId={number}", "StartTime=now")
 
@@ -139,13 +140,13 @@ setup = ["export SWEEPS_HOST=$SLURMD_NODENAME", {setup}]
 
 @dataclass(frozen=True)
 class Site:
-    """A folder with an experiment and a cluster file, and the commands as a person types them."""
+    """A folder with an experiment and a cluster file, to run commands in as a person does."""
 
     testbed: Testbed
     folder: Path
 
     def sweeps(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one of the commands here."""
+        """Run a command of `sweeps` in the folder."""
         ended = subprocess.run(
             [sys.executable, "-m", "sweeps", *arguments],
             cwd=self.folder,
@@ -158,22 +159,22 @@ class Site:
         return ended
 
     def start(self, name: str = "tiny") -> Sweep:
-        """Send the sweep, with nobody watching."""
+        """Start the sweep without a watcher."""
         self.sweeps("run", f"{name}.toml", "--cluster", "testbed", "--no-watch")
         return self.sweep(name)
 
     def sweep(self, name: str = "tiny") -> Sweep:
-        """The sweep as it stands."""
+        """Open the sweep in its current state."""
         return open_sweep(RunsPaths(self.folder / "runs").sweep(name))
 
     def let_a_minute_pass(self) -> None:
-        """Have the next who wants to know ask SLURM, as if nobody had lately."""
+        """Reset the rate limit and the stored answer, so that the next process asks SLURM."""
         slurm = RunsPaths(self.folder / "runs").slurm
         for path in (slurm.queue, slurm.queries):
             path.unlink(missing_ok=True)
 
     def log(self) -> str:
-        """All that jobs and workers printed."""
+        """Return everything that jobs and workers printed."""
         found = sorted((self.folder / "runs").glob("*/jobs/**/*.*"))
         texts = [
             p.read_text(errors="replace") for p in found if p.suffix in {".log", ".out", ".err"}
@@ -181,23 +182,23 @@ class Site:
         return "\n".join(texts)
 
     def is_idle(self) -> bool:
-        """Whether no job is left; one that was put back is let find out that nothing is to do."""
-        self.testbed.let_start()
+        """Return whether no job is left. A requeued job is started: it finds no work and ends."""
+        self.testbed.shorten_requeue_delay()
         return not self.testbed.queue()
 
     def finish(self, sweep: Sweep) -> None:
-        """Wait until the sweep is over and its jobs are gone; then everything must agree."""
+        """Wait until the sweep is over and its jobs have ended; then check all its records."""
         wait_for(sweep.is_over, self.log)
         wait_for(self.is_idle, self.log)
         self.sweeps("sync", sweep.paths.name)
-        check_whole(sweep)
+        check_complete(sweep)
         check_curves(sweep, self.folder / "undisturbed")
 
 
 def wait_for(condition: Callable[[], object], explain: Callable[[], str] = str) -> None:
-    give_up = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < give_up, explain()
+        assert time.monotonic() < deadline, explain()
         time.sleep(0.2)
 
 
@@ -206,7 +207,7 @@ def epochs(sweep: Sweep) -> int:
 
 
 def hosts_of(trial: TrialPaths) -> list[str]:
-    """Where each attempt at the trial was made."""
+    """Return the host of each attempt of the trial."""
     return [atomic.read_json(attempt.claim)["host"] for attempt in trial.attempts()]
 
 
@@ -220,7 +221,7 @@ def make_site(
     write_experiment: Callable[..., Path],  # noqa: F811
     empty_store: Path,  # noqa: F811
 ) -> MakeSite:
-    """A folder as a clone of this repository would be, on the cluster under test."""
+    """Make a folder like a clone of this repository, for sweeps on the test cluster."""
 
     def make(
         partition: str = "comp3710",

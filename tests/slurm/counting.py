@@ -1,4 +1,4 @@
-"""Counting what SLURM is asked: commands that note themselves, first on the PATH."""
+"""Counts SLURM commands: wrappers, first on the PATH, record each command."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ exec /usr/bin/{name} "$@"
 
 @dataclass(frozen=True)
 class Call:
-    """One command of SLURM's, as it was given.
+    """One call of a SLURM command.
 
     Attributes:
-        time: when, in seconds since 1970.
-        host: where.
-        name: of the command.
-        arguments: in one line.
+        time: when it was called, in seconds since 1970.
+        host: the host on which it was called.
+        name: the command's name.
+        arguments: its arguments, in one line.
     """
 
     time: float
@@ -28,18 +28,18 @@ class Call:
 
     @property
     def submits(self) -> bool:
-        """Whether it brings jobs into the queue."""
+        """Whether it brings jobs into the queue, by a submission or a requeue."""
         requeues = self.name == "scontrol" and self.arguments.startswith("requeue")
         return requeues or (self.name == "sbatch" and "--test-only" not in self.arguments)
 
     @property
     def starts_steps(self) -> bool:
-        """Whether it is the batch script's own srun, by which a job starts what it runs."""
+        """Whether it is the srun of a batch script, which starts the job's task."""
         return self.name == "srun"
 
 
 def put_wrappers(folder: Path, log: Path) -> None:
-    """Make a folder of commands that note themselves in `log`; it belongs first on the PATH."""
+    """Make a folder of wrappers that record their calls in `log`; put it first on the PATH."""
     folder.mkdir(parents=True)
     for name in COMMANDS:
         (folder / name).write_text(WRAPPER.format(name=name, log=log))
@@ -48,7 +48,7 @@ def put_wrappers(folder: Path, log: Path) -> None:
 
 
 def calls_in(log: Path) -> list[Call]:
-    """What was noted, in the order of time."""
+    """Return the recorded calls, in the order of time."""
     lines = (line.split("\t") for line in log.read_text().splitlines())
     return sorted(
         (Call(float(time), host, name, rest) for time, host, name, rest in lines),
@@ -57,6 +57,6 @@ def calls_in(log: Path) -> list[Call]:
 
 
 def most_in_a_minute(calls: list[Call]) -> int:
-    """The most calls that any window of 60 s has."""
+    """Return the largest number of calls in any window of 60 s."""
     times = [call.time for call in calls]
     return max((sum(begin <= t < begin + 60 for t in times) for begin in times), default=0)

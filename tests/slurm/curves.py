@@ -1,4 +1,4 @@
-"""Whether what a sweep recorded is what its trials would have given undisturbed."""
+"""Checks that a sweep's curves equal those of trainings without interruption."""
 
 from pathlib import Path
 
@@ -15,17 +15,18 @@ Curve = list[tuple[int, dict[str, float]]]
 
 
 def check_curves(sweep: Sweep, scratch: Path) -> None:
-    """Every epoch's figures, in the folders, the study and MLflow, are those of an uncut training.
+    """Check every epoch's metrics in the folders, the study and MLflow.
 
-    Each trial is trained again here, from its own configuration, without any interruption.
+    Each trial is trained again from its configuration without interruption, and must give the same
+    metrics.
     """
     study = Study(sweep.paths, sweep.experiment, stale_after=5)
     published = published_curves(sweep)
     metric = sweep.experiment.objective.metric
     for trial in sweep.paths.trials():
         curve: Curve = [(row.epoch, dict(row.metrics)) for row in read_curve(trial)]
-        uncut = train_undisturbed(trial, scratch / trial.name)
-        assert curve == uncut[: len(curve)]  # a pruned trial has the beginning of it
+        undisturbed = train_undisturbed(trial, scratch / trial.name)
+        assert curve == undisturbed[: len(curve)]  # the curve of a pruned trial ends earlier
         values = {epoch: metrics[metric] for epoch, metrics in curve}
         assert study.trial(trial.number).curve == values
         assert published[trial.name] == values
@@ -49,7 +50,7 @@ def train_undisturbed(trial: TrialPaths, folder: Path) -> Curve:
 
 
 def published_curves(sweep: Sweep) -> dict[str, dict[int, float]]:
-    """Each trial's objective by epoch, as MLflow has it."""
+    """Return each trial's objective by epoch, as published to MLflow."""
     client = MlflowClient(tracking_uri=f"sqlite:///{sweep.paths.runs.folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(sweep.paths.name)
     found = {}

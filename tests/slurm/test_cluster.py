@@ -1,4 +1,4 @@
-"""The cluster under test itself: it must not outlive whoever started it."""
+"""The test cluster itself: it must end with the process that started it."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.slurm.cluster import Cluster, why_not
 from tests.slurm.conftest import ROOT, wait_for
 
 
-def test_it_goes_with_a_starter_that_is_killed() -> None:
+def test_the_cluster_ends_when_the_process_that_started_it_is_killed() -> None:
     if (reason := why_not()) is not None:
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
@@ -30,7 +30,7 @@ def test_it_goes_with_a_starter_that_is_killed() -> None:
     cluster = Cluster(folder)
     cluster.call("sbatch", "--partition=slots", "--output=/dev/null", "--wrap=sleep 600")
     wait_for(lambda: "RUNNING" in cluster.call("squeue", "-h", "-o%T"))
-    assert len(cluster.processes()) >= 7  # the daemons, and the job below its step daemon
+    assert len(cluster.processes()) >= 7  # the daemons, slurmstepd, and the job
     starter.kill()
     starter.communicate()
     wait_for(lambda: not cluster.processes())

@@ -1,4 +1,4 @@
-"""Faults of ten kinds, on sweeps whose jobs SLURM runs."""
+"""Ten kinds of faults, in sweeps whose jobs run in SLURM."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from tests.faults import sites
 from tests.faults.scenarios import Fault, Scenario, run_scenario
 from tests.slurm.conftest import Testbed
 
-FIRST = [
+WORKER_FAULTS = [
     Fault("kill -9 of a worker", "report", "middle"),
     Fault("kill -9 of all workers", "rename", "before"),
     Fault("a worker frozen, replaced, resumed", "metrics append", "after"),
     Fault("over quota", "tell", "before"),
     Fault("kill -9 of the publisher"),
 ]
-SECOND = [
+OTHER_FAULTS = [
     Fault("kill -9 of the supervisor"),
     Fault("half a line in every file"),
     Fault("checkpoints cut short"),
@@ -24,7 +24,7 @@ SECOND = [
 ]
 
 
-@pytest.mark.parametrize("faults", [FIRST, SECOND], ids=["to the workers", "to all else"])
+@pytest.mark.parametrize("faults", [WORKER_FAULTS, OTHER_FAULTS], ids=["of workers", "of others"])
 def test_nothing_is_lost_on_slurm(
     faults: list[Fault],
     testbed: Testbed,
@@ -39,4 +39,4 @@ def test_nothing_is_lost_on_slurm(
     run_scenario(scenario, tmp_path, cluster=sites.ON_SLURM)
     with capsys.disabled():
         print(f"\n{len(scenario.fired)} faults in {scenario.seconds:.0f} s: {scenario.outcome}")
-    assert scenario.problems == [], scenario.said
+    assert scenario.problems == [], scenario.messages

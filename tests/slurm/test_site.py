@@ -1,4 +1,4 @@
-"""What `sweeps run` and `sweeps status` say on a cluster, and what they ask of it."""
+"""The messages of `sweeps run` and `sweeps status` on a cluster, and the commands they run."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.slurm.counting import calls_in, most_in_a_minute, put_wrappers
 
 
 def refused(site: Site, old: str, new: str) -> str:
-    """What is said of the cluster file with a line changed; nothing may have been sent."""
+    """Return the error message for the cluster file with a line changed; no job was submitted."""
     file = site.folder / "experiments" / "clusters" / "testbed.toml"
     text = file.read_text()
     assert old in text
@@ -29,29 +29,29 @@ def refused(site: Site, old: str, new: str) -> str:
     return ended.stderr
 
 
-def test_what_would_be_refused_or_wait_for_ever_is_said_before_anything_is_sent(
+def test_a_cluster_file_that_does_not_fit_the_site_is_refused_before_a_job_is_submitted(
     make_site: MakeSite,
 ) -> None:
     site = make_site()
-    said = refused(site, 'account = "comp3710"', "")
-    assert "your default account is 'other'; give account = \"comp3710\"" in said
+    message = refused(site, 'account = "comp3710"', "")
+    default = "your default account 'other' is not allowed in partition comp3710"
+    assert f'{default}, which allows comp3710; set account = "comp3710"' in message
     assert "did you mean 'comp3710'" in refused(site, '"comp3710"\naccount', '"comp371"\naccount')
-    said = refused(site, 'account = "comp3710"', 'account = "comp3711"')
-    assert "none of yours; did you mean 'comp3710'" in said
-    assert "memory is never asked for" in refused(site, "cpus = 2", 'cpus = 2\nmem = "4G"')
-    said = refused(site, "setup = [", 'setup = ["#SBATCH --mem=4G", ')
-    assert "is no line of shell" in said
+    message = refused(site, 'account = "comp3710"', 'account = "comp3711"')
+    assert "is not one of your accounts; did you mean 'comp3710'" in message
+    assert "memory is never requested" in refused(site, "cpus = 2", 'cpus = 2\nmem = "4G"')
+    message = refused(site, "setup = [", 'setup = ["#SBATCH --mem=4G", ')
+    assert "is not a line of shell" in message
     assert "allows 12:00:00" in refused(site, 'time_limit = "30"', 'time_limit = "13:00:00"')
     assert "gres" in refused(site, 'gres = "gpu:1"', "")
-    assert "qos = 'urgnt' is not for you; did you mean 'urgent'" in refused(
-        site, "cpus = 2", 'cpus = 2\nqos = "urgnt"'
-    )
-    said = refused(site, 'gres = "gpu:1"', 'gres = "gpu:a100:1"')
-    assert "Requested node configuration is not available" in said  # sbatch says so itself
+    message = refused(site, "cpus = 2", 'cpus = 2\nqos = "urgnt"')
+    assert "qos = 'urgnt' is not allowed for account 'comp3710'; did you mean 'urgent'" in message
+    message = refused(site, 'gres = "gpu:1"', 'gres = "gpu:a100:1"')
+    assert "Requested node configuration is not available" in message  # from sbatch itself
     assert not (site.folder / "runs" / "tiny").exists()
 
 
-def test_memory_asked_for_by_the_environment_is_refused_too(
+def test_memory_requested_by_the_environment_is_refused_too(
     make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = make_site()
@@ -61,7 +61,7 @@ def test_memory_asked_for_by_the_environment_is_refused_too(
     assert "SBATCH_MEM_PER_NODE" in ended.stderr
 
 
-def test_status_says_why_a_job_waits(make_site: MakeSite) -> None:
+def test_status_explains_why_a_job_is_pending(make_site: MakeSite) -> None:
     site = make_site(trials=2, gate_at=1)
     other = site.testbed.call(
         "sbatch", "--parsable", "--account=comp3710", "--partition=comp3710", "--time=10",
@@ -71,46 +71,47 @@ def test_status_says_why_a_job_waits(make_site: MakeSite) -> None:
     sweep = site.start()
     site.let_a_minute_pass()
     wait_for(lambda: all(job[3] != "None" for job in site.testbed.queue() if job[1] == "PENDING"))
-    said = " ".join(site.sweeps("status").stdout.split())
-    assert "wait: your other job is running; this one starts when it ends" in said
+    output = " ".join(site.sweeps("status").stdout.split())
+    assert "are pending: your other job is running; this one starts when it ends" in output
     site.testbed.call("scancel", other)
     wait_for((sweep.paths.folder / "waiting").exists, site.log)
     site.let_a_minute_pass()
-    said = " ".join(site.sweeps("status").stdout.split())
-    assert re.search(r"job \d+_\d runs on n\d \((29|30) min", said)
-    assert "another job of this sweep is running" in said
+    output = " ".join(site.sweeps("status").stdout.split())
+    assert re.search(r"job \d+_\d runs on n\d \((29|30) min", output)
+    assert "another job of this sweep is running" in output
     site.testbed.call("scancel", "--user=root")
     wait_for(lambda: not site.testbed.queue())
     for job in sweep.paths.jobs():
         os.utime(job.submitted, (time.time() - 600, time.time() - 600))
     site.let_a_minute_pass()
-    assert "is gone: it was cancelled" in " ".join(site.sweeps("status").stdout.split())
+    output = " ".join(site.sweeps("status").stdout.split())
+    assert "has left the queue: it was cancelled" in output
 
 
-def test_plan_shows_what_would_be_sent_and_sends_nothing(make_site: MakeSite) -> None:
+def test_plan_shows_what_would_be_submitted_and_submits_nothing(make_site: MakeSite) -> None:
     site = make_site(trials=7)
-    said = site.sweeps("plan", "tiny.toml", "--cluster", "testbed").stdout
-    assert re.search(r"^  0000  .*learning_rate ", said, re.MULTILINE)
-    assert "7 trials of at most 9 epochs are left: 63 epochs" in said
-    assert "no epoch has been timed yet" in said
-    assert "#SBATCH --account=comp3710" in said
-    assert f"{site.folder}/runs/tiny/jobs/submitit" in said
-    assert "--mem" not in said
-    assert re.search(r"^Job \d+ to start at 20", said, re.MULTILINE)
+    output = site.sweeps("plan", "tiny.toml", "--cluster", "testbed").stdout
+    assert re.search(r"^  0000  .*learning_rate ", output, re.MULTILINE)
+    assert "7 trials left, at most 9 epochs each: 63 epochs" in output
+    assert "hours and jobs: not known before a first trial has run" in output
+    assert "#SBATCH --account=comp3710" in output
+    assert f"{site.folder}/runs/tiny/jobs/submitit" in output
+    assert "--mem" not in output
+    assert re.search(r"^Job \d+ to start at 20", output, re.MULTILINE)
     assert site.testbed.queue() == []
     assert not (site.folder / "runs" / "tiny").exists()
 
 
 @pytest.fixture
 def counted(testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file in which each of SLURM's commands notes itself, wherever it is given."""
+    """The log in which wrappers record each SLURM command, on every node."""
     put_wrappers(tmp_path / "wrappers", tmp_path / "commands.log")
     monkeypatch.setenv("PATH", f"{tmp_path / 'wrappers'}:{os.environ['PATH']}")
     return tmp_path / "commands.log"
 
 
 def test_slurm_is_asked_twice_a_minute_at_most(counted: Path, make_site: MakeSite) -> None:
-    """A sweep that is run, looked at, cut short, and run again, with hundreds of short trials."""
+    """A sweep of many short trials is run, watched with `status`, cancelled, and run again."""
     site = make_site(trials=150, epochs=2, jobs=2, pruner="none")
     sweep = site.start()
     for _ in range(3):
@@ -119,16 +120,16 @@ def test_slurm_is_asked_twice_a_minute_at_most(counted: Path, make_site: MakeSit
     site.testbed.call("scancel", site.testbed.running()[0])
     site.sweeps("run", "tiny.toml", "--cluster", "testbed")
     calls = calls_in(counted)
-    assert {call.host for call in calls} >= {"n1"}, calls  # the jobs' own are counted
-    asked = [call for call in calls if not call.submits and not call.starts_steps]
-    assert most_in_a_minute(asked) <= 2, asked
+    assert {call.host for call in calls} >= {"n1"}, calls  # commands of the jobs are counted, too
+    limited = [call for call in calls if not call.submits and not call.starts_steps]
+    assert most_in_a_minute(limited) <= 2, limited
     assert [call.name for call in calls if call.submits] == ["sbatch"]
     assert [call.name for call in calls].count("scontrol") == 1
     assert epochs(site.sweep()) == 300
 
 
-def test_a_gpu_that_is_not_there(make_site: MakeSite) -> None:
-    """The job fails at once, and its node is left out by those that wait and by the next."""
+def test_a_job_without_its_gpu(make_site: MakeSite) -> None:
+    """The job fails at once, and the pending jobs and the next submission avoid its node."""
     site = make_site(
         partition="slots",
         jobs=3,
@@ -137,19 +138,19 @@ def test_a_gpu_that_is_not_there(make_site: MakeSite) -> None:
     )
     fake = site.folder / "fake" / "nvidia-smi"
     fake.parent.mkdir()
-    fake.write_text('#!/bin/bash\n[ $SLURMD_NODENAME = n1 ] || echo "GPU 0: a pretended one"\n')
+    fake.write_text('#!/bin/bash\n[ $SLURMD_NODENAME = n1 ] || echo "GPU 0: simulated"\n')
     fake.chmod(0o755)
     sweep = site.start()
     site.let_a_minute_pass()
     site.finish(sweep)
-    unfit = [atomic.read_json(job.bad_node) for job in sweep.paths.jobs() if job.bad_node.exists()]
-    assert [found["node"] for found in unfit] == ["n1"]
-    assert "n1: the cluster file promises a GPU, and nvidia-smi sees none" in site.log()
+    bad = [atomic.read_json(job.bad_node) for job in sweep.paths.jobs() if job.bad_node.exists()]
+    assert [found["node"] for found in bad] == ["n1"]
+    assert "n1: the cluster file requests a GPU, but nvidia-smi lists no GPU" in site.log()
     claims = [atomic.read_json(a.claim) for t in sweep.paths.trials() for a in t.attempts()]
     assert {claim["host"] for claim in claims} == {"n2"}
 
 
-def test_a_launcher_killed_between_sbatch_and_the_note_of_it(make_site: MakeSite) -> None:
+def test_a_launcher_killed_between_sbatch_and_the_record_of_it(make_site: MakeSite) -> None:
     site = make_site(trials=3, jobs=2)
     script = (
         "import os, sys; from submitit.core import utils; from sweeps.cli.main import main\n"
@@ -158,33 +159,34 @@ def test_a_launcher_killed_between_sbatch_and_the_note_of_it(make_site: MakeSite
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=site.folder, timeout=60)
     assert killed.returncode == -9
-    lost = {number.partition("_")[0] for number, *_ in site.testbed.queue()}
-    assert len(lost) == 1
+    unrecorded = {number.partition("_")[0] for number, *_ in site.testbed.queue()}
+    assert len(unrecorded) == 1
     site.let_a_minute_pass()
     sweep = site.start()
     assert {number.partition("_")[0] for number, *_ in site.testbed.queue()}.isdisjoint(
-        lost
+        unrecorded
         - {n.partition("_")[0] for n, state, *_ in site.testbed.queue() if state == "COMPLETING"}
     )
     site.finish(sweep)
     assert len(sweep.paths.jobs()) == 2
 
 
-def test_doctor_looks_from_here_and_from_a_job(make_site: MakeSite) -> None:
+def test_doctor_checks_this_machine_and_a_job(make_site: MakeSite) -> None:
     site = make_site(trials=2)
     file = site.folder / "experiments" / "clusters" / "testbed.toml"
-    promised = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed", check=False)
-    assert promised.returncode == 1  # the GPUs are pretended ones: torch sees none
-    bad = [line for line in promised.stdout.splitlines() if line.startswith("✗")]
-    assert len(bad) == 1, promised.stdout + promised.stderr
-    assert re.search(r"✗ Python and torch in a job: .* no CUDA device \(SLURM gave \d\)", bad[0])
+    with_gpu = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed", check=False)
+    assert with_gpu.returncode == 1  # the GPUs are simulated, and torch finds none
+    bad = [line for line in with_gpu.stdout.splitlines() if line.startswith("✗")]
+    assert len(bad) == 1, with_gpu.stdout + with_gpu.stderr
+    no_device = r"✗ Python and torch in a job: .* no CUDA device \(CUDA_VISIBLE_DEVICES: \d\)"
+    assert re.search(no_device, bad[0])
     file.write_text(file.read_text().replace('gres = "gpu:1"\ngpus = 1\n', ""))
-    said = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed").stdout
-    assert "✗" not in said
-    for what in ("SLURM's commands", "cluster file", "a job", "data in a job", "clocks"):
-        assert f"✓ {what}: " in said
+    output = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed").stdout
+    assert "✗" not in output
+    for what in ("SLURM commands", "cluster file", "job", "data in a job", "clocks"):
+        assert f"✓ {what}: " in output
     assert list((site.folder / "runs").glob(".doctor*")) == []
     file.write_text(file.read_text().replace('account = "comp3710"\n', ""))
     ended = site.sweeps("doctor", "tiny.toml", "--cluster", "testbed", check=False)
     assert "✗ cluster file: " in ended.stdout
-    assert 'give account = "comp3710"' in ended.stdout
+    assert 'set account = "comp3710"' in ended.stdout

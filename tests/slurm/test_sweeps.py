@@ -1,4 +1,4 @@
-"""Whole sweeps under the rules of the site."""
+"""Whole sweeps under the rules of a site."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from tests.slurm.conftest import ROOT, MakeSite, hosts_of, wait_for
 from tests.sweeps.workers.test_crashes import check_computed
 
 
-def test_one_job_a_user_is_enough_with_two_workers_on_its_gpu(make_site: MakeSite) -> None:
+def test_one_running_job_with_two_workers_on_its_gpu_is_enough(make_site: MakeSite) -> None:
     site = make_site(jobs=2, workers=2, trials=12, epochs=9, seconds=0.1)
     sweep = site.start()
     site.finish(sweep)
@@ -19,7 +19,7 @@ def test_one_job_a_user_is_enough_with_two_workers_on_its_gpu(make_site: MakeSit
     assert all(job.ended.exists() for job in sweep.paths.jobs())
 
 
-def test_one_job_a_trial_on_four_slots(make_site: MakeSite) -> None:
+def test_one_job_per_trial_with_four_running_jobs(make_site: MakeSite) -> None:
     site = make_site(partition="slots", max_running_jobs=4, trials_per_job=1, trials=8, seconds=0.2)
     sweep = site.start()
     site.finish(sweep)
@@ -33,15 +33,15 @@ def test_one_job_a_trial_on_four_slots(make_site: MakeSite) -> None:
     assert hosts == {"n1", "n2"}
 
 
-def test_a_site_that_lets_a_user_have_three_jobs(make_site: MakeSite) -> None:
-    """Fewer jobs are sent than there are trials, and they come back until all are done."""
+def test_a_site_that_allows_a_user_three_jobs(make_site: MakeSite) -> None:
+    """Fewer jobs than trials are submitted; they requeue themselves until all trials have ended."""
     site = make_site(partition="few", max_running_jobs=4, trials_per_job=1, trials=5, pruner="none")
     sweep = site.start()
-    assert len(sweep.paths.jobs()) == 2  # five were too many
+    assert len(sweep.paths.jobs()) == 2  # the site refused five
     assert sweep.paths.unrecorded_jobs() == []
 
     def is_over() -> bool:
-        site.testbed.let_start()
+        site.testbed.shorten_requeue_delay()
         return sweep.is_over()
 
     wait_for(is_over, site.log)
@@ -57,14 +57,14 @@ def test_a_user_who_has_as_many_jobs_as_the_site_allows(make_site: MakeSite) -> 
     )  # fmt: skip
     ended = site.sweeps("run", "tiny.toml", "--cluster", "testbed", "--no-watch", check=False)
     assert ended.returncode == 1
-    assert "you have as many jobs as the site lets you" in ended.stderr
+    assert "you have as many jobs as the site allows" in ended.stderr
     assert "QOSMaxSubmitJobPerUserLimit" in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert not (site.folder / "runs" / "tiny").exists()
 
 
 def test_the_quickstart_of_the_vq_vae(make_site: MakeSite) -> None:
-    """Smaller slices and fewer epochs, all else as it ships; two workers in one job, no GPU."""
+    """The shipped experiment with smaller slices and fewer epochs; two workers, one job, no GPU."""
     site = make_site(workers=2)
     text = (ROOT / "experiments" / "quickstart.toml").read_text()
     smaller = {

@@ -1,4 +1,4 @@
-"""`make slurm-testbed`: a shell on the cluster under test, for as long as the shell is open."""
+"""`make slurm-testbed`: a test cluster with a shell; it ends with the shell."""
 
 import os
 import subprocess
@@ -11,17 +11,17 @@ from tests.slurm.conftest import CLUSTER, ROOT
 from tests.sweeps.conftest import EXPERIMENT
 
 HINTS = """
-This shell has a SLURM of its own, with Rangpur's rules: two nodes with two pretended GPUs each,
-one running job a user, an account that is needed. It goes when you leave (exit). Try:
+This shell has its own SLURM cluster with Rangpur's rules: two nodes with two simulated GPUs each,
+one running job per user, and a required account. The cluster ends with the shell (exit). Try:
 
-  sinfo                                       what there is
-  sweeps run tiny.toml --cluster testbed      a sweep of some minutes; Ctrl-C, and it goes on
-  sweeps status                               what runs, what waits, and why
-  squeue --me                                 the same in SLURM's words
-  scontrol requeue NUMBER                     put a job back, as a pre-emption does
-  scancel NUMBER                              cancel one; another goes on
+  sinfo                                       show the partitions and nodes
+  sweeps run tiny.toml --cluster testbed      a sweep of some minutes; it continues after Ctrl-C
+  sweeps status                               which jobs run, which are pending, and why
+  squeue --me                                 the same from SLURM
+  scontrol requeue JOB_ID                     requeue a job, as a pre-emption does
+  scancel JOB_ID                              cancel a job; another one continues
 
-experiments/clusters/testbed.toml is the cluster file: misspell something in it and run again.
+experiments/clusters/testbed.toml is the cluster file: write a wrong value in it and run again.
 """
 
 
@@ -37,7 +37,7 @@ def main() -> None:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            start_new_session=True,  # Ctrl-C in the shell is none of the cluster's business
+            start_new_session=True,  # so Ctrl-C in the shell does not reach the cluster
         )
         if keeper.stdout is None or keeper.stdin is None or keeper.stdout.readline() != "ready\n":
             sys.exit("error: the cluster did not start")
@@ -48,27 +48,27 @@ def main() -> None:
 
 
 def site(folder: Path) -> Path:
-    """A folder with an experiment and a cluster file, as a clone of this repository has them."""
+    """Make a folder with an experiment and a cluster file, like a clone of this repository."""
     clusters = folder / "site" / "experiments" / "clusters"
     clusters.mkdir(parents=True)
-    given = {
+    settings = {
         "partition": "comp3710",
         "time_limit": "5",
         "jobs": 3,
         "max_running_jobs": 1,
         "workers": 2,
     }
-    (clusters / "testbed.toml").write_text(CLUSTER.format(**given, trials_per_job=0, setup=""))
-    asked = {"trials": 30, "epochs": 20, "pruner": "successive_halving", "seconds": 1.0}
-    experiment = EXPERIMENT.format(**asked, bug="false", gate_at=0)
+    (clusters / "testbed.toml").write_text(CLUSTER.format(**settings, trials_per_job=0, setup=""))
+    values = {"trials": 30, "epochs": 20, "pruner": "successive_halving", "seconds": 1.0}
+    experiment = EXPERIMENT.format(**values, bug="false", gate_at=0)
     (folder / "site" / "tiny.toml").write_text(experiment)
     return folder / "site"
 
 
 def environment(folder: Path) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
-    place = {"SLURM_CONF": str(folder / "slurm" / "slurm.conf"), "PYTHONPATH": str(ROOT)}
-    return os.environ | place | {"PATH": path}
+    variables = {"SLURM_CONF": str(folder / "slurm" / "slurm.conf"), "PYTHONPATH": str(ROOT)}
+    return os.environ | variables | {"PATH": path}
 
 
 if __name__ == "__main__":

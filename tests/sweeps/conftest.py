@@ -1,4 +1,4 @@
-"""Sweeps of the tiny trainer, in a temporary folder, without jobs."""
+"""Fixtures: sweeps of the tiny trainer, in a temporary folder, without jobs."""
 
 import shutil
 from collections.abc import Callable
@@ -32,7 +32,7 @@ gate_at = {gate_at}
 "training.optimizer" = ["adam", "sgd"]
 "training.batch_size" = [4, 16, 64]
 [space."training.learning_rate"]
-given = "training.optimizer"
+depends_on = "training.optimizer"
 cases.adam = {{ low = 1e-3, high = 1.0, log = true }}
 cases.sgd = {{ low = 1e-2, high = 10.0, log = true }}
 """
@@ -87,7 +87,7 @@ def worker_of(sweep: Sweep, **settings: float) -> Worker:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """An MLflow database without runs: making one takes seconds, copying it none."""
+    """An MLflow database without runs: creating one takes seconds, copying it does not."""
     from mlflow.tracking import MlflowClient
 
     database = tmp_path_factory.mktemp(f"store-{worker_id}") / "mlflow.db"

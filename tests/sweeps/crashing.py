@@ -1,7 +1,7 @@
-"""A worker that is killed, as by `kill -9`, at one step of its work: run as a process of its own.
+"""A worker that is killed, as by `kill -9`, at one step of its work, in a process of its own.
 
 `python -m tests.sweeps.crashing STEP TIMES FOLDER` runs a worker on the sweep in FOLDER and kills
-it when STEP is reached for the TIMES-th time.
+it when it reaches STEP for the TIMES-th time.
 """
 
 import json
@@ -24,13 +24,13 @@ CREATE_TRIAL = 4
 """Optuna's number for a journal entry that makes a trial."""
 
 
-class Fuse:
-    """Kills this process when it was lit for the given time."""
+class Countdown:
+    """Kills this process when a step is reached for the given time."""
 
     def __init__(self, times: int) -> None:
         self.left = times
 
-    def burn(self) -> None:
+    def count(self) -> None:
         self.left -= 1
         if self.left == 0:
             kill()
@@ -40,38 +40,38 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def before(owner: Any, name: str, fuse: Fuse) -> None:
+def before(owner: Any, name: str, countdown: Countdown) -> None:
     original = getattr(owner, name)
 
-    def call(*given: Any, **named: Any) -> Any:
-        fuse.burn()
-        return original(*given, **named)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        countdown.count()
+        return original(*args, **kwargs)
 
     setattr(owner, name, call)
 
 
 def after(
-    owner: Any, name: str, fuse: Fuse, when: Callable[[Any, Any], bool] = lambda *_: True
+    owner: Any, name: str, countdown: Countdown, when: Callable[[Any, Any], bool] = lambda *_: True
 ) -> None:
     original = getattr(owner, name)
 
-    def call(*given: Any, **named: Any) -> Any:
-        answer = original(*given, **named)
-        if when(answer, given):
-            fuse.burn()
-        return answer
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if when(result, args):
+            countdown.count()
+        return result
 
     setattr(owner, name, call)
 
 
-def half(owner: Any, name: str, fuse: Fuse, where: Callable[[str], bool]) -> None:
-    """Have a write to a file end half way."""
+def half(owner: Any, name: str, countdown: Countdown, where: Callable[[str], bool]) -> None:
+    """Write only the first half of the content, then kill this process."""
     original = getattr(owner, name)
 
     def call(handle: int, content: bytes, offset: int, *, sync: bool = True) -> int:
         if where(Path(f"/proc/self/fd/{handle}").readlink().name):
-            fuse.left -= 1
-            if fuse.left == 0:
+            countdown.left -= 1
+            if countdown.left == 0:
                 os.pwrite(handle, content[: len(content) // 2], offset)
                 os.fsync(handle)
                 kill()
@@ -80,12 +80,12 @@ def half(owner: Any, name: str, fuse: Fuse, where: Callable[[str], bool]) -> Non
     setattr(owner, name, call)
 
 
-def half_checkpoint(fuse: Fuse) -> None:
+def half_checkpoint(countdown: Countdown) -> None:
     original = tiny.save
 
     def save(folder: Path, state: float, row: tiny.Row) -> None:
-        fuse.left -= 1
-        if fuse.left == 0:
+        countdown.left -= 1
+        if countdown.left == 0:
             (folder / ".last.pt.0").write_text(json.dumps({"state": state})[:5])
             kill()
         original(folder, state, row)
@@ -93,32 +93,32 @@ def half_checkpoint(fuse: Fuse) -> None:
     tiny.save = save
 
 
-def makes_trial(_: Any, given: tuple[Any, ...]) -> bool:
-    return any(entry["op_code"] == CREATE_TRIAL for entry in given[1])
+def creates_trial(_: Any, args: tuple[Any, ...]) -> bool:
+    return any(entry["op_code"] == CREATE_TRIAL for entry in args[1])
 
 
-STEPS: dict[str, Callable[[Fuse], None]] = {
-    "in an ask, the trial just made": lambda f: after(
-        journal.Journal, "append_logs", f, makes_trial
+STEPS: dict[str, Callable[[Countdown], None]] = {
+    "in a proposal, after the trial in the study": lambda c: after(
+        journal.Journal, "append_logs", c, creates_trial
     ),
-    "in an ask, before the folder": lambda f: before(propose.Proposer, "_make_folder", f),
-    "in an ask, the folder half made": lambda f: before(propose, "claim_text", f),
-    "in an ask, the folder just made": lambda f: after(propose.Proposer, "_make_folder", f),
-    "half a line of the journal": lambda f: half(
-        atomic, "write_all", f, lambda name: name == "study.jsonl"
+    "in a proposal, before the folder": lambda c: before(propose.Proposer, "_make_folder", c),
+    "in a proposal, with an incomplete folder": lambda c: before(propose, "claim_text", c),
+    "in a proposal, after the folder": lambda c: after(propose.Proposer, "_make_folder", c),
+    "half a line of the journal": lambda c: half(
+        atomic, "write_all", c, lambda name: name == "study.jsonl"
     ),
     "in the middle of a checkpoint": half_checkpoint,
-    "between checkpoint and row": lambda f: before(trial, "append_row", f),
-    "half a row": lambda f: half(atomic, "write_all", f, lambda name: name == "metrics.jsonl"),
-    "between row and study": lambda f: before(study.Study, "report", f),
-    "between study and verdict": lambda f: before(study.Study, "should_prune", f),
-    "after a verdict to prune": lambda f: after(
-        study.Study, "should_prune", f, lambda answer, _: bool(answer)
+    "between checkpoint and row": lambda c: before(trial, "append_row", c),
+    "half a row": lambda c: half(atomic, "write_all", c, lambda name: name == "metrics.jsonl"),
+    "between row and report": lambda c: before(study.Study, "report", c),
+    "between report and pruning decision": lambda c: before(study.Study, "should_prune", c),
+    "after a decision to prune": lambda c: after(
+        study.Study, "should_prune", c, lambda decision, _: bool(decision)
     ),
-    "before the result": lambda f: before(trial, "write_result", f),
-    "before tell": lambda f: before(study.Study, "tell", f),
-    "after tell": lambda f: after(study.Study, "tell", f),
-    "after the claim of an orphan": lambda f: after(worker, "claim_after", f),
+    "before the result": lambda c: before(trial, "write_result", c),
+    "before tell": lambda c: before(study.Study, "tell", c),
+    "after tell": lambda c: after(study.Study, "tell", c),
+    "after the claim of an orphan": lambda c: after(worker, "claim_after", c),
 }
 
 
@@ -126,7 +126,7 @@ def main() -> None:
     step, times, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     sweep = open_sweep(SweepPaths(folder))
     crashing = worker_of(sweep)
-    STEPS[step](Fuse(times))
+    STEPS[step](Countdown(times))
     crashing.run()
 
 

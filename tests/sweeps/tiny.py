@@ -1,7 +1,7 @@
-"""A trainer of milliseconds: proof that a sweep knows a trainer only by the protocol.
+"""A trainer that takes milliseconds: it shows that a sweep needs no more than the protocol.
 
-Its model is one number that is drawn towards a target at a pace the hyperparameters set. It keeps
-its checkpoints as JSON, and restores exactly.
+Its model is one number, which approaches a target at a speed that the hyperparameters set. Its
+checkpoints are JSON, and it continues exactly from them.
 """
 
 import hashlib
@@ -37,29 +37,29 @@ class Training(BaseModel):
     seconds: float = 0.0
     bug: bool = False
     seed: int = 0
-    """Adds what its sine is to the pace: another seed, another result."""
+    """Its sine changes the speed slightly: another seed gives another result."""
     gate_at: int = 0
-    """From this epoch on, wait until a test makes the file `open` in the sweep's folder."""
+    """From this epoch on, wait until a test creates the file `open` in the sweep's folder."""
     memory: int = 0
-    """How many images the device holds, all workers' together; 0 for any number."""
+    """The memory of the device, shared by all workers; 0 for no limit."""
     image: int = 1
-    """How much of that an image takes."""
+    """The memory that one image takes."""
     poison: int = 0
-    """How many workers the third epoch makes unusable."""
+    """How many times the third epoch of a trial raises `DeviceLostError`."""
     hang: int = 0
-    """How many workers the third epoch keeps for ever."""
+    """How many times the third epoch of a trial hangs."""
     deadly: int = 0
-    """How many workers the first trial's third epoch kills."""
+    """How many times the third epoch of the first trial kills its worker."""
     deadly_figure: bool = False
-    """Whether drawing kills the worker."""
+    """Whether writing the figure kills the worker."""
 
 
 class DeviceFullError(Exception):
-    """The images of all workers do not fit."""
+    """The images of all workers do not fit on the device."""
 
 
 class DeviceLostError(Exception):
-    """Every further step would raise, too."""
+    """The process cannot use the device any more."""
 
 
 class Config(BaseModel):
@@ -114,15 +114,15 @@ class Tiny:
     ) -> Iterator[Row]:
         training, sweep = config.training, folder.parents[4]
         state, row = 1.0, None
-        found = find([folder, *continue_from])
-        if found is not None:
-            state, row = found["state"], Row(**found["row"])
+        checkpoint = find_checkpoint([folder, *continue_from])
+        if checkpoint is not None:
+            state, row = checkpoint["state"], Row(**checkpoint["row"])
             save(folder, state, row)
             yield row
         for epoch in range(row.epoch + 1 if row else 1, training.epochs + 1):
             if should_stop():
                 return
-            go_wrong(training, folder, epoch)
+            inject_failure(training, folder, epoch)
             if 0 < training.gate_at <= epoch:
                 (sweep / "waiting").mkdir(exist_ok=True)
                 (sweep / "waiting" / folder.parents[2].name).touch()
@@ -130,9 +130,9 @@ class Tiny:
                     time.sleep(0.01)
             with on_device(sweep, training, accumulation_steps):
                 time.sleep(training.seconds)
-            pace = training.learning_rate * (0.5 if training.optimizer == "sgd" else 1.0)
-            pace *= 1 + 0.01 * math.sin(training.seed)
-            state *= 1 - pace / math.sqrt(training.batch_size)
+            speed = training.learning_rate * (0.5 if training.optimizer == "sgd" else 1.0)
+            speed *= 1 + 0.01 * math.sin(training.seed)
+            state *= 1 - speed / math.sqrt(training.batch_size)
             diverged = "the state left all bounds" if abs(state) > 10 else None
             score = -1.0 if diverged else 1 - min(2.0, abs(state))
             metrics = {"val/score": score, "val/loss": abs(state), "train/steps_per_second": 1.0}
@@ -184,7 +184,7 @@ class Tiny:
         patients = {
             f"case_{at:03d}": {"test/score": score + at / 100} for at in range(config.data.patients)
         }
-        mean = statistics.fmean(figures["test/score"] for figures in patients.values())
+        mean = statistics.fmean(scores["test/score"] for scores in patients.values())
         return Scored({"test/score": mean}, patients, {}, data_of(config))
 
     def usage(self, config: Config, model: str) -> Sequence[str]:
@@ -196,51 +196,51 @@ def data_of(config: Config) -> dict[str, Any]:
     return {"name": "tiny", "digest": "0123456789abcdef", "source": "nowhere", "profile": profile}
 
 
-def go_wrong(training: Training, folder: Path, epoch: int) -> None:
-    """Do the wrong thing that is due in this epoch, if one is."""
+def inject_failure(training: Training, folder: Path, epoch: int) -> None:
+    """Fail in the way that the configuration asks for in this epoch, if it does."""
     if training.bug:
         raise RuntimeError("a bug of the trainer's")
     if epoch != 3:
         return
-    if once_more(folder, "poisoned", training.poison):
+    if is_due(folder, "poisoned", training.poison):
         raise DeviceLostError("device-side assert triggered")
     first = folder.parents[2].name.startswith("0000")
-    if first and once_more(folder, "killed", training.deadly):
+    if first and is_due(folder, "killed", training.deadly):
         os.kill(os.getpid(), signal.SIGKILL)
-    while once_more(folder, "hung", training.hang):
+    while is_due(folder, "hung", training.hang):
         threading.Event().wait()
 
 
-def once_more(folder: Path, what: str, times: int) -> bool:
-    """Whether this happened to the trial less often than it is to; it happens now if so."""
-    counts = folder.parent.parent / what
-    before = counts.read_text() if counts.exists() else ""
+def is_due(folder: Path, failure: str, times: int) -> bool:
+    """Return whether a failure has happened to the trial fewer than `times` times; count it."""
+    counter = folder.parent.parent / failure
+    before = counter.read_text() if counter.exists() else ""
     if len(before) < times:
-        counts.write_text(before + ".")
+        counter.write_text(before + ".")
     return len(before) < times
 
 
 @contextmanager
 def on_device(sweep: Path, training: Training, accumulation_steps: int) -> Iterator[None]:
-    """Have a part of a batch on the device, beside what other processes have there."""
+    """Hold a micro-batch on the device, together with those of other processes."""
     if not training.memory:
         yield
         return
     size = -(-training.batch_size // accumulation_steps) * training.image
-    mine = sweep / f"device-{os.getpid()}-{size}"
-    mine.touch()
+    allocation = sweep / f"device-{os.getpid()}-{size}"
+    allocation.touch()
     try:
-        wanted = sum(int(file.name.rpartition("-")[2]) for file in sweep.glob("device-*"))
-        if wanted > training.memory:
-            raise DeviceFullError(f"{wanted} of {training.memory} wanted")
+        requested = sum(int(file.name.rpartition("-")[2]) for file in sweep.glob("device-*"))
+        if requested > training.memory:
+            raise DeviceFullError(f"{requested} of {training.memory} requested")
         yield
     finally:
-        mine.unlink()
+        allocation.unlink()
 
 
-def find(places: Sequence[Path]) -> Any | None:
-    """The latest checkpoint that is whole; None where there is none."""
-    for file in (place / name for place in places for name in ("last.pt", "previous.pt")):
+def find_checkpoint(folders: Sequence[Path]) -> Any | None:
+    """Return the latest checkpoint that is not damaged; None if there is none."""
+    for file in (folder / name for folder in folders for name in ("last.pt", "previous.pt")):
         with suppress(FileNotFoundError, json.JSONDecodeError):
             return json.loads(file.read_text())
     return None

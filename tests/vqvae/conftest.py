@@ -1,4 +1,4 @@
-"""Small data that take milliseconds: smooth blobs in the HipMRI layout, two shapes in training."""
+"""A small data set of smooth blobs in the HipMRI layout, with two shapes in the training split."""
 
 import logging
 from pathlib import Path
@@ -13,10 +13,10 @@ from vqvae.config import Config, DataConfig
 from vqvae.sweep import trainer
 from vqvae.training.loop import fit
 
-# Pytest listens to every logger, and while it exports torch writes pages to one that is heard.
+# Pytest captures every logger, and torch.export writes pages to this one if anything captures it.
 logging.getLogger("torch.__trace").propagate = False
 
-PLACES = {"train": (4, 5, 6), "validate": (36, 37), "test": (40, 41)}
+PATIENTS = {"train": (4, 5, 6), "validate": (36, 37), "test": (40, 41)}
 SLICES = 4
 
 
@@ -42,7 +42,7 @@ def write_nifti(path: Path, pixels: np.ndarray) -> Path:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
     root = tmp_path_factory.mktemp("data")
-    for split, cases in PLACES.items():
+    for split, cases in PATIENTS.items():
         folder = root / "keras_slices_data" / f"keras_slices_{split}"
         for case in cases:
             width = 27 if case == 6 else 24
@@ -58,7 +58,7 @@ def config(data: DataConfig) -> Config:
 
 
 def tiny(data: DataConfig, **changes: Any) -> Config:
-    """A configuration that trains in a blink; `changes` are keys of either section."""
+    """A configuration that trains in milliseconds; `changes` are keys of model or training."""
     model = {"width": 8, "residual_blocks": 1, "residual_width": 4, "codebook_size": 16}
     model |= {"code_dimension": 4, "dead_code_threshold_steps": 2}
     training = {"epochs": 3, "batch_size": 3, "device": "cpu"}
@@ -71,13 +71,13 @@ TRAINING = set(Config.model_fields["training"].annotation.model_fields)
 
 
 @pytest.fixture(autouse=True)
-def _fixed_chance() -> None:
+def _fixed_seed() -> None:
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def trained(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training of one epoch."""
+    """The folder of a training that ran for one epoch."""
     folder = tmp_path_factory.mktemp("trained")
     list(fit(tiny(data, epochs=1), folder, threads=1))
     return folder
@@ -85,7 +85,7 @@ def trained(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def package(data: DataConfig, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of that training's model; only to be read."""
+    """The package of that training's model; tests must not change it."""
     folder = tmp_path_factory.mktemp("packages") / "package"
     trainer.export(tiny(data), trained, folder)
     return folder

@@ -33,13 +33,13 @@ def test_a_configuration_cannot_change(tmp_path: Path) -> None:
         config.training.epochs = 3  # type: ignore[misc]
 
 
-def test_a_misspelt_key_deep_inside_is_found(tmp_path: Path) -> None:
+def test_a_misspelt_key_of_a_nested_table_is_named(tmp_path: Path) -> None:
     text = '[data]\nroot = "x"\n[data.phantom]\nslice = 3\n'
 
     refuse(tmp_path, text, r"c.toml: unknown key 'data.phantom.slice'; did you mean 'slices'")
 
 
-def test_a_key_like_no_other_is_answered_with_all(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_key_lists_all_valid_ones(tmp_path: Path) -> None:
     refuse(
         tmp_path,
         '[data]\nroot = "x"\n[qqq]\n',
@@ -47,7 +47,7 @@ def test_a_key_like_no_other_is_answered_with_all(tmp_path: Path) -> None:
     )
 
 
-def test_a_value_is_shown_with_what_is_allowed(tmp_path: Path) -> None:
+def test_the_error_for_a_value_names_the_valid_ones(tmp_path: Path) -> None:
     text = '[data]\nroot = "x"\n[model]\nstride = 3\n'
 
     refuse(tmp_path, text, r"model.stride = 3: input should be 2, 4, 8 or 16")
@@ -59,12 +59,12 @@ def test_a_value_is_shown_with_what_is_allowed(tmp_path: Path) -> None:
         (lambda path: path.mkdir(), "it is not a file"),
         (os.mkfifo, "it is not a file"),
         (lambda path: path.write_bytes(b"#" * (MAX_BYTES + 1)), "it has more than 1048576 bytes"),
-        (lambda path: path.write_text('a = "\\u0007"'), "has a control character; leave it out"),
+        (lambda path: path.write_text('a = "\\u0007"'), "has a control character; remove it"),
         (lambda path: path.write_text("a = 9" + "0" * 30), "a whole number has more than 64 bits"),
     ],
     ids=["folder", "pipe", "large", "control-character", "number"],
 )
-def test_what_no_configuration_is_like_is_refused_unread(
+def test_a_file_that_cannot_be_a_configuration_is_refused(
     tmp_path: Path, make: Callable[[Path], object], message: str
 ) -> None:
     make(tmp_path / "c.toml")
@@ -77,13 +77,13 @@ def test_a_missing_section_is_named(tmp_path: Path) -> None:
     refuse(tmp_path, "[model]\nwidth = 8\n", r"c\.toml: 'data' is missing")
 
 
-def test_two_mistakes_are_told_together(tmp_path: Path) -> None:
+def test_two_errors_are_reported_together(tmp_path: Path) -> None:
     text = '[data]\nroot = "x"\n[training]\nepochs = 0\nbatch_size = 0\n'
 
     refuse(tmp_path, text, r"training.batch_size = 0: .*; training.epochs = 0: ")
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no.toml: no such file"):
         read_config(tmp_path / "no.toml")
 
@@ -104,14 +104,16 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ("data.phantom", "slices = true"),
     ],
 )
-def test_what_is_no_such_number_is_refused(tmp_path: Path, section: str, line: str) -> None:
+def test_a_number_of_another_type_or_range_is_refused(
+    tmp_path: Path, section: str, line: str
+) -> None:
     name = line.split(" = ", maxsplit=1)[0]
     text = f'[data]\nroot = "x"\n[{section}]\n{line}\n'
 
     refuse(tmp_path, text, rf"{section}\.{name} = ")
 
 
-def test_a_whole_number_is_a_float(tmp_path: Path) -> None:
+def test_a_whole_number_is_accepted_as_a_float(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('[data]\nroot = "x"\n[training]\nlearning_rate = 1\n')
 
     assert read_config(tmp_path / "c.toml").training.learning_rate == 1.0
@@ -135,7 +137,7 @@ def test_values_are_frozen() -> None:
 
 
 @pytest.mark.parametrize("values", [{"width": 33}, {"train_patients": 0}, {"seed": -1}])
-def test_bounds(values: dict[str, int]) -> None:
+def test_values_out_of_bounds_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match=next(iter(values))):
         PhantomConfig.model_validate(values)
 
@@ -148,7 +150,7 @@ def test_bounds(values: dict[str, int]) -> None:
         ("vqvae.cli.data", {"torch"}),
     ],
 )
-def test_imports_stay_light(module: str, heavy: set[str]) -> None:
+def test_modules_do_not_import_heavy_packages(module: str, heavy: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ from vqvae.device import choose_device, full_precision
 from vqvae.errors import InputError
 
 
-def test_float32_is_not_rounded_whatever_the_caller_allows() -> None:
+def test_float32_is_not_rounded_even_if_the_caller_allows_it() -> None:
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high")
     try:
@@ -19,7 +19,8 @@ def test_float32_is_not_rounded_whatever_the_caller_allows() -> None:
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
 
 
-@pytest.mark.parametrize("wanted", ["gpu", "CUDA", ""])
-def test_a_misspelt_device_is_not_taken_for_the_cpu(wanted: str) -> None:
-    with pytest.raises(InputError, match=f"no device is named {wanted!r}; valid: auto, cpu, cuda"):
-        choose_device(wanted)
+@pytest.mark.parametrize("requested", ["gpu", "CUDA", ""])
+def test_a_misspelt_device_does_not_fall_back_to_the_cpu(requested: str) -> None:
+    message = f"device {requested!r} is not a valid device; the valid ones are auto, cpu, cuda"
+    with pytest.raises(InputError, match=message):
+        choose_device(requested)

@@ -1,4 +1,4 @@
-"""What only a GPU can show. `pytest -m gpu` runs these; elsewhere each says why it does not."""
+"""Tests that need a GPU. `pytest -m gpu` runs them; without a GPU they are skipped."""
 
 import subprocess
 import sys
@@ -30,7 +30,9 @@ from vqvae.training.state import initial_state, restore_state
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="torch finds no CUDA device on this host"
+    ),
 ]
 
 CUDA = torch.device("cuda")
@@ -39,25 +41,25 @@ MIB = 2**20
 
 @pytest.fixture
 def model() -> VQVAE:
-    made = VQVAE(ModelConfig(width=16, residual_width=8, codebook_size=32, code_dimension=8))
-    made.quantizer.codebook.vectors.normal_()
-    return made
+    model = VQVAE(ModelConfig(width=16, residual_width=8, codebook_size=32, code_dimension=8))
+    model.quantizer.codebook.vectors.normal_()
+    return model
 
 
 def test_losses_agree_with_those_of_the_cpu(model: VQVAE) -> None:
     images = torch.rand(4, 1, 64, 48)
 
     with full_precision():
-        here, there = model.losses(images), model.to(CUDA).losses(images.to(CUDA))
+        on_cpu, on_gpu = model.losses(images), model.to(CUDA).losses(images.to(CUDA))
 
     for name in ("total", "reconstruction", "codebook", "commitment"):
         torch.testing.assert_close(
-            getattr(there, name).cpu(), getattr(here, name), rtol=1e-3, atol=1e-5
+            getattr(on_gpu, name).cpu(), getattr(on_cpu, name), rtol=1e-3, atol=1e-5
         )
-    assert (there.indices.cpu() == here.indices).double().mean() > 0.99
+    assert (on_gpu.indices.cpu() == on_cpu.indices).double().mean() > 0.99
 
 
-def test_half_precision_stops_before_the_quantizer(model: VQVAE) -> None:
+def test_the_quantizer_computes_in_float32_under_autocast(model: VQVAE) -> None:
     model, images = model.to(CUDA), torch.rand(2, 1, 64, 48, device=CUDA)
 
     with autocast(CUDA, TrainingConfig(precision="bfloat16")):
@@ -72,15 +74,15 @@ def test_half_precision_stops_before_the_quantizer(model: VQVAE) -> None:
 def test_scores_agree_with_those_of_the_cpu(model: VQVAE, data: DataConfig) -> None:
     config = tiny(data)
 
-    here = evaluate(model, config, "validate")
-    there = evaluate(model.to(CUDA), config, "validate")
+    on_cpu = evaluate(model, config, "validate")
+    on_gpu = evaluate(model.to(CUDA), config, "validate")
 
-    assert there.scores == pytest.approx(here.scores, rel=1e-3, abs=1e-3)
-    for case, scores in there.patients.items():
-        assert scores["ssim"] == pytest.approx(here.patients[case]["ssim"], abs=1e-3)
+    assert on_gpu.scores == pytest.approx(on_cpu.scores, rel=1e-3, abs=1e-3)
+    for case, scores in on_gpu.patients.items():
+        assert scores["ssim"] == pytest.approx(on_cpu.patients[case]["ssim"], abs=1e-3)
 
 
-def test_ssim_is_not_rounded_on_its_way() -> None:
+def test_ssim_is_not_rounded_to_tf32() -> None:
     images = torch.rand(4, 1, 64, 48)
     made = (images + 0.05 * torch.randn_like(images)).clamp(0, 1)
 
@@ -101,7 +103,7 @@ def test_no_step_waits_for_the_device(data: DataConfig, resident: bool, steps: i
     with reproducible(1):
         state = initial_state(config, CUDA, images)
         sums = EpochSums(state)
-        # Kernels are compiled and chosen here.
+        # Kernels are compiled and chosen in this epoch, which waits for the device.
         train_epoch(state, images, epoch=1, accumulation_steps=steps)
 
         torch.cuda.set_sync_debug_mode("error")
@@ -135,12 +137,12 @@ def test_a_resumed_run_ends_close_to_an_uninterrupted_one(
 
     assert rest[0] == first[0]
     assert [row.epoch for row in rest] == [1, 2, 3]
-    # Sums over codes are taken in the order in which they come, so close is all there can be.
+    # Sums over codes are taken in no fixed order on a GPU, so the results are close, not equal.
     assert rest[-1].metrics["val/loss"] == pytest.approx(whole[-1].metrics["val/loss"], rel=0.1)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_what_is_restored_is_what_was_saved(
+def test_the_restored_state_is_the_saved_state(
     data: DataConfig, tmp_path: Path, optimizer: str
 ) -> None:
     config = tiny(data, device="cuda", optimizer=optimizer)
@@ -158,7 +160,9 @@ def test_what_is_restored_is_what_was_saved(
     assert torch.equal(state.generator.get_state(), saved.random)
 
 
-def test_a_model_from_a_gpu_is_drawn_exported_and_scored(data: DataConfig, tmp_path: Path) -> None:
+def test_a_model_from_a_gpu_gets_a_figure_a_package_and_scores(
+    data: DataConfig, tmp_path: Path
+) -> None:
     config = tiny(data, device="cuda", epochs=1)
     list(fit(config, tmp_path, threads=1))
 
@@ -175,16 +179,16 @@ def test_a_model_from_a_gpu_is_drawn_exported_and_scored(data: DataConfig, tmp_p
 
 def test_a_package_moves_to_a_gpu(package: Path) -> None:
     images = torch.rand(2, 1, 33, 27)
-    here, there = open_package(package), open_package(package, CUDA)
+    on_cpu, on_gpu = open_package(package), open_package(package, CUDA)
 
     with full_precision():
-        codes = there.encode(images.to(CUDA))
-        made = there.reconstruct(images.to(CUDA))
+        codes = on_gpu.encode(images.to(CUDA))
+        made = on_gpu.reconstruct(images.to(CUDA))
 
     assert codes.device.type == made.device.type == "cuda"
-    assert (codes.cpu() == here.encode(images)).double().mean() > 0.99
-    torch.testing.assert_close(there.decode(codes, 33, 27), made)
-    expected = here.decode(codes.cpu(), 33, 27)
+    assert (codes.cpu() == on_cpu.encode(images)).double().mean() > 0.99
+    torch.testing.assert_close(on_gpu.decode(codes, 33, 27), made)
+    expected = on_cpu.decode(codes.cpu(), 33, 27)
     torch.testing.assert_close(made.cpu(), expected, rtol=0, atol=1e-4)
 
 
@@ -196,7 +200,9 @@ def test_a_checkpoint_of_a_gpu_loads_without_one(data: DataConfig, tmp_path: Pat
     assert rows[-1].epoch == 3
 
 
-def test_a_step_in_micro_batches_takes_less_memory_and_comes_to_the_same(data: DataConfig) -> None:
+def test_a_step_in_micro_batches_takes_less_memory_and_gives_the_same_loss(
+    data: DataConfig,
+) -> None:
     source = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
     images = torch.rand(16, 1, 256, 128, device=CUDA)
     config = tiny(data, device="cuda", width=64, optimizer="sgd", dead_code_threshold_steps=0)
@@ -214,21 +220,21 @@ def test_a_step_in_micro_batches_takes_less_memory_and_comes_to_the_same(data: D
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_want_of_memory_is_known_for_what_it_is() -> None:
+def test_out_of_memory_on_a_gpu_is_classified() -> None:
     with pytest.raises(torch.OutOfMemoryError) as refused:
         torch.empty(2**50, dtype=torch.uint8, device=CUDA)
 
     assert classify_error(refused.value) == "out_of_memory"
-    assert torch.ones(2, device=CUDA).sum().item() == 2  # this process is none the worse
+    assert torch.ones(2, device=CUDA).sum().item() == 2  # CUDA still works in this process
 
 
-def test_a_failed_assertion_on_the_device_is_known_to_end_the_process() -> None:
-    """In a process of its own: nothing can be computed there any more."""
+def test_a_failed_assertion_on_the_device_is_classified_as_a_lost_process() -> None:
+    """It needs a process of its own, because CUDA is unusable there afterwards."""
     code = """
 import torch
 from vqvae.training.failures import classify_error
 
-def say(work):
+def show_kind(work):
     try:
         work()
     except Exception as error:
@@ -238,15 +244,15 @@ def fail():
     torch.zeros(4, device="cuda")[torch.tensor([9], device="cuda")]
     torch.cuda.synchronize()
 
-say(fail)
-say(lambda: torch.ones(2, device="cuda").sum().item())
+show_kind(fail)
+show_kind(lambda: torch.ones(2, device="cuda").sum().item())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.stdout == "process_lost\nprocess_lost\n", done.stderr
 
 
-def test_finding_codes_takes_no_memory_that_grows_with_vectors_times_codes() -> None:
+def test_the_memory_for_finding_codes_does_not_grow_as_vectors_times_codes() -> None:
     vectors = torch.randn(2**17, 16, device=CUDA)
     codebook = torch.randn(4096, 16, device=CUDA)
     torch.cuda.synchronize()
@@ -267,14 +273,14 @@ def test_images_stay_on_the_device(data: DataConfig) -> None:
     assert images.resident is not None
     assert all(group.is_cuda for group in images.resident)
     on_host = open_images(split, torch.device("cpu"), torch.contiguous_format)
-    for there, here in zip(images.in_order(5), on_host.in_order(5), strict=True):
-        torch.testing.assert_close(there.cpu(), here)
+    for on_gpu, on_cpu in zip(images.in_order(5), on_host.in_order(5), strict=True):
+        torch.testing.assert_close(on_gpu.cpu(), on_cpu)
 
 
 def test_how_long_a_step_takes_is_printed(
     data: DataConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The default model at HipMRI's size: what docs/gpu.md wants to know of a machine."""
+    """Measure the default model at HipMRI's image size, for docs/gpu.md."""
     images = torch.rand(32, 1, 256, 128, device=CUDA)
     source = open_images(open_split(data, "train"), CUDA, torch.contiguous_format)
     for precision in ("float32", "bfloat16"):
@@ -293,7 +299,7 @@ def test_how_long_a_step_takes_is_printed(
 
 
 def seconds_of(work: Callable[[], object], times: int = 20) -> float:
-    """How long `work` takes, once kernels are compiled and chosen."""
+    """The seconds that `work` takes, once kernels are compiled and chosen."""
     for _ in range(5):
         work()
     torch.cuda.synchronize()

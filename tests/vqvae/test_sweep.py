@@ -16,27 +16,27 @@ from vqvae.sweep import trainer
 from vqvae.training.checkpoint import LAST, Best, load
 
 
-def test_a_sweep_finds_it_by_its_name() -> None:
+def test_a_sweep_finds_the_trainer_by_its_name() -> None:
     assert load_trainer("vqvae.sweep:trainer") is trainer
 
 
 @pytest.mark.parametrize("name", [name for name in vars(Trainer) if not name.startswith("_")])
-def test_it_has_what_a_sweep_asks_of_a_trainer(name: str) -> None:
-    asked, found = getattr(Trainer, name), getattr(trainer, name)
+def test_the_trainer_has_the_signatures_of_the_protocol(name: str) -> None:
+    required, found = getattr(Trainer, name), getattr(trainer, name)
 
-    parameters = list(inspect.signature(asked).parameters.values())[1:]
-    ours = list(inspect.signature(found).parameters.values())
-    assert [(p.name, p.kind) for p in ours] == [(p.name, p.kind) for p in parameters]
+    expected = list(inspect.signature(required).parameters.values())[1:]
+    parameters = list(inspect.signature(found).parameters.values())
+    assert [(p.name, p.kind) for p in parameters] == [(p.name, p.kind) for p in expected]
 
 
-def test_what_can_be_optimized_has_finite_ends() -> None:
+def test_metrics_that_can_be_optimized_have_finite_bounds() -> None:
     assert trainer.bounds["val/ssim"] == (-1, 1)
     assert trainer.bounds["val/psnr"] == (0, 100)
     assert trainer.bounds["val/loss"] == (1e9, 0)
-    assert all(abs(end) < float("inf") for ends in trainer.bounds.values() for end in ends)
+    assert all(abs(bound) < float("inf") for pair in trainer.bounds.values() for bound in pair)
 
 
-def test_preparing_names_the_data_by_content(data: DataConfig) -> None:
+def test_preparing_returns_one_fingerprint_for_one_data_set(data: DataConfig) -> None:
     configs = [tiny(data), tiny(data, batch_size=6)]
 
     fingerprint = trainer.prepare(configs)
@@ -45,7 +45,7 @@ def test_preparing_names_the_data_by_content(data: DataConfig) -> None:
     assert len(fingerprint) == 64
 
 
-def test_preparing_makes_the_phantom_that_is_asked_for(tmp_path: Path) -> None:
+def test_preparing_writes_the_phantom_of_the_configuration(tmp_path: Path) -> None:
     small = PhantomConfig(
         train_patients=1,
         validate_patients=1,
@@ -55,9 +55,9 @@ def test_preparing_makes_the_phantom_that_is_asked_for(tmp_path: Path) -> None:
         height=64,
         width=32,
     )
-    made = tiny(DataConfig(root=tmp_path / "phantom", phantom=small), batch_size=2)
+    config = tiny(DataConfig(root=tmp_path / "phantom", phantom=small), batch_size=2)
 
-    assert trainer.prepare([made]) == trainer.prepare([made])
+    assert trainer.prepare([config]) == trainer.prepare([config])
     assert (tmp_path / "phantom").is_dir()
 
 
@@ -68,7 +68,7 @@ def test_a_batch_larger_than_the_training_set_is_refused(data: DataConfig) -> No
         trainer.prepare(configs)
 
 
-def test_a_batch_is_held_against_the_slices_that_can_be_read(
+def test_a_batch_is_compared_with_the_number_of_slices_that_can_be_read(
     data: DataConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(data.root, tmp_path / "set")
@@ -80,12 +80,12 @@ def test_a_batch_is_held_against_the_slices_that_can_be_read(
     assert "train: 1 slice left out: " in caplog.text
 
 
-def test_data_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_missing_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(tmp_path / "absent")):
         trainer.prepare([tiny(DataConfig(root=tmp_path / "absent"))])
 
 
-def test_the_figure_is_large_enough_to_look_at(
+def test_the_figure_is_large_enough_to_be_seen(
     data: DataConfig, trained: Path, tmp_path: Path
 ) -> None:
     trainer.write_figure(tiny(data), trained, tmp_path / "figure.png")
@@ -96,7 +96,7 @@ def test_the_figure_is_large_enough_to_look_at(
         assert len(figure.getcolors(1 << 24)) > 50
 
 
-def test_any_object_may_say_what_is_optimized(data: DataConfig, tmp_path: Path) -> None:
+def test_any_object_with_these_attributes_is_an_objective(data: DataConfig, tmp_path: Path) -> None:
     objective = SimpleNamespace(metric="val/loss", maximize=False)
 
     rows = list(
@@ -115,7 +115,7 @@ def test_any_object_may_say_what_is_optimized(data: DataConfig, tmp_path: Path) 
     assert load(tmp_path / LAST).best == Best(best.epoch, "val/loss", best.metrics["val/loss"])
 
 
-def test_importing_is_light() -> None:
+def test_importing_the_trainer_does_not_import_torch() -> None:
     subprocess.run(
         [sys.executable, "-c", "import sys, vqvae.sweep; assert 'torch' not in sys.modules"],
         check=True,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
-from vqvae.cli.progress_bar import followed, print_sizes, refuse_failures
+from vqvae.cli.progress_bar import collect_with_progress, print_sizes, refuse_failures
 from vqvae.device import choose_device
 from vqvae.files import output
 from vqvae.inference.compress import coded_name, decode_all, encode_all, scan_name
@@ -18,29 +18,36 @@ from vqvae.text import printable
 def encode(
     inputs: ScanArguments,
     model: ModelOption,
-    out: Annotated[Path, typer.Option("--out", help="where files of codes go")],
+    out: Annotated[Path, typer.Option("--out", help="folder for the files of codes")],
     device: DeviceOption = DeviceChoice.auto,
 ) -> None:
-    """Encode scans: a file of codes for each, from which 'decode' gives its reconstruction."""
+    """Encode scans to files of codes (.vqc), a fraction of their size.
+
+    A table compares the size of each file with that of the scan as .nii.gz.
+    """
     tasks = plan_tasks(inputs, out, SCANS, coded_name)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):
-        encoded = followed(encode_all(codec, tasks), len(tasks), "encoding")
+        encoded = collect_with_progress(encode_all(codec, tasks), len(tasks), "encoding")
     print_sizes(encoded.done)
     refuse_failures(encoded.failed, len(tasks), "scans could not be encoded")
 
 
 def decode(
-    inputs: Annotated[list[Path], typer.Argument(help="files of codes (.vqc), or folders")],
+    inputs: Annotated[list[Path], typer.Argument(help="files of codes (.vqc), or folders of them")],
     model: ModelOption,
-    out: Annotated[Path, typer.Option("--out", help="where scans go")],
+    out: Annotated[Path, typer.Option("--out", help="folder for the decoded scans")],
     device: DeviceOption = DeviceChoice.auto,
 ) -> None:
-    """Decode files of codes: NIfTI, bit for bit what 'reconstruct' gives for the same scan."""
+    """Decode files of codes (.vqc) to NIfTI scans.
+
+    The model must be the one that encoded them. The scans are those that
+    'reconstruct' writes, bit for bit on the same host.
+    """
     tasks = plan_tasks(inputs, out, CODED, scan_name)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):
-        decoded = followed(decode_all(codec, tasks), len(tasks), "decoding")
+        decoded = collect_with_progress(decode_all(codec, tasks), len(tasks), "decoding")
     for row in decoded.done:
         typer.echo(printable(f"{row.target}"))
     refuse_failures(decoded.failed, len(tasks), "files could not be decoded")

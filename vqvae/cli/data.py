@@ -1,4 +1,4 @@
-"""`vqvae data`: make, bring in and check data sets."""
+"""`vqvae data`: create, import and check data sets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ from vqvae.files import refuse_taken
 from vqvae.text import one_line, printable
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Make, bring in and check data sets."
+    no_args_is_help=True, add_completion=False, help="Create, import and check data sets."
 )
 
 _DEFAULT = PhantomConfig()
@@ -30,17 +30,31 @@ _DEFAULT = PhantomConfig()
 
 @app.command()
 def phantom(  # noqa: PLR0913, PLR0917 (a parameter is an option)
-    out: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
-    train_patients: int = _DEFAULT.train_patients,
-    validate_patients: int = _DEFAULT.validate_patients,
-    test_patients: int = _DEFAULT.test_patients,
-    volumes: Annotated[int, typer.Option(help="Volumes of each patient.")] = _DEFAULT.volumes,
-    slices: Annotated[int, typer.Option(help="Slices of each volume.")] = _DEFAULT.slices,
-    height: Annotated[int, typer.Option(help="Pixels from right to left.")] = _DEFAULT.height,
-    width: Annotated[int, typer.Option(help="Pixels from back to front.")] = _DEFAULT.width,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = _DEFAULT.seed,
+    out: Annotated[Path, typer.Argument(help="folder of the data set; it must not exist yet")],
+    train_patients: Annotated[
+        int, typer.Option(help="patients to train on (1 to 400)")
+    ] = _DEFAULT.train_patients,
+    validate_patients: Annotated[
+        int, typer.Option(help="patients to validate on (1 to 400)")
+    ] = _DEFAULT.validate_patients,
+    test_patients: Annotated[
+        int, typer.Option(help="patients to test on (1 to 400)")
+    ] = _DEFAULT.test_patients,
+    volumes: Annotated[
+        int, typer.Option(help="volumes of each patient (1 to 52)")
+    ] = _DEFAULT.volumes,
+    slices: Annotated[int, typer.Option(help="slices of each volume (1 to 400)")] = _DEFAULT.slices,
+    height: Annotated[
+        int, typer.Option(help="pixels from right to left (multiple of 8, 32 to 1024)")
+    ] = _DEFAULT.height,
+    width: Annotated[
+        int, typer.Option(help="pixels from back to front (multiple of 8, 32 to 1024)")
+    ] = _DEFAULT.width,
+    seed: Annotated[
+        int, typer.Option(help="seed of the random numbers; the same seed gives the same files")
+    ] = _DEFAULT.seed,
 ) -> None:
-    """Write synthetic scans of the male pelvis, with their segmentations."""
+    """Write a phantom: synthetic scans of the male pelvis, with segmentations."""
     try:
         config = PhantomConfig(
             train_patients=train_patients,
@@ -63,31 +77,42 @@ def phantom(  # noqa: PLR0913, PLR0917 (a parameter is an option)
 
 @app.command(name="import")
 def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
-    source: Annotated[list[Path], typer.Argument(help="Files, and folders of files.")],
-    out: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+    source: Annotated[list[Path], typer.Argument(help="NIfTI volumes or slices, or folders")],
+    out: Annotated[Path, typer.Argument(help="folder of the data set; it must not exist yet")],
     patient: Annotated[
-        str | None, typer.Option(help="Regular expression: its first group names the patient.")
+        str | None,
+        typer.Option(
+            help="regular expression for the path below SOURCE; its first group is the patient's "
+            "name (default: guessed)"
+        ),
     ] = None,
-    axis: Annotated[Axis, typer.Option(help="Cut volumes across this axis.")] = Axis.AXIAL,
+    axis: Annotated[
+        Axis, typer.Option(help="orientation of the slices that volumes are cut into")
+    ] = Axis.AXIAL,
     size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH; the volumes' own if left out.")
+        str | None,
+        typer.Option(help="HEIGHTxWIDTH of all slices in pixels (default: as in each volume)"),
     ] = None,
     resample: Annotated[
         bool,
         typer.Option(
             "--resample/--crop",
-            help="Come to the size by scaling the whole slice, or by cutting and padding evenly.",
+            help="with --size: scale whole slices, or crop and pad them around their centre",
         ),
     ] = False,
     split: Annotated[
-        str, typer.Option(help="Shares of patients, or counts: train,validate,test.")
+        str,
+        typer.Option(help="patients in train,validate,test: fractions, or counts as in 20,4,3"),
     ] = "0.7,0.15,0.15",
-    seed: Annotated[int, typer.Option(min=0, help="Decides who is in which split.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="seed of the random assignment of patients to splits")
+    ] = 0,
     min_tissue: Annotated[
-        float, typer.Option(min=0, max=1, help="Drop slices with a smaller share of tissue.")
+        float,
+        typer.Option(min=0, max=1, help="leave out slices with a smaller share of tissue pixels"),
     ] = 0.02,
 ) -> None:
-    """Make a data set from volumes or slices of any study, patients kept apart."""
+    """Convert scans of any study to a data set; each patient is in one split only."""
     refuse_taken(out)
     options = Options(
         axis=axis,
@@ -103,8 +128,8 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
 
 
 @app.command()
-def check(folder: Annotated[Path, typer.Argument(help="A data set's folder.")]) -> None:
-    """Read every slice; say what is there and what is wrong."""
+def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]) -> None:
+    """Read every slice of a data set; print a table of its content, and all problems."""
     result = survey(folder)
     title = escape(printable(str(folder)))
     table = Table("split", "slices", "volumes", "patients", "shapes", "types", title=title)
@@ -112,15 +137,13 @@ def check(folder: Annotated[Path, typer.Argument(help="A data set's folder.")]) 
         table.add_column("max" if percentile == 100 else f"p{percentile:g}", justify="right")
     for split, found in result.splits.items():
         table.add_row(split, *_cells(found))
-    table.caption = "p: percentiles of the intensities in a slice, median over the split"
+    table.caption = "p: percentiles of the intensities in a slice, as medians over the split"
     _console().print(table)
     for line in (*result.oddities, *result.problems):
         typer.echo(one_line(line))
     if result.problems:
         count = len(result.problems)
-        raise InputError(
-            f"{folder}: {count} thing{'s are' if count > 1 else ' is'} wrong, named above"
-        )
+        raise InputError(f"{folder}: {count} problem{'s' if count > 1 else ''} (listed above)")
 
 
 def _cells(found: SplitSurvey) -> list[str]:
@@ -132,28 +155,30 @@ def _cells(found: SplitSurvey) -> list[str]:
 
 
 def _show_patients(patients: Patients, splits: Mapping[str, SplitName]) -> None:
-    how = "guessed" if patients.guessed else "as given"
+    origin = "guessed" if patients.guessed else "given"
     files = sum(map(len, patients.files.values()))
-    typer.echo(printable(f"patient pattern ({how}): {patients.pattern}"))
+    typer.echo(printable(f"patient pattern ({origin}): {patients.pattern}"))
     typer.echo(f"{files} files of {len(patients.files)} patients")
     cases = patients.cases()
     for split in SPLITS:
-        names = [name for name, owner in splits.items() if owner == split]
+        names = [name for name, assigned in splits.items() if assigned == split]
         shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
         typer.echo(printable(f"  {split}: {shown}"))
 
 
 def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
     for split in SPLITS:
-        mine = [result for result in results if result.volume.split == split]
-        kept, dropped = sum(result.kept for result in mine), sum(result.dropped for result in mine)
+        of_split = [result for result in results if result.volume.split == split]
+        kept = sum(result.kept for result in of_split)
+        dropped = sum(result.dropped for result in of_split)
         typer.echo(
-            f"{split}: {kept} slices of {len(mine)} volumes; {dropped} without anatomy dropped"
+            f"{split}: {kept} slices of {len(of_split)} volumes; "
+            f"{dropped} with too little tissue left out"
         )
-    typer.echo(printable(f"written to {out}; look at it with 'vqvae data check {out}'"))
+    typer.echo(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
 
 
 def _console() -> Console:
-    """As wide as the terminal; wide enough for the table in a log."""
+    """A console as wide as the terminal, or, in a log, wide enough for the table."""
     console = Console()
     return console if console.is_terminal else Console(width=160)

@@ -1,4 +1,4 @@
-"""`vqvae evaluate`: the scores of a model on a split."""
+"""`vqvae evaluate`: score a model on a split."""
 
 import json
 from enum import Enum
@@ -26,16 +26,28 @@ class SplitChoice(str, Enum):  # noqa: UP042 (Typer shows a StrEnum's members al
 
 def evaluate(
     model: ModelOption,
-    split: Annotated[SplitChoice, typer.Option(help="which split to score")] = SplitChoice.validate,
+    split: Annotated[
+        SplitChoice, typer.Option(help="split of the data set to score on")
+    ] = SplitChoice.validate,
+    # Brackets are escaped: Typer reads them as markup.
     config: Annotated[
-        Path | None, typer.Option(help="TOML whose [data] to use, not the model's own")
+        Path | None,
+        typer.Option(
+            help=r"TOML file whose \[data] names the data (default: the data that the model was "
+            "trained on; a package names none)"
+        ),
     ] = None,
     device: DeviceOption = DeviceChoice.auto,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, not tables")] = False,
 ) -> None:
-    """Score a model on a split by the main protocol, with other conventions beside it."""
-    codec, trained = open_model(model, choose_device(device.value))
-    data = trained if config is None else read_config(config)
+    """Score a model on a split: SSIM, PSNR, NMSE, bits per pixel, use of the codebook.
+
+    Scores are means over slices, with bootstrap intervals over patients. SSIM is
+    given by the main protocol (images scaled to 0 to 1, data range 1, Gaussian
+    window of 11 x 11 pixels), and by conventions that other reports use.
+    """
+    codec, trained_config = open_model(model, choose_device(device.value))
+    data = trained_config if config is None else read_config(config)
     if data is None:
         raise InputError(f"{model}: a package does not say where its data are; give --config")
     found = evaluate_codec(codec, data, split.value)

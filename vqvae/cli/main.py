@@ -1,4 +1,4 @@
-"""The command line. Importing this module is light, so that asking for help is quick.
+"""The command line of `vqvae`. Importing this module is quick, and so is `--help`.
 
 Exit status: 0 done, 1 the work failed, 2 the input or the command line is wrong.
 """
@@ -14,37 +14,39 @@ from vqvae.cli.lazy import lazy_app
 COMMANDS = {
     "train": (
         "vqvae.cli.train:train",
-        "Train a model, or go on with a training that was interrupted.",
+        "Train a model, or resume a training that was interrupted.",
     ),
     "evaluate": (
         "vqvae.cli.evaluate:evaluate",
-        "Score a model on a split by the main protocol, with other conventions beside it.",
+        "Score a model on a split: SSIM, PSNR, NMSE, bits per pixel, use of the codebook.",
     ),
     "reconstruct": (
         "vqvae.cli.reconstruct:reconstruct",
-        "Reconstruct scans: NIfTI with the geometry and intensities of the input, and a figure.",
+        "Encode and decode scans; write reconstructions, figures and scores.",
     ),
     "encode": (
         "vqvae.cli.codes:encode",
-        "Encode scans: a file of codes for each, from which 'decode' gives its reconstruction.",
+        "Encode scans to files of codes (.vqc), a fraction of their size.",
     ),
     "decode": (
         "vqvae.cli.codes:decode",
-        "Decode files of codes: NIfTI, bit for bit what 'reconstruct' gives for the same scan.",
+        "Decode files of codes (.vqc) to NIfTI scans.",
     ),
-    "data": ("vqvae.cli.data:app", "Make, bring in and check data sets."),
+    "data": ("vqvae.cli.data:app", "Create, import and check data sets."),
 }
-"""Where each command is, and its line in the help."""
+"""The module and function of each command, and its line in the help."""
 
 
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="show the full traceback of an error")
+    ] = False,
 ) -> None:
-    """Show the option in the help; `run_and_exit` takes it out of the command line."""
+    """Do nothing; this lists the option in the help, and `run_and_exit` handles it."""
 
 
 app = lazy_app(
-    "A VQ-VAE of 2-D MRI slices: train it, score it, reconstruct scans with it.", COMMANDS, options
+    "A VQ-VAE for 2-D MRI slices: train it, score it, compress scans with it.", COMMANDS, options
 )
 
 
@@ -52,6 +54,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end this process; see `vqvae.cli.exit` for the exit status.
 
     Args:
-        arguments: the command line; that of this process if left out.
+        arguments: the command line; by default that of this process.
     """
     run_and_exit("vqvae", app, sys.argv[1:] if arguments is None else arguments)

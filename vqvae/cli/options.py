@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options and arguments that several commands have."""
 
 from enum import Enum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class DeviceChoice(str, Enum):  # noqa: UP042 (Typer shows a StrEnum's members alike; mypy does not)
-    """Where to compute; `auto` takes a GPU if there is one."""
+    """The device to compute on; `auto` is a CUDA GPU if torch finds one, else the CPU."""
 
     auto = "auto"
     cpu = "cpu"
@@ -19,9 +19,14 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        help="a training's folder, a checkpoint such as best.pt, a package's folder, "
-        "or a URI such as models:/name@alias",
+        help="folder of a training, checkpoint file such as best.pt, folder of a package, or URI "
+        "such as models:/name@alias",
     ),
 ]
-DeviceOption = Annotated[DeviceChoice, typer.Option("--device", help="where to compute")]
-ScanArguments = Annotated[list[Path], typer.Argument(help="NIfTI slices or volumes, or folders")]
+DeviceOption = Annotated[
+    DeviceChoice,
+    typer.Option("--device", help="device to compute on; auto: a CUDA GPU if there is one"),
+]
+ScanArguments = Annotated[
+    list[Path], typer.Argument(help="NIfTI slices or volumes (.nii, .nii.gz), or folders of them")
+]

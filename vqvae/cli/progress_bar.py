@@ -1,4 +1,4 @@
-"""What a person sees of long work: a moving display on a terminal, plain lines elsewhere."""
+"""The output of long work: a progress bar on a terminal, plain lines elsewhere; and tables."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 _SHOWN = ("train/loss", "val/loss", "val/ssim", "val/psnr", "val/perplexity")
 _LABELS = {
-    "ssim": "SSIM (main: data range 1, Gaussian 11)",
+    "ssim": "SSIM (main protocol)",
     "ssim_body": "SSIM inside the body",
-    "ssim_uniform7": "SSIM, uniform 7x7, own range",
-    "ssim_zscore": "SSIM, z-score, data range 1",
+    "ssim_uniform7": "SSIM, uniform 7x7 window, range of each slice",
+    "ssim_zscore": "SSIM, z-scored slices, data range 1",
     "psnr": "PSNR (dB)",
     "nmse": "NMSE",
     "bits_per_pixel": "bits per pixel",
@@ -36,17 +36,21 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What became of the files."""
+    """The results of processing files."""
 
     done: list[T]
     failed: list[Failed]
 
 
 def watch(rows: Iterable[Epoch], epochs: int) -> Epoch:
-    """Show each epoch as it ends, and return the last.
+    """Print each epoch when it ends, and return the last one.
+
+    Args:
+        rows: the epochs, as `fit` yields them.
+        epochs: the number of epochs of the whole training.
 
     Raises:
-        RuntimeError: there was none.
+        RuntimeError: there was no epoch.
     """
     last = None
     console = Console()
@@ -58,25 +62,25 @@ def watch(rows: Iterable[Epoch], epochs: int) -> Epoch:
             )
             progress.update(task, completed=last.epoch)
     if last is None:
-        raise RuntimeError("not one epoch was trained")
+        raise RuntimeError("no epoch was trained")
     return last
 
 
 def print_evaluation(found: Evaluation) -> None:
-    """A table of the scores, and a line for each patient."""
+    """Print a table of the scores, and a table with a row for each patient."""
     patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
     slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
     table = Table(title=f"{found.split}: {slices} of {patients}")
-    for column in ("score", "mean over slices", "95 % of bootstraps over patients"):
+    for column in ("score", "mean over slices", "95 % bootstrap interval over patients"):
         table.add_column(column, justify="left" if column == "score" else "right")
     for name, value in found.scores.items():
-        ends = found.intervals.get(name)
-        shown = "" if ends is None else f"{ends.low:.4f} to {ends.high:.4f}"
+        interval = found.intervals.get(name)
+        shown = "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
         table.add_row(_label(name), f"{value:.4f}", shown)
     console = Console()
     console.print(table)
     if not found.intervals:
-        console.print("one patient: how much patients scatter cannot be said")
+        console.print("no intervals: they need at least two patients")
     _print_patients(console, found)
 
 
@@ -96,8 +100,14 @@ def _label(name: str) -> str:
     return f"{metric.upper()} inside the {organ}"
 
 
-def followed(rows: Iterable[T | Failed], number: int, what: str) -> Outcome[T]:
-    """Show the work as it goes on, and sort what comes of it."""
+def collect_with_progress(rows: Iterable[T | Failed], number: int, what: str) -> Outcome[T]:
+    """Show a progress bar while `rows` are produced; separate results and failures.
+
+    Args:
+        rows: the results, produced one after another.
+        number: how many there will be.
+        what: the label of the progress bar.
+    """
     found: Outcome[T] = Outcome([], [])
     with _progress(Console()) as progress:
         task = progress.add_task(what, total=number)
@@ -111,36 +121,36 @@ def followed(rows: Iterable[T | Failed], number: int, what: str) -> Outcome[T]:
 
 
 def refuse_failures(failed: Sequence[Failed], number: int, what: str) -> None:
-    """Name what failed, a line each.
+    """Print a line for each file that failed.
 
     Args:
-        failed: the files that nothing could be made of.
-        number: how many files there were.
-        what: what is wrong with some of them, after their number: "scans could not be encoded".
+        failed: the files that could not be processed.
+        number: the number of all files.
+        what: the end of the message, such as "scans could not be encoded".
 
     Raises:
-        InputError: something failed.
+        InputError: at least one file failed.
     """
     if len(failed) == number == 1:
         raise InputError(failed[0].reason)
     for one in failed:
         typer.echo(one_line(one.reason), err=True)
     if failed:
-        raise InputError(f"{len(failed)} of {number} {what}, named above")
+        raise InputError(f"{len(failed)} of {number} {what} (listed above)")
 
 
 def print_scores(rows: Sequence[Reconstructed]) -> None:
-    """A table of reconstructed scans, if there are any."""
+    """Print a table of reconstructed scans, if there are any."""
     table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
     for row in rows:
-        figures = (f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}")
-        table.add_row(escape(printable(row.target)), *figures)
+        scores = (f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}")
+        table.add_row(escape(printable(row.target)), *scores)
     if rows:
         Console().print(table)
 
 
 def print_sizes(rows: Sequence[Encoded]) -> None:
-    """A table of encoded scans, if there are any, with their sum."""
+    """Print a table of encoded scans with a row of totals, if there are any."""
     if not rows:
         return
     table = Table("file", ".nii.gz (bytes)", "codes (bytes)", "ratio", "bits per pixel", "on disk")
@@ -154,9 +164,9 @@ def print_sizes(rows: Sequence[Encoded]) -> None:
     per_pixel = (f"{_mean_bits(rows):.4f}", f"{8 * after / pixels:.4f}")
     table.add_section()
     table.add_row("all", str(before), str(after), f"{before / after:.1f}", *per_pixel)
-    table.caption = "bits per pixel: of the codes alone, log2 K each; on disk: of the whole file"
+    table.caption = "bits per pixel: the codes alone (log2 K each); on disk: the whole file"
     if any(row.compressed_here for row in rows):
-        table.caption += "\n* the scan is not compressed: what gzip makes of it"
+        table.caption += "\n* the scan is not compressed; this is its size after gzip"
     Console().print(table)
 
 
@@ -165,9 +175,9 @@ def _mean_bits(rows: Sequence[Encoded]) -> float:
 
 
 def _line(row: Epoch, epochs: int) -> str:
-    figures = "  ".join(f"{name} {row.metrics[name]:.4g}" for name in _SHOWN if name in row.metrics)
+    metrics = "  ".join(f"{name} {row.metrics[name]:.4g}" for name in _SHOWN if name in row.metrics)
     end = f"  diverged: {row.diverged}" if row.diverged else ""
-    return f"epoch {row.epoch}/{epochs}  {figures}  {row.seconds:.1f} s{end}"
+    return f"epoch {row.epoch}/{epochs}  {metrics}  {row.seconds:.1f} s{end}"
 
 
 def _progress(console: Console) -> Progress:

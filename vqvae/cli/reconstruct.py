@@ -1,4 +1,4 @@
-"""`vqvae reconstruct`: scans beside what a model makes of them."""
+"""`vqvae reconstruct`: encode and decode scans, and score the result."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
-from vqvae.cli.progress_bar import followed, print_scores, refuse_failures
+from vqvae.cli.progress_bar import collect_with_progress, print_scores, refuse_failures
 from vqvae.device import choose_device
 from vqvae.files import output
 from vqvae.inference.load import open_model
@@ -18,14 +18,18 @@ from vqvae.text import printable
 def reconstruct(
     inputs: ScanArguments,
     model: ModelOption,
-    out: Annotated[Path, typer.Option("--out", help="where reconstructions go")],
+    out: Annotated[Path, typer.Option("--out", help="folder for the reconstructions")],
     device: DeviceOption = DeviceChoice.auto,
 ) -> None:
-    """Reconstruct scans: NIfTI with the geometry and intensities of the input, and a figure."""
+    """Encode and decode scans; write reconstructions, figures and scores.
+
+    For each scan it writes a NIfTI file with the geometry and intensities of the
+    scan, and a PNG that compares the two. The scores are in scores.csv.
+    """
     jobs = plan_jobs(inputs, out)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):
-        scores = followed(reconstruct_all(codec, jobs), len(jobs), "reconstructing")
+        scores = collect_with_progress(reconstruct_all(codec, jobs), len(jobs), "reconstructing")
         print_scores(scores.done)
         if scores.done:
             typer.echo(printable(f"scores: {write_table(scores.done, out)}"))

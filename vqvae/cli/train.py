@@ -1,4 +1,4 @@
-"""`vqvae train`: a training, from its beginning or from where it was interrupted."""
+"""`vqvae train`: train a model, or resume a training."""
 
 import os
 from pathlib import Path
@@ -15,18 +15,28 @@ from vqvae.training.loop import fit
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML with [data], [model] and [training]")],
-    out: Annotated[Path, typer.Option("--out", help="the folder for last.pt and best.pt")],
+    # Brackets are escaped: Typer reads them as markup.
+    config: Annotated[
+        Path, typer.Argument(help=r"TOML file with \[data], \[model] and \[training]")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="folder for the checkpoints last.pt and best.pt")
+    ],
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads; all cores if left out")
+        int | None, typer.Option("--threads", min=1, help="CPU threads (default: all cores)")
     ] = None,
 ) -> None:
-    """Train a model, or go on with a training that was interrupted."""
+    """Train a model, or resume a training that was interrupted.
+
+    If the folder has a checkpoint of the same configuration, the training
+    continues after it. On a CPU with the same number of threads, the result is
+    the same, bit for bit, as without the interruption.
+    """
     settings = read_config(config)
     make_writable(out)
     trainer.prepare([settings])
     threads = threads or len(os.sched_getaffinity(0))
-    # Printed because it is needed to get the same bits again.
+    # Printed, because the same number is needed to get the same bits again.
     typer.echo(f"CPU threads: {threads}")
     last = watch(fit(settings, out, threads=threads), settings.training.epochs)
     if last.diverged:

@@ -1,1 +1,1 @@
-"""Reading, making and checking 2-D MRI slices in the HipMRI layout."""
+"""Data sets of 2-D MRI slices in the HipMRI layout: reading, writing and checking them."""

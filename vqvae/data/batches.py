@@ -1,7 +1,7 @@
-"""Slices as batches of tensors: one shape a batch, shuffled, on the device where they fit.
+"""Slices as shuffled batches of tensors, kept on the device if they fit.
 
-Slices of a split can differ in shape. They are never padded to a common one; a batch takes its
-images from one group of equal shape, and the order of the batches mixes the groups.
+Slices of a split can differ in shape. They are never padded to a common shape: all images of a
+batch come from one group of equal shape, and the order of the batches mixes the groups.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,27 +16,35 @@ from vqvae.device import to_device
 
 _MAX_UINT16 = 65535
 _MEMORY_FRACTION = 0.4
+"""The share of the free GPU memory that a split may take."""
 _SAMPLE = 256
 
 
 @dataclass(frozen=True)
 class Images:
-    """A split's images, group by group: on the host as they were decoded, or on the device."""
+    """The images of a split, in groups of equal shape, on the host or on the device."""
 
     host: tuple[np.ndarray, ...]
-    """A group each: uint16 [N, H, W], the intensity times 65535; may be mapped from a file."""
+    """One array per group: uint16 [N, H, W], the scaled intensity times 65535; may be mapped from a
+    file."""
     resident: tuple[Tensor, ...] | None
-    """The same on the device, as int16 bit patterns: few operations know uint16 there."""
+    """The same arrays on the device, as int16 with the same bits, because few operations support
+    uint16 there. None if the images stay on the host."""
     device: torch.device
+    """The device of the batches."""
     memory_format: torch.memory_format
+    """The memory layout of the batches."""
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.host)
 
     def select(self, group: int, positions: Tensor) -> Tensor:
-        """Images of one group: `positions` [B] int64 to [B, 1, H, W] in [0, 1].
+        """Some images of one group, float32 [B, 1, H, W] in [0, 1], on the device.
 
-        `positions` lie where the images do: on the device if they are resident.
+        Args:
+            group: the index of the group.
+            positions: indices into the group, [B] int64, on the device if the images are resident,
+                else on the host.
         """
         if self.resident is not None:
             bits = self.resident[group][positions]
@@ -49,25 +57,25 @@ class Images:
         return images[:, None].contiguous(memory_format=self.memory_format)
 
     def in_order(self, size: int) -> Iterator[Tensor]:
-        """All images, `size` at most at a time, group after group."""
+        """All images in batches of at most `size`, group after group."""
         for group, images in enumerate(self.host):
             for positions in torch.split(self._to_images_device(torch.arange(len(images))), size):
                 yield self.select(group, positions)
 
     def shuffled(self, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
-        """An epoch's batches: an order that follows from `seed` and `epoch` alone.
+        """The batches of an epoch, in an order that depends on `seed` and `epoch` alone.
 
-        An epoch that is run again after an interruption therefore needs no state to be equal.
+        So an epoch that is repeated after an interruption is the same without any saved state.
         """
         for group, positions in self._plan(size, seed, epoch):
             yield self.select(group, positions)
 
     def steps(self, size: int) -> int:
-        """How many batches an epoch has."""
+        """The number of batches in an epoch."""
         return sum(-(-len(group) // size) for group in self.host)
 
     def sample(self) -> list[Tensor]:
-        """Some images of each group, evenly spaced, some hundreds together at most."""
+        """A sample of a few hundred images at most, evenly spaced: one tensor per group."""
         step = max(1, len(self) // _SAMPLE)
         return [
             self.select(group, self._to_images_device(torch.arange(0, len(images), step)))
@@ -75,7 +83,7 @@ class Images:
         ]
 
     def _to_images_device(self, positions: Tensor) -> Tensor:
-        """Positions for many batches, sent at once: a copy each step would be a wait each step."""
+        """Copy the positions of many batches at once: a copy per step would make each step wait."""
         return positions if self.resident is None else to_device(positions, self.device)
 
     def _plan(self, size: int, seed: int, epoch: int) -> list[tuple[int, Tensor]]:
@@ -88,16 +96,17 @@ class Images:
                 self._to_images_device(torch.randperm(len(images), generator=generator)), size
             )
         ]
-        return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
+        order = torch.randperm(len(batches), generator=generator).tolist()
+        return [batches[index] for index in order]
 
 
 def split_batch(images: Tensor, steps: int) -> Sequence[Tensor]:
-    """A batch [B, ...] as `steps` micro-batches, evenly; fewer if it has fewer images."""
+    """Split a batch [B, ...] evenly into `steps` micro-batches; fewer if it has fewer images."""
     return torch.split(images, micro_batch_size(len(images), steps))
 
 
 def micro_batch_size(batch: int, accumulation_steps: int) -> int:
-    """How many images a micro-batch has at most."""
+    """The largest number of images in a micro-batch."""
     return max(1, -(-batch // accumulation_steps))
 
 
@@ -108,9 +117,13 @@ def open_images(
     *,
     spare_memory: bool = False,
 ) -> Images:
-    """Put a split's images on the device, if that is a GPU with room, or leave them in place.
+    """Copy the images of a split to the device if it is a GPU with enough free memory.
 
-    `spare_memory` leaves them in place where they would fit, too.
+    Args:
+        split: the decoded split.
+        device: the device of the batches.
+        memory_format: the memory layout of the batches.
+        spare_memory: leave the images on the host even if they would fit on the GPU.
     """
     host = tuple(group.images for group in split.groups)
     resident = None
@@ -122,6 +135,6 @@ def open_images(
 
 
 def _fits(host: tuple[np.ndarray, ...], device: torch.device) -> bool:
-    # Other workers may share the GPU, and the network needs the rest.
+    # The rest is for the network, and for other workers that may share the GPU.
     free, _ = torch.cuda.mem_get_info(device)
     return sum(group.nbytes for group in host) < _MEMORY_FRACTION * free

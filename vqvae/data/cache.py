@@ -1,9 +1,9 @@
-"""Decoded slices on disk, ready to be mapped into memory.
+"""A cache of decoded slices on disk, which can be mapped into memory.
 
-A split is decoded once into a folder of its own: one `.npy` a native shape (uint16, so that
-value/65535 is the scaled intensity) and an index. The folder's name holds a hash of what the files
-are, so that a file that changes makes another folder, and one of where they are, because copies of
-unlike sets can agree in names, sizes and coarse times.
+A split is decoded once into a folder of its own, an entry: one `.npy` file per native shape
+(uint16, value / 65535 is the scaled intensity) and an index. The entry's name has two hashes: one
+of the files' names, sizes and times, so that a changed file makes a new entry, and one of the data
+set's folder, because two different data sets can agree in names, sizes and coarse times.
 """
 
 import contextlib
@@ -31,16 +31,19 @@ from vqvae.data.progress import track
 from vqvae.errors import InputError, UnavailableError
 from vqvae.files import write_whole
 
-RULE = 1  # raised whenever the same file would be decoded to other numbers
+RULE = 1  # version of the decoding: raise it when the same file would be decoded to other numbers
 INDEX = "index.json"
-_FULL = 65535
-_STALE = 7 * 24 * 3600.0  # seconds
-_OURS = re.compile(r"\.?(train|validate|test)-[0-9a-f]{8}-[0-9a-f]{20}")
-_BATCH = 512  # slices decoded ahead of what is written
+_MAX_UINT16 = 65535
+_STALE = 7 * 24 * 3600.0  # seconds without use after which an entry is removed
+_ENTRY_NAME = re.compile(r"\.?(train|validate|test)-[0-9a-f]{8}-[0-9a-f]{20}")
+_BATCH = 512  # slices that are decoded before they are written
 
 
 def cache_folder(chosen: Path | None) -> Path:
-    """Where decoded slices go: as chosen, or a job's own scratch, or the user's cache."""
+    """The folder for decoded slices.
+
+    It is `chosen`; or else in `$TMPDIR`, a job's scratch disk; or else in the user's cache folder.
+    """
     if chosen is not None:
         return chosen
     if scratch := os.environ.get("TMPDIR"):
@@ -52,23 +55,31 @@ def cache_folder(chosen: Path | None) -> Path:
 def decoded_split(
     listing: Listing, split: SplitName, root: Path, folder: Path, *, skip: bool
 ) -> Path:
-    """The folder of a split's decoded slices, made now unless it is there.
+    """The cache entry of a split: a folder with its decoded slices, written now if it is missing.
 
-    Processes that come together wait for the first one. Its lock is freed by the kernel when it
-    dies, and nothing half made bears the final name.
+    If several processes need it at the same time, one writes it and the others wait. The kernel
+    releases the lock of a process that dies, and an unfinished entry never has the final name.
+
+    Args:
+        listing: the files of the split.
+        split: which split.
+        root: the data set's folder.
+        folder: the cache folder.
+        skip: leave out slices that cannot be read.
 
     Raises:
-        InputError: a slice cannot be read and `skip` is false; or `folder` cannot be written.
+        InputError: a slice cannot be read, and `skip` is false.
+        UnavailableError: `folder` cannot be written, or the data cannot be read now.
     """
-    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
-    entry = folder / f"{split}-{place}-{_key(listing, skip=skip)}"
-    if _whole(entry):
+    root_hash = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    entry = folder / f"{split}-{root_hash}-{_key(listing, skip=skip)}"
+    if _is_intact(entry):
         _mark_used(entry)
         return entry
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(entry.with_suffix(".lock")):
-            if not _whole(entry):
+            if not _is_intact(entry):
                 _remove_stale(folder)
                 if entry.exists():
                     shutil.rmtree(entry)
@@ -76,7 +87,7 @@ def decoded_split(
     except OSError as error:
         raise UnavailableError(
             f"cache folder {folder} cannot be written ({error.strerror or error}); "
-            "name another with 'cache', or in $TMPDIR"
+            "set data.cache or $TMPDIR to another folder"
         ) from error
     return entry
 
@@ -88,12 +99,12 @@ def _key(listing: Listing, *, skip: bool) -> str:
 
 
 def _mark_used(entry: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody else's cache can be read all the same
+    with contextlib.suppress(OSError):  # another user's cache can be read, but not written
         os.utime(entry / INDEX)
 
 
-def _whole(entry: Path) -> bool:
-    """Whether an entry is there and can be mapped: a full disk or a power cut may have cut it."""
+def _is_intact(entry: Path) -> bool:
+    """Whether an entry exists and can be mapped; a full disk or a power failure can truncate it."""
     try:
         for group in json.loads((entry / INDEX).read_text())["groups"]:
             np.load(entry / group["file"], mmap_mode="r", allow_pickle=False)
@@ -103,12 +114,12 @@ def _whole(entry: Path) -> bool:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what nobody used for a week, and what builders left that were killed.
+    """Remove entries that were not used for a week, and unfinished ones of killed processes.
 
-    Not at once: a worker on another host may still have it mapped.
+    Newer entries stay: a worker on another host may still have them mapped.
     """
     for old in folder.iterdir():
-        if _OURS.match(old.name) is None:  # the folder may hold other people's things too
+        if _ENTRY_NAME.match(old.name) is None:  # the folder may hold other files too
             continue
         with contextlib.suppress(OSError):
             mark = old / INDEX if (old / INDEX).exists() else old
@@ -123,10 +134,11 @@ def _remove_stale(folder: Path) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
-        # A file system without locks costs double work, not wrong data: the rename decides.
+        # Without locks (some file systems) the work is done twice, but correctly: the first rename
+        # wins.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-            os.utime(path)  # in use: not to be removed as an old one
+            os.utime(path)  # in use, so that `_remove_stale` keeps it
         yield
 
 
@@ -150,7 +162,10 @@ def _write_groups(
     groups: dict[tuple[int, ...], _Group] = {}
     skipped = [f"{name}: not named like a slice" for name in listing.odd]
     if skipped and not skip:
-        raise InputError(f"{skipped[0]} (like {EXAMPLE}); remove it, or set on_bad_slice to 'skip'")
+        raise InputError(
+            f"{skipped[0]} (such as {EXAMPLE}); rename or remove it, or set data.on_bad_slice to "
+            "'skip'"
+        )
     with contextlib.ExitStack() as stack:
         results = _decode_all(listing.files)
         what = f"decoding {split} slices"
@@ -173,7 +188,7 @@ def _write_groups(
 def _decode_all(
     files: Sequence[SliceFile],
 ) -> Iterable[tuple[SliceFile, NDArray[np.uint16] | InputError]]:
-    """Decode in order, some ahead."""
+    """Decode in parallel, and yield the results in order."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for start in range(0, len(files), _BATCH):
             batch = files[start : start + _BATCH]
@@ -185,11 +200,11 @@ def _decode(file: SliceFile) -> NDArray[np.uint16] | InputError:
         scaled, _ = scale(read_slice(file.path, SMALLEST_SIDE).pixels)
     except InputError as error:
         return error
-    return np.rint(scaled * _FULL).astype(np.uint16)
+    return np.rint(scaled * _MAX_UINT16).astype(np.uint16)
 
 
 class _Group:
-    """A `.npy` file that grows by a slice at a time; its header is put right at the end."""
+    """A `.npy` file that is written one slice at a time; its header is corrected at the end."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
         self.shape = shape
@@ -202,11 +217,11 @@ class _Group:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # NumPy pads a header for its first axis to grow, so both have the same length.
+        # NumPy pads a header so that its first axis can grow: both headers have the same length.
         self._file.seek(0)
         self._header()
         self._file.flush()
-        os.fsync(self._file.fileno())  # or a power cut could leave the name and not the content
+        os.fsync(self._file.fileno())  # else a power failure could keep the name and lose content
         self._file.close()
 
     def _header(self) -> None:

@@ -1,7 +1,7 @@
-"""The bytes of a NIfTI file, unpacked: as many as its header says, and never more.
+"""The decompressed bytes of a NIfTI file: as many as its header says, and never more.
 
-A file of a megabyte can claim terabytes, or unpack to a thousand times its size. Neither is
-believed: the header is looked at first, and what is read and unpacked is bounded by it.
+A file of one megabyte can claim terabytes, or decompress to a thousand times its size. So the
+header is checked first, and no more is read or decompressed than it says.
 """
 
 import math
@@ -15,22 +15,22 @@ import nibabel
 from vqvae.errors import InputError
 
 LARGEST = 2**31
-"""Bytes of an unpacked file: a scan of 512 x 512 x 1,000 in four bytes a pixel is half of it."""
-_SLACK = 2**20  # bytes behind the last pixel that some writers leave
-_HEAD = 2**10  # holds a header of either kind
+"""The largest decompressed file, in bytes: twice a scan of 512 x 512 x 1,000 pixels of 4 bytes."""
+_SLACK = 2**20  # bytes that some writers leave after the last pixel
+_HEAD = 2**10  # bytes that contain the header, of NIfTI-1 or NIfTI-2
 _CHUNK = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
-_GZIP = 31  # zlib's number for a gzip stream with its check sum
+_GZIP = 31  # zlib's number for a gzip stream with its checksum
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a NIfTI file, unpacked if it is compressed, whatever its name says.
+    """The content of a NIfTI file, decompressed if it is compressed, whatever its suffix.
 
     Raises:
-        InputError: it is no file, or it is larger than any scan, or than its own header says.
-        Exception: what nibabel and zlib raise for what they cannot make out.
+        InputError: it is not a file, or it is larger than any scan, or than its own header says.
+        Exception: nibabel or zlib cannot read it.
     """
-    _refuse_what_is_no_scan(path)
+    _check_file(path)
     content = path.read_bytes()
     if content.startswith(_GZIP_MAGIC):
         return _gunzipped(content, path)
@@ -39,8 +39,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_head(path: Path) -> bytes:
-    """The first bytes of a NIfTI file, unpacked: its header is among them."""
-    _refuse_what_is_no_scan(path)
+    """The first bytes of a NIfTI file, decompressed; they contain its header."""
+    _check_file(path)
     with path.open("rb") as file:
         content = file.read(_SLACK)
     if not content.startswith(_GZIP_MAGIC):
@@ -48,52 +48,55 @@ def read_head(path: Path) -> bytes:
     return zlib.decompressobj(_GZIP).decompress(content, _HEAD)
 
 
-def _refuse_what_is_no_scan(path: Path) -> None:
+def _check_file(path: Path) -> None:
+    """Raise InputError unless `path` is a regular file of a possible size."""
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
         raise InputError(f"{path}: not a file")
     if status.st_size > LARGEST:
-        raise InputError(f"{path}: larger than {LARGEST} bytes; cut it up")
+        raise InputError(f"{path}: larger than {LARGEST} bytes; split it into smaller volumes")
 
 
 def image_class(content: bytes) -> Any:
-    """NIfTI-2 differs in the size its header begins with, in either byte order."""
+    """The nibabel class of the image: a NIfTI-2 header starts with its own size, 540."""
     second = content[:4] in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
     return nibabel.Nifti2Image if second else nibabel.Nifti1Image
 
 
 def head_of(content: bytes) -> Any:
-    """The header that a file begins with, without its extensions."""
+    """The header at the start of a file's content, without extensions."""
     kind = image_class(content).header_class
     return kind(content[: kind.template_dtype.itemsize])
 
 
 def claimed(content: bytes, path: Path) -> int:
-    """How many bytes a file has by its own header, from its first to its last pixel's.
+    """The size of a file in bytes as its own header says, up to the last pixel.
 
     Raises:
-        InputError: more than a scan has, or the shape is none.
+        InputError: it is larger than any scan, or the shape is not valid.
     """
     header = head_of(content)
     shape = tuple(map(int, header.get_data_shape()))
     if any(side < 0 for side in shape):
-        raise InputError(f"{path}: shape {shape} is none")
+        raise InputError(f"{path}: shape {shape} is not valid; the header is damaged")
     offset = max(0, int(header.get_data_offset()))
     size = offset + math.prod(shape) * int(header.get_data_dtype().itemsize)
     if size > LARGEST:
-        raise InputError(f"{path}: shape {shape} is more than {LARGEST} bytes; cut it up")
+        raise InputError(
+            f"{path}: shape {shape} is more than {LARGEST} bytes; split it into smaller volumes"
+        )
     return size
 
 
 def _gunzipped(content: bytes, path: Path) -> bytes:
-    """Unpack as much as the header says, and a little behind it; check sums are checked."""
+    """Decompress as much as the header says, and `_SLACK` more; zlib verifies the checksums."""
     parts: list[bytes] = []
     size, limit, at = 0, None, 0
     reader, fresh, pending = zlib.decompressobj(_GZIP), False, b""
     while pending or at < len(content):
         if not pending:
             pending, at = content[at : at + _CHUNK], at + _CHUNK
-        if fresh and not (pending := pending.lstrip(b"\0")):  # between files that were joined
+        if fresh and not (pending := pending.lstrip(b"\0")):  # zeros between gzip members
             continue
         part = reader.decompress(pending, _HEAD if limit is None else limit - size + 1)
         parts.append(part)
@@ -103,16 +106,16 @@ def _gunzipped(content: bytes, path: Path) -> bytes:
             parts = [b"".join(parts)]
             limit = claimed(parts[0], path) + _SLACK
         if limit is not None and size > limit:
-            raise InputError(f"{path}: unpacks to more than its header says; it is not opened")
+            raise InputError(f"{path}: decompresses to more bytes than its header says")
         if fresh:
             reader = zlib.decompressobj(_GZIP)
     if not fresh:
-        raise EOFError("the compressed file is cut short")
-    found = b"".join(parts)
-    _refuse_short(found, (limit or 0) - _SLACK)
-    return found
+        raise EOFError("the compressed file is truncated; copy it again")
+    whole = b"".join(parts)
+    _refuse_short(whole, (limit or 0) - _SLACK)
+    return whole
 
 
-def _refuse_short(content: bytes, wanted: int) -> None:
-    if len(content) < wanted:
-        raise EOFError(f"cut short: {len(content)} of {wanted} bytes; copy it again")
+def _refuse_short(content: bytes, expected: int) -> None:
+    if len(content) < expected:
+        raise EOFError(f"truncated: {len(content)} of {expected} bytes; copy it again")

@@ -1,9 +1,9 @@
-"""How a slice's intensities become numbers between 0 and 1, and back.
+"""Scaling the intensities of a slice to [0, 1], and back.
 
-MR intensities have no unit, and each slice's maximum is decided by a few bright pixels (a vessel,
-a coil's hot spot). So every slice is scaled by itself: its minimum becomes 0, its 99.9th percentile
-becomes 1, and the thousandth above is clipped. No other slice is looked at, so a slice
-has one scaled form whichever split it is in and whatever else was loaded.
+MR intensities have no unit, and the maximum of a slice depends on a few bright pixels (a vessel, a
+hot spot of a coil). So every slice is scaled by itself: its minimum becomes 0, its 99.9th
+percentile becomes 1, and the brightest thousandth is clipped. The scaled slice does not depend on
+its split or on any other slice.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,19 @@ UPPER_PERCENTILE = 99.9
 
 @dataclass(frozen=True)
 class Window:
-    """The intensities that became 0 and 1."""
+    """The intensities that are scaled to 0 and 1."""
 
     low: float
+    """In the slice's own intensities; becomes 0."""
     high: float
+    """In the slice's own intensities; becomes 1."""
 
 
 def window_of(pixels: NDArray[Any]) -> Window:
-    """The window of one slice of any shape, in the slice's own intensities.
+    """The window of one slice of any shape: its minimum and its 99.9th percentile.
 
-    Where no more than a thousandth of the pixels differ from the minimum, `high` is the maximum:
-    else a small bright thing on an empty slice would be lost.
+    If that percentile equals the minimum, `high` is the maximum: otherwise a small bright object
+    on an empty slice would be lost.
     """
     low = float(pixels.min())
     high = float(np.percentile(pixels, UPPER_PERCENTILE))
@@ -41,7 +43,7 @@ def scale(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], Window]:
         pixels: [H, W], finite, in the file's intensities.
 
     Returns:
-        float32 [H, W] in [0, 1], zero throughout for a constant slice; and the window.
+        The scaled slice, float32 [H, W] in [0, 1] (all 0 for a constant slice), and the window.
     """
     window = window_of(pixels)
     width = window.high - window.low
@@ -52,11 +54,11 @@ def scale(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], Window]:
 
 
 def restore(scaled: NDArray[Any], window: Window) -> NDArray[np.float32]:
-    """Undo `scale`, but for what it clipped.
+    """Undo `scale`, except for the pixels that it clipped.
 
     Args:
         scaled: any shape, in [0, 1].
-        window: what `scale` returned.
+        window: the window that `scale` returned.
 
     Returns:
         float32 of the same shape, in the file's intensities.

@@ -1,6 +1,6 @@
-"""The HipMRI layout: folders and names of a data set, whose each slice is, and what labels mean.
+"""The HipMRI layout: folders and file names of a data set, patients, and the meaning of labels.
 
-Every path inside a data set is made here.
+All paths inside a data set are built in this module.
 """
 
 import itertools
@@ -23,14 +23,14 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SLICES_FOLDER = "keras_slices_data"
 EXAMPLE = "case_004_week_0_slice_10.nii.gz"
 ORGANS = {"bone": 2, "bladder": 3, "rectum": 4, "prostate": 5}
-"""HipMRI's labels; 0 is background and 1 the body."""
+"""HipMRI's labels of organs in a segmentation; 0 is the background, 1 the rest of the body."""
 
 _NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
 
 
 @dataclass(frozen=True, order=True)
 class SliceName:
-    """Which slice: ordered by its integers, so that slice 2 comes before slice 10."""
+    """The identity of a slice. Names sort by their numbers, so that slice 2 comes before 10."""
 
     case: int
     week: int
@@ -38,54 +38,60 @@ class SliceName:
 
     @property
     def patient(self) -> int:
-        """A case is a patient; its weeks are visits of that one patient."""
+        """The patient's number: a case is a patient, and its weeks are visits."""
         return self.case
 
     @classmethod
     def parse(cls, name: str, prefix: Literal["case", "seg"] = "case") -> Self | None:
-        """Read an image's file name, or a segmentation's; None if it has another form."""
+        """Parse the file name of an image or a segmentation; None if it has another form."""
         match = _NAME.fullmatch(name)
         return cls(*map(int, match.groups()[1:])) if match and match[1] == prefix else None
 
     def stem(self, prefix: Literal["case", "seg"] = "case") -> str:
-        """The name of its file without a suffix."""
+        """Its file name without suffix."""
         return f"{prefix}_{self.case:03}_week_{self.week}_slice_{self.slice}"
 
 
 @dataclass(frozen=True, order=True)
 class SliceFile:
-    """A slice and its file; `relative` is the path below the folder of the three splits."""
+    """A slice and its file."""
 
     name: SliceName
     path: Path = field(compare=False)
     relative: str = field(compare=False)
+    """The path below the folder of the three splits."""
     size: int = field(compare=False)
+    """In bytes."""
     mtime_ns: int = field(compare=False)
+    """Time of the last change, in nanoseconds since 1970-01-01 UTC."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One split's folder: its slices in order, and NIfTI files whose name says no slice."""
+    """The files of one split."""
 
     files: tuple[SliceFile, ...]
+    """Its slices, sorted by name."""
     odd: tuple[str, ...] = ()
+    """NIfTI files whose names are not names of slices."""
 
     @property
     def patients(self) -> tuple[int, ...]:
-        """In ascending order."""
+        """The patients' numbers, in ascending order."""
         return tuple(sorted({file.name.patient for file in self.files}))
 
 
 def split_folder(base: Path, split: SplitName, *, labels: bool = False) -> Path:
-    """The folder of one split's slices, or of its segmentations."""
+    """The folder of a split's slices, or of its segmentations."""
     return base / f"keras_slices_{'seg_' if labels else ''}{split}"
 
 
 def find_base(root: Path) -> Path:
-    """The folder that holds the three splits: `root`, or `keras_slices_data` inside it.
+    """The folder of the three splits: `root`, or `keras_slices_data` inside it.
 
     Raises:
-        InputError: neither holds any of them.
+        InputError: neither has the folder of any split.
+        UnavailableError: `root` does not exist.
     """
     for base in (root, root / SLICES_FOLDER):
         if any(split_folder(base, split).is_dir() for split in SPLITS):
@@ -96,10 +102,11 @@ def find_base(root: Path) -> Path:
 
 
 def list_splits(root: Path) -> Mapping[SplitName, Listing]:
-    """List all three splits, by name and size alone.
+    """List the files of all three splits; no file is opened.
 
     Raises:
-        InputError: a folder is missing or empty, a slice is there twice, or a patient in two.
+        InputError: a folder has no slice, a slice occurs twice, or a patient is in two splits.
+        UnavailableError: a folder is missing or cannot be read.
     """
     base = find_base(root)
     listings = {split: list_split(base, split) for split in SPLITS}
@@ -108,10 +115,15 @@ def list_splits(root: Path) -> Mapping[SplitName, Listing]:
 
 
 def list_split(base: Path, split: SplitName) -> Listing:
-    """List one split below the folder that holds the three.
+    """List the files of one split.
+
+    Args:
+        base: the folder of the three splits; see `find_base`.
+        split: which split.
 
     Raises:
-        InputError: the folder is missing or cannot be read, holds no slice, or holds one twice.
+        InputError: the folder has no slice, or has one twice.
+        UnavailableError: the folder is missing or cannot be read.
     """
     folder = split_folder(base, split)
     if not folder.is_dir():
@@ -130,10 +142,10 @@ def list_split(base: Path, split: SplitName) -> Listing:
 
 
 def list_labels(base: Path, split: SplitName) -> dict[SliceName, Path]:
-    """The segmentations of one split, by the slice that each is of; none if there is no folder.
+    """The segmentation files of one split, by slice; empty if there is no such folder.
 
     Raises:
-        InputError: the folder cannot be read.
+        UnavailableError: the folder cannot be read.
     """
     folder = split_folder(base, split, labels=True)
     try:
@@ -145,17 +157,18 @@ def list_labels(base: Path, split: SplitName) -> dict[SliceName, Path]:
 
 
 def read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The labels of one slice, uint8 [H, W]; None where the file cannot be read.
+    """The labels of one slice, uint8 [H, W]; None if the file cannot be read.
 
-    The labels are stored as floating point numbers.
+    The file stores them as floating-point numbers.
 
     Args:
-        path: the segmentation's file.
-        shape: rows and columns of the slice that it is of.
+        path: the file of the segmentation.
+        shape: rows and columns of the slice.
 
     Raises:
-        InputError: it has another size than the slice. One that cannot be read costs its own
-            figures; one of another size says that the data set is not what it seems to be.
+        InputError: the segmentation has another size than the slice. A file that cannot be read
+            only costs its own scores; another size means that images and segmentations do not
+            belong together.
     """
     try:
         pixels = read_slice(path).pixels
@@ -165,16 +178,16 @@ def read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
         sizes = ["x".join(map(str, sides)) for sides in (pixels.shape, shape)]
         raise InputError(
             f"{path}: a segmentation of {sizes[0]} pixels for a slice of {sizes[1]}; "
-            "draw it anew, or remove it"
+            "replace it with one of the slice's size, or remove it"
         )
     return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
 def check_apart(listings: Mapping[SplitName, Listing]) -> None:
-    """Refuse patients that are in two splits.
+    """Check that no patient is in two splits.
 
     Raises:
-        InputError: names them.
+        InputError: some are; the message names them.
     """
     owner: dict[int, SplitName] = {}
     shared: list[str] = []
@@ -186,7 +199,7 @@ def check_apart(listings: Mapping[SplitName, Listing]) -> None:
     if shared:
         raise InputError(
             f"patients in two splits: {', '.join(shared)}; "
-            "move all slices of a patient into one, or scores on unseen patients mean nothing"
+            "move all slices of each patient into one split, so that scores are on unseen patients"
         )
 
 
@@ -208,7 +221,7 @@ def _scan(folder: Path, base: Path) -> tuple[list[SliceFile], list[str]]:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """A file's status, asked for once: each question goes over the network. None if it is none."""
+    """A file's status, None if it is not a file. Asked for once: each call may use the network."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -226,6 +239,6 @@ def _check_once(files: list[SliceFile]) -> None:
 
 def _advice(root: Path) -> str:
     return (
-        f"write a synthetic set with 'vqvae data phantom {root}', "
-        f"or bring scans in with 'vqvae data import SOURCE {root}'"
+        f"write a synthetic data set with 'vqvae data phantom {root}', "
+        f"or import scans with 'vqvae data import SOURCE {root}'"
     )

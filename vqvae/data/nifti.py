@@ -1,4 +1,4 @@
-"""Reading and writing a slice, or a volume of slices, as NIfTI with its geometry."""
+"""Reading and writing slices and volumes as NIfTI files with their geometry."""
 
 import gzip
 import io
@@ -20,11 +20,11 @@ from vqvae.errors import InputError, UnavailableError, is_transient
 from vqvae.files import write_whole
 
 SUFFIXES = (".nii", ".nii.gz")
-SMALLEST_SIDE = 11  # the window of SSIM: a smaller slice could be read, but not scored
-BRIGHTEST = 1e30  # float32 has room above for differences and sums
-# What it mends in a header nibabel also says, on standard error and without the file's name.
+SMALLEST_SIDE = 11  # pixels, the window of SSIM: a smaller slice could be read, but not scored
+BRIGHTEST = 1e30  # far enough below float32's maximum for differences and sums
+# nibabel logs what it corrects in a header on standard error, without the file's name.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
-# What nibabel and gzip raise for files that are cut short or damaged, found by damaging some.
+# What nibabel and gzip raise for truncated or damaged files; found by damaging files.
 _UNREADABLE = (
     OSError,
     EOFError,
@@ -40,12 +40,12 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Scan:
-    """One slice, or the slices of a volume, as a file holds it.
+    """One slice, or the slices of a volume, with the geometry that its file gives.
 
     Attributes:
-        pixels: float32 [H, W], or [H, W, S] of a volume, in the file's own intensities.
-        affine: float64 [4, 4], from indices (row, column, 0) to millimetres.
-        header: nibabel's header; its data shape may have trailing axes of one.
+        pixels: float32 [H, W], or [H, W, S] for S slices, in the file's own intensities.
+        affine: float64 [4, 4], from indices (row, column, slice) to millimetres.
+        header: nibabel's header; its shape may have trailing axes of length 1.
     """
 
     pixels: NDArray[np.float32]
@@ -54,28 +54,23 @@ class Scan:
 
 
 def is_nifti_name(name: str) -> bool:
-    """Whether a file of this name should hold NIfTI; hidden files should not."""
+    """Whether a file name is that of a NIfTI file; hidden files are not."""
     return name.endswith(SUFFIXES) and not name.startswith(".")
 
 
 def inner_file(path: Path) -> Path:
-    """The file meant by `path`: some unzippers leave a folder `X.nii` that holds `X.nii`."""
+    """The file for `path`: some unzip programs create a folder `X.nii` with the file `X.nii`."""
     return path / path.name if path.is_dir() else path
 
 
 def read_image(path: Path) -> Any:
-    """Load a NIfTI file of any dimension, whole, into memory.
-
-    Args:
-        path: the file, compressed or not, whatever its suffix says.
-
-    Returns:
-        The nibabel image.
+    """Load a NIfTI file of any dimension, compressed or not, into memory as a nibabel image.
 
     Raises:
-        InputError: there is no such file, or it is not NIfTI, or it is cut short.
+        InputError: the file is not NIfTI, or it is truncated.
+        UnavailableError: the file does not exist, or cannot be read now.
     """
-    # Read and unpacked in one go: nibabel's own gzip reader takes several times as long.
+    # Read and decompressed at once: nibabel's own gzip reader takes several times as long.
     try:
         content = read_bytes(inner_file(path))
         return image_class(content).from_bytes(content)
@@ -86,10 +81,11 @@ def read_image(path: Path) -> Any:
 
 
 def read_shape(path: Path) -> tuple[int, ...]:
-    """The shape a header gives, without trailing axes of one; reads no pixels.
+    """The shape in a file's header, without trailing axes of length 1; reads no pixels.
 
     Raises:
         InputError: the file is not NIfTI.
+        UnavailableError: the file does not exist, or cannot be read now.
     """
     try:
         shape = tuple(map(int, head_of(read_head(inner_file(path))).get_data_shape()))
@@ -103,12 +99,12 @@ def read_shape(path: Path) -> tuple[int, ...]:
 
 
 def read_array(image: Any, path: Path) -> NDArray[np.float32]:
-    """The image's intensities, scaled as its header says.
+    """The intensities of a nibabel image, float32, with the header's slope and intercept applied.
 
     Raises:
-        InputError: the file is cut short, or its values are not real and finite numbers.
+        InputError: the file is truncated, or its values are not real and finite numbers.
     """
-    with np.errstate(all="ignore"):  # what overflows is found below
+    with np.errstate(all="ignore"):  # overflows are found below
         try:
             values = np.asanyarray(image.dataobj)
         except _UNREADABLE as error:
@@ -119,25 +115,24 @@ def read_array(image: Any, path: Path) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         raise InputError(f"{path}: some pixels are not finite numbers")
     if array.size and max(-array.min(), array.max()) > BRIGHTEST:
-        raise InputError(f"{path}: some pixels are beyond {BRIGHTEST:g}; scale them down")
+        raise InputError(
+            f"{path}: some intensities are beyond {BRIGHTEST:g}; scale them to smaller numbers"
+        )
     return array
 
 
 def read_slice(path: Path, smallest: int = 1) -> Scan:
-    """Read a 2-D slice, with or without trailing axes of one.
-
-    Args:
-        path: the file.
-        smallest: the fewest pixels a side that will do.
+    """Read a 2-D slice, with or without trailing axes of length 1.
 
     Raises:
-        InputError: the file cannot be read, holds more than one slice, or is too small.
+        InputError: the file is not valid, has several slices, or a side is below `smallest` pixels.
+        UnavailableError: the file does not exist, or cannot be read now.
     """
     image = read_image(path)
     shape = tuple(image.shape)
     if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[2:]):
         raise InputError(
-            f"{path}: shape {shape} is not one 2-D slice; cut it up with 'vqvae data import'"
+            f"{path}: shape {shape} is not one 2-D slice; convert it with 'vqvae data import'"
         )
     _refuse_small(path, shape, smallest)
     pixels = read_array(image, path).reshape(shape[:2])
@@ -145,19 +140,18 @@ def read_slice(path: Path, smallest: int = 1) -> Scan:
 
 
 def read_scan(path: Path, smallest: int = 1) -> Scan:
-    """Read a slice or a volume, with or without trailing axes of one, as slices [H, W, S].
-
-    Args:
-        path: the file.
-        smallest: the fewest pixels a side of a slice that will do.
+    """Read a slice or a volume, with or without trailing axes of length 1, as slices [H, W, S].
 
     Raises:
-        InputError: the file cannot be read, has more than three axes, or is too small.
+        InputError: the file is not valid, has over three axes, or a side is below `smallest`.
+        UnavailableError: the file does not exist, or cannot be read now.
     """
     image = read_image(path)
     shape = tuple(image.shape)
     if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[3:]):
-        raise InputError(f"{path}: shape {shape} is neither a slice nor a volume; take it apart")
+        raise InputError(
+            f"{path}: shape {shape} is neither a slice nor a volume; split it into volumes"
+        )
     _refuse_small(path, shape, smallest)
     pixels = read_array(image, path).reshape(*shape[:2], -1)
     return Scan(np.ascontiguousarray(pixels), np.asarray(image.affine, np.float64), image.header)
@@ -168,40 +162,42 @@ def write_slice(
 ) -> None:
     """Write `pixels` with the geometry of `like`: affine, units, codes, trailing axes.
 
-    Whoever reads `path` meanwhile sees what was there before.
+    The file is written atomically: until the end, a reader of `path` sees the old content.
 
     Args:
         path: ends with `.nii` or `.nii.gz`.
-        pixels: as many rows, columns and slices as `like` has.
-        like: the scan whose place in the world the pixels have.
+        pixels: of the same shape as those of `like`.
+        like: the scan that gives the geometry.
         dtype: the type on disk.
 
     Raises:
         ValueError: the shapes differ.
     """
     if pixels.shape != like.pixels.shape:
-        raise ValueError(f"{path}: pixels {pixels.shape} do not fit a scan of {like.pixels.shape}")
+        raise ValueError(
+            f"{path}: pixels of shape {pixels.shape} do not fit a scan of {like.pixels.shape}"
+        )
     write_whole(path, content_of(path, pixels, header_for(like, dtype)))
 
 
 def header_for(like: Scan, dtype: DTypeLike = np.float32) -> Any:
-    """The header of a file of other intensities in the place of `like`, of a type on disk."""
+    """The header of a file with the geometry of `like`, other intensities, and `dtype` on disk."""
     header = like.header.copy()
     header.set_data_dtype(np.dtype(dtype))
     header.set_slope_inter(1, 0)
-    # Intensities change, so a window that a viewer was told to use would be wrong.
+    # The intensities change, so the display window of the original would be wrong.
     header["cal_min"] = header["cal_max"] = 0
     return header
 
 
 def content_of(path: Path, pixels: NDArray[Any], header: Any) -> bytes:
-    """The bytes of a file named `path`: `pixels` in the shape and type that `header` says."""
+    """The bytes of a file named `path`: `pixels` in the shape and type that `header` gives."""
     values = pixels.astype(header.get_data_dtype(), copy=False).reshape(header.get_data_shape())
     return _content(path, _class_for(header)(values, None, header))
 
 
 def pack_header(header: Any) -> bytes:
-    """A header with its extensions as bytes; `unpack_header` makes an equal one of them."""
+    """A header with its extensions, as bytes for `unpack_header`."""
     buffer = io.BytesIO()
     header.write_to(buffer)
     return buffer.getvalue()
@@ -211,7 +207,7 @@ def unpack_header(content: bytes) -> Any:
     """The header that `pack_header` was given.
 
     Raises:
-        InputError: the bytes are none.
+        InputError: the bytes are not a NIfTI header.
     """
     try:
         return image_class(content).header_class.from_fileobj(io.BytesIO(content))
@@ -220,12 +216,12 @@ def unpack_header(content: bytes) -> Any:
 
 
 def write_image(path: Path, image: Any) -> None:
-    """Write a nibabel NIfTI image into a folder that nobody reads yet; the file is not synced."""
+    """Write a nibabel image, neither atomically nor synced: for folders that nobody reads yet."""
     path.write_bytes(_content(path, image))
 
 
 def _content(path: Path, image: Any) -> bytes:
-    """A file's bytes; equal images give equal ones (no time stamp in the gzip)."""
+    """The bytes of a file; equal images give equal bytes (there is no time stamp in the gzip)."""
     content: bytes = image.to_bytes()
     return gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content
 
@@ -233,7 +229,9 @@ def _content(path: Path, image: Any) -> bytes:
 def _refuse_small(path: Path, shape: tuple[int, ...], smallest: int) -> None:
     if min(shape[:2]) < smallest:
         size = f"{shape[0]}x{shape[1]}"
-        raise InputError(f"{path}: {size} pixels are too few; SSIM needs {smallest} a side")
+        raise InputError(
+            f"{path}: {size} pixels are too few; SSIM needs at least {smallest} a side"
+        )
 
 
 def _class_for(header: Any) -> Any:

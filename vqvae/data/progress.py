@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, one plain line in a log."""
+"""Progress of long work: a progress bar on a terminal, one plain line in a log."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -8,12 +8,12 @@ Item = TypeVar("Item")
 
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """Pass `items` through, showing on standard error how many of `total` are done."""
+    """Yield `items`, and show on standard error how many of `total` are done."""
     if not sys.stderr.isatty():
         print(f"{what}: {total}", file=sys.stderr, flush=True)
         yield from items
         return
-    # Imported where it is used: workers write to a log and never need it.
+    # Imported here, because workers write to a log and never need it.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import track as bar  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Opening a data set's splits, and saying what is in it without reading it."""
+"""Opening the splits of a data set, and listing its content without reading it."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ class Group:
 
     Attributes:
         images: uint16 [N, H, W], mapped from disk; value / 65535 is the scaled intensity.
-        names: whose they are, in ascending order of their integers.
+        names: the names of the slices, sorted.
     """
 
     images: NDArray[np.uint16]
@@ -37,8 +37,8 @@ class Split:
 
     Attributes:
         name: train, validate or test.
-        groups: one for each native shape, in ascending order of shape.
-        skipped: a line for each slice that was left out, naming it and the reason.
+        groups: one for each native shape, sorted by shape.
+        skipped: one line for each slice that was left out: its name and the reason.
     """
 
     name: SplitName
@@ -51,11 +51,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a data set holds, by names and sizes alone.
+    """The content of a data set, by file names and sizes.
 
     Attributes:
-        slices: how many, by split.
-        patients: case numbers in ascending order, by split.
+        slices: the number of slices, by split.
+        patients: the patients' numbers in ascending order, by split.
         fingerprint: of names and sizes; see `fingerprint_of`.
     """
 
@@ -67,17 +67,18 @@ class Inventory:
 def open_split(
     config: DataConfig, name: SplitName, listings: Mapping[SplitName, Listing] | None = None
 ) -> Split:
-    """Open a split, decoding it into the cache if it is not there yet.
+    """Open a split; it is decoded into the cache first if it is not there yet.
 
     Args:
         config: where the data are.
         name: which split.
-        listings: what `list_splits` gave, for whoever opens several: a folder of many files on a
-            network is slow to list.
+        listings: the result of `list_splits`, if the caller has it already: listing a folder with
+            many files on a network is slow.
 
     Raises:
-        InputError: folders are missing or empty, a patient is in two splits, a slice cannot be read
-            (unless such are to be skipped), none can, or the cache cannot be written.
+        InputError: a folder has no slice, a patient is in two splits, a slice cannot be read (and
+            `on_bad_slice` is `stop`), or no slice can.
+        UnavailableError: a folder is missing, or data or cache are unavailable now.
     """
     listing = (listings or list_splits(config.root))[name]
     folder = cache_folder(config.cache)
@@ -87,15 +88,19 @@ def open_split(
         slices = f"{len(split.skipped)} slice{'' if len(split.skipped) == 1 else 's'}"
         log.warning("%s: %s left out: %s", name, slices, "; ".join(split.skipped))
     if not len(split):
-        raise InputError(f"data folder {config.root}: no slice of {name} can be read")
+        raise InputError(
+            f"data folder {config.root}: no slice of {name} can be read; see "
+            f"'vqvae data check {config.root}'"
+        )
     return split
 
 
 def inspect(config: DataConfig) -> Inventory:
-    """Count slices and patients; decodes nothing.
+    """Count the slices and patients of a data set; no file is opened.
 
     Raises:
-        InputError: folders are missing or empty, or a patient is in two splits.
+        InputError: a folder has no slice, or a patient is in two splits.
+        UnavailableError: a folder is missing or cannot be read.
     """
     listings = list_splits(config.root)
     return Inventory(
@@ -106,7 +111,7 @@ def inspect(config: DataConfig) -> Inventory:
 
 
 def fingerprint_of(listings: Mapping[SplitName, Listing]) -> str:
-    """Hex SHA-256 of relative names and sizes: the same for a copy elsewhere."""
+    """Hex SHA-256 of relative file names and sizes; a copy in another folder has the same one."""
     lines = sorted(
         f"{file.relative}\t{file.size}\n" for listing in listings.values() for file in listing.files
     )

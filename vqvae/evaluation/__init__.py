@@ -1,1 +1,1 @@
-"""Scores of a model: metrics, regions, the test split."""
+"""Scoring a model: metrics, regions of a slice, the test split, figures."""

@@ -1,4 +1,4 @@
-"""Slices beside their reconstructions by a model, with the SSIM of each."""
+"""Slices with their reconstructions by a model, and the SSIM of each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,29 +16,30 @@ from vqvae.model.codec import Codec, decode, encode
 
 @dataclass(frozen=True)
 class ReconstructedSlice:
-    """What a model made of one slice."""
+    """The reconstruction of one slice."""
 
     pixels: NDArray[np.float32]
     """[H, W] in [0, 1]."""
     codes: int
-    """How many codes it took."""
+    """The number of codes."""
     ssim: float
+    """By the main protocol; see `vqvae.evaluation.metrics`."""
     psnr: float
     """In dB."""
 
 
 def compare(codec: Codec, split: Split, number: int) -> list[Pair]:
-    """Some slices of a split, spaced evenly and the same each time, and their reconstructions."""
+    """At most `number` evenly spaced slices of a split (always the same), reconstructed."""
     total = len(split)
     chosen = np.linspace(0, total - 1, min(number, total) + 2).round().astype(int)
     return pairs_at(codec, split, chosen[1:-1] if total > number else range(total))
 
 
 def pairs_at(codec: Codec, split: Split, positions: Iterable[int]) -> list[Pair]:
-    """The slices at some positions of a split's order, and their reconstructions."""
-    places = [(group, at) for group in split.groups for at in range(len(group.names))]
+    """The slices at the given positions of a split (group after group), reconstructed."""
+    slices = [(group, at) for group in split.groups for at in range(len(group.names))]
     pairs = []
-    for group, at in (places[position] for position in positions):
+    for group, at in (slices[position] for position in positions):
         original = group.images[at].astype(np.float32) / np.float32(65535)
         found = reconstruct_slice(codec, original)
         name = group.names[at]
@@ -51,12 +52,12 @@ def reconstruct_slice(codec: Codec, original: NDArray[np.float32]) -> Reconstruc
     """Encode and decode one image, float32 [H, W] in [0, 1].
 
     Raises:
-        InputError: it is too small for SSIM.
+        InputError: the image is too small for SSIM.
     """
     indices = encode(codec, original)
-    made = decode(codec, indices, *original.shape)
-    both = _to_batch(original), _to_batch(made)
-    return ReconstructedSlice(made, indices.size, float(ssim(*both)), float(psnr(*both)))
+    reconstructed = decode(codec, indices, *original.shape)
+    pair = _to_batch(original), _to_batch(reconstructed)
+    return ReconstructedSlice(reconstructed, indices.size, float(ssim(*pair)), float(psnr(*pair)))
 
 
 def _to_batch(image: NDArray[np.float32]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Scoring a model on a split: the main protocol, and the other conventions beside it."""
+"""Scoring a model on a split, by the main protocol and by other conventions."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,14 +32,14 @@ from vqvae.model.codec import Codec, bits_per_pixel
 from vqvae.model.quantizer import code_counts
 
 _BOOTSTRAP_SAMPLES = 2000
-_AT_ONCE = 16
+_BATCH_SIZE = 16
 
 Labels = NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where 95 of 100 means lie, if other patients had been drawn."""
+    """A 95 % bootstrap interval of a mean over slices; see `bootstrap`."""
 
     low: float
     high: float
@@ -47,34 +47,37 @@ class Interval:
 
 @dataclass(frozen=True)
 class Row:
-    """How a model does on one slice."""
+    """The scores of one slice."""
 
     name: SliceName
     segmented: bool
+    """Whether the slice has a segmentation that can be read."""
     scores: Mapping[str, float]
-    """By name; NaN where the slice has none (no body, no such organ)."""
+    """By name; NaN for a score that the slice does not have (no body, no such organ)."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model does on a split."""
+    """The scores of a model on a split."""
 
     split: SplitName
     slices: int
+    """The number of slices."""
     segmented: int
-    """Slices with a segmentation that can be read; organs are scored on them alone."""
+    """The number of slices with a segmentation that can be read; only they have organ scores."""
     scores: dict[str, float]
-    """Means over slices, by name, and what is counted over the split; `ssim` is the main
-    protocol's."""
+    """By name: means over slices, and bits per pixel, perplexity and codebook usage of the whole
+    split. `ssim` is that of the main protocol."""
     intervals: dict[str, Interval]
-    """Of means over slices; empty where one patient is all there is."""
+    """The intervals of the means over slices; empty if there is only one patient."""
     patients: dict[int, dict[str, float]]
-    """Means over each patient's slices, by case number: they are not independent."""
+    """Means over the slices of each patient, by case number. Slices of one patient are not
+    independent of each other."""
     rows: tuple[Row, ...]
-    """A slice each, in the split's order."""
+    """One for each slice, in the order of the split."""
 
     def plain(self) -> dict[str, Any]:
-        """Numbers, strings and dicts alone, for JSON; a score that is no number is null."""
+        """The evaluation without `rows`, as dicts for JSON; a score that is not finite is null."""
         return {
             "split": self.split,
             "slices": self.slices,
@@ -88,10 +91,16 @@ class Evaluation:
 @full_precision()
 @torch.inference_mode()
 def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
-    """Score `codec` on every slice of a split, at its native size, in float32, on its device.
+    """Score a model on every slice of a split, at its native size, in float32, on its device.
+
+    Args:
+        codec: the model.
+        config: names the data; model and training are not used.
+        split: which split.
 
     Raises:
-        InputError: the data cannot be read, or a segmentation has another size than its slice.
+        InputError: the data are not valid, or a segmentation has another size than its slice.
+        UnavailableError: the data cannot be read now.
     """
     opened = open_split(config.data, split)
     images = open_images(opened, codec.device, memory_format(codec.device, "float32"))
@@ -100,13 +109,13 @@ def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
     counts = torch.zeros(codec.codebook_size, dtype=torch.int64, device=codec.device)
     rows: list[Row] = []
     codes = pixels = 0
-    for originals in images.in_order(_AT_ONCE):
+    for originals in images.in_order(_BATCH_SIZE):
         indices = codec.encode(originals)
-        made = codec.decode(indices, *originals.shape[-2:])
+        reconstructed = codec.decode(indices, *originals.shape[-2:])
         counts += code_counts(indices, len(counts))
         codes, pixels = codes + indices.numel(), pixels + originals.numel()
         segmented = list(islice(labels, len(originals)))
-        columns = score(originals, made, regions(originals, segmented))
+        columns = score(originals, reconstructed, regions(originals, segmented))
         rows += _rows(list(islice(names, len(originals))), segmented, columns)
     over_split = {
         "bits_per_pixel": bits_per_pixel(codec, codes, pixels),
@@ -116,35 +125,45 @@ def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
     return _summary(split, rows, over_split)
 
 
-def score(originals: Tensor, made: Tensor, inside: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All image metrics of a batch: [N, 1, H, W] twice to [N] by name.
+def score(
+    originals: Tensor, reconstructed: Tensor, masks: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """All image metrics of a batch.
 
     Args:
-        originals: the images.
-        made: their reconstructions.
-        inside: masks [N, 1, H, W] of regions to be scored by themselves, by name.
+        originals: the images, [N, 1, H, W] in [0, 1].
+        reconstructed: their reconstructions, of the same shape.
+        masks: by name, bool [N, 1, H, W]: regions that are also scored separately.
+
+    Returns:
+        The scores by name, [N] each.
     """
-    similarity = ssim_map(originals, made)
+    similarity = ssim_map(originals, reconstructed)
     scores = {
         "ssim": similarity.mean((1, 2, 3)),
-        "ssim_uniform7": ssim_uniform(originals, made),
-        "ssim_zscore": ssim_zscore(originals, made),
-        "psnr": psnr(originals, made),
-        "nmse": nmse(originals, made),
+        "ssim_uniform7": ssim_uniform(originals, reconstructed),
+        "ssim_zscore": ssim_zscore(originals, reconstructed),
+        "psnr": psnr(originals, reconstructed),
+        "nmse": nmse(originals, reconstructed),
     }
-    for name, mask in inside.items():
+    for name, mask in masks.items():
         scores[f"ssim_{name}"] = mean_inside(similarity, mask)
         if name != BODY:
-            scores[f"psnr_{name}"] = psnr_inside(originals, made, mask)
+            scores[f"psnr_{name}"] = psnr_inside(originals, reconstructed, mask)
     return scores
 
 
 def bootstrap(patients: Sequence[NDArray[np.float64]], seed: int = 0) -> Interval | None:
-    """The 95 % interval of the mean over slices when patients are sampled with replacement.
+    """The 95 % bootstrap interval of the mean over slices (percentile method).
+
+    Patients are resampled with replacement, not slices: slices of one patient are alike.
 
     Args:
-        patients: the figures of each patient's slices.
-        seed: of the samples; the same figures give the same interval.
+        patients: one array for each patient, with the scores of its slices.
+        seed: of the resampling; the same scores give the same interval.
+
+    Returns:
+        The interval; None if there are fewer than two patients.
     """
     if len(patients) < 2:
         return None
@@ -159,7 +178,7 @@ def bootstrap(patients: Sequence[NDArray[np.float64]], seed: int = 0) -> Interva
 
 
 def _labels(config: Config, opened: Split) -> Iterator[Labels]:
-    """The segmentation of each slice, in the split's order, where there is one."""
+    """The segmentation of each slice in the order of the split; None if it has none."""
     found = list_labels(find_base(config.data.root), opened.name)
     for group in opened.groups:
         for name in group.names:
@@ -170,9 +189,9 @@ def _labels(config: Config, opened: Split) -> Iterator[Labels]:
 def _rows(
     names: Sequence[SliceName], labels: Sequence[Labels], columns: Mapping[str, Tensor]
 ) -> list[Row]:
-    figures = {name: values.tolist() for name, values in columns.items()}
+    scores = {name: values.tolist() for name, values in columns.items()}
     return [
-        Row(name, labels[at] is not None, {key: values[at] for key, values in figures.items()})
+        Row(name, labels[at] is not None, {key: values[at] for key, values in scores.items()})
         for at, name in enumerate(names)
     ]
 
@@ -181,10 +200,10 @@ def _summary(split: SplitName, rows: Sequence[Row], over_split: dict[str, float]
     cases = sorted({row.name.patient for row in rows})
     of_patient = {case: [row for row in rows if row.name.patient == case] for case in cases}
     intervals = {}
-    names = [name for name in rows[0].scores if _figures(rows, name).size or not _of_organ(name)]
+    names = [name for name in rows[0].scores if _values(rows, name).size or not _is_organ(name)]
     for name in names:
-        figures = [_figures(of_patient[case], name) for case in cases]
-        found = bootstrap([values for values in figures if values.size])
+        by_patient = [_values(of_patient[case], name) for case in cases]
+        found = bootstrap([values for values in by_patient if values.size])
         if found is not None:
             intervals[name] = found
     return Evaluation(
@@ -198,18 +217,19 @@ def _summary(split: SplitName, rows: Sequence[Row], over_split: dict[str, float]
     )
 
 
-def _figures(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
-    """The figures of the slices that have one."""
+def _values(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
+    """A score of the slices that have it."""
     values = [row.scores[name] for row in rows]
     return np.array([value for value in values if not math.isnan(value)])
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:
-    values = _figures(rows, name)
+    values = _values(rows, name)
     return float(values.mean()) if values.size else math.nan
 
 
-def _of_organ(name: str) -> bool:
+def _is_organ(name: str) -> bool:
+    """Whether a score is that of an organ."""
     return name.partition("_")[2] in ORGANS
 
 

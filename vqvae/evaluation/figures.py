@@ -1,4 +1,4 @@
-"""Pictures for people: originals over their reconstructions, with the score of each."""
+"""Figures: originals with their reconstructions, differences and scores, as PNG."""
 
 import io
 from collections.abc import Sequence
@@ -12,26 +12,33 @@ from PIL import Image, ImageDraw, ImageFont
 from vqvae.files import write_whole
 from vqvae.text import printable
 
-_SIDE, _GAP, _LINE, _MARGIN, _NARROWEST = 288, 12, 32, 100, 112
-_TITLE = 200
+_SIDE, _GAP, _LINE, _MARGIN, _NARROWEST = 288, 12, 32, 100, 112  # pixels of the figure
+_TITLE = 200  # characters of a title
 _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An original and what a model made of it, both [H, W] in [0, 1]."""
+    """An original and its reconstruction."""
 
     title: str
     """One or two lines."""
     original: NDArray[np.float32]
+    """[H, W] in [0, 1]."""
     made: NDArray[np.float32]
+    """The reconstruction, [H, W] in [0, 1]."""
     ssim: float
 
 
 def write_comparison(path: Path, pairs: Sequence[Pair], heading: str = "") -> None:
-    """Write a PNG: a column a pair, with rows for original, reconstruction and difference.
+    """Write a PNG with a column for each pair: original, reconstruction and difference.
 
-    The difference is drawn four times as dark as it is, white where there is none.
+    The absolute difference is multiplied by four; white is no difference.
+
+    Args:
+        path: the file; its folder is created if needed.
+        pairs: at least one.
+        heading: one line above the columns.
     """
     images = [_rows(pair) for pair in pairs]
     columns = [max(_NARROWEST, *(image.width for image in rows)) for rows in images]
@@ -58,7 +65,7 @@ def write_comparison(path: Path, pairs: Sequence[Pair], heading: str = "") -> No
 
 
 def write_pair(path: Path, pair: Pair) -> None:
-    """Write a PNG of one original beside its reconstruction and their difference."""
+    """Write a PNG of one original, its reconstruction and their difference, side by side."""
     images = _rows(pair)
     titles = (pair.title, f"reconstructed, SSIM {pair.ssim:.3f}", "difference, 4 times")
     wide = max(images[0].width, 2 * _NARROWEST)
@@ -77,7 +84,7 @@ def _rows(pair: Pair) -> list[Image.Image]:
 
 
 def _grey(values: NDArray[np.float32]) -> Image.Image:
-    """Enlarged by a whole number, so that what looks like a pixel is one."""
+    """A grey image, enlarged by a whole number, so that the pixels stay visible as they are."""
     image = Image.fromarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8))
     times = max(1, _SIDE // max(image.size))
     return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)

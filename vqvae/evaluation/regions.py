@@ -1,4 +1,4 @@
-"""Parts of a slice that are scored by themselves: the body, and organs where they are drawn."""
+"""Regions of a slice that are scored separately: the body, and organs that are segmented."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,12 @@ BODY = "body"
 
 
 def regions(originals: Tensor, labels: Sequence[NDArray[np.uint8] | None]) -> dict[str, Tensor]:
-    """Masks, bool [N, 1, H, W], by name: the body's, and the organs' by their labels.
+    """Masks of the body and the organs, bool [N, 1, H, W] each, by name.
 
     Args:
-        originals: [N, 1, H, W].
-        labels: each image's segmentation [H, W]; for one that has none, its organs are empty.
+        originals: [N, 1, H, W] in [0, 1].
+        labels: the segmentation [H, W] of each image. If it is None, the organ masks of that image
+            are empty.
     """
     blank = np.zeros(originals.shape[-2:], np.uint8)
     segmented = np.stack([blank if values is None else values for values in labels])[:, None]
@@ -30,11 +31,11 @@ def regions(originals: Tensor, labels: Sequence[NDArray[np.uint8] | None]) -> di
 
 
 def body(images: Tensor) -> Tensor:
-    """Where the body is: [N, 1, H, W] to bool of that shape.
+    """A mask of the body: images [N, 1, H, W] to bool of the same shape.
 
-    The largest connected region that, blurred over 7 x 7 pixels, is brighter than half the
-    image's mean; holes count as inside. Air scores high whatever a model does, and its share
-    differs from slice to slice.
+    The body is the largest connected region that, after a 7 x 7 mean filter, is brighter than half
+    the mean of the image, with its holes filled. The body is scored separately because air gets a
+    high score from any model, and the share of air differs from slice to slice.
     """
     masks = [_body(image[0]) for image in images.cpu().numpy()]
     return torch.from_numpy(np.stack(masks))[:, None].to(images.device)

@@ -1,4 +1,4 @@
-"""A package on the test split: all that is needed to decide whether it may be promoted."""
+"""Scoring a package on the test split, to decide whether it may be promoted."""
 
 import csv
 import hashlib
@@ -24,29 +24,34 @@ from vqvae.files import write_whole
 FIGURE, TABLE = "worst.png", "slices.csv"
 _SHOWN = 6
 _THREADS = 2
-"""However many cores are free: their number decides in which order sums are taken."""
+"""A fixed number, because it decides in which order sums are taken, and so the last bits."""
 
 
 @dataclass(frozen=True)
 class SplitScores:
-    """How a package does on the test split, and on which data exactly."""
+    """The scores of a package on the test split, and which data it was scored on."""
 
     scores: Mapping[str, float]
-    """`test/ssim` and the others by name."""
+    """`test/ssim` and the others, by name."""
     patients: Mapping[str, Mapping[str, float]]
-    """The same means over the slices of each patient, by `case_040` and so on."""
+    """Means over the slices of each patient, by `case_040` and so on."""
     intervals: Mapping[str, tuple[float, float]]
-    """The 95 % bootstrap over patients of each mean over slices, where there are several."""
+    """The 95 % bootstrap interval over patients of each mean over slices; empty for one patient."""
     data: Mapping[str, Any]
-    """`name`, `digest` (of the contents), `source` and `profile` of what was scored on."""
+    """The data's `name`, `digest` (of the contents), `source` and `profile` (counts, shapes)."""
 
 
 def score_test_split(config: Config, package: Path, out: Path) -> SplitScores:
-    """Score a package on every slice of the test split, and write what a person looks at.
+    """Score a package on every slice of the test split; write a figure and a table.
 
-    On the CPU with a fixed number of threads, so that the same package and the same data give the
-    same figures on the same machine, to the last bit. Into `out` go `worst.png`, the six slices
-    with the lowest SSIM, and `slices.csv`, a row a slice with every score.
+    It computes on the CPU with a fixed number of threads. So the same package and the same data
+    give the same scores on the same host, to the last bit.
+
+    Args:
+        config: names the data.
+        package: the package's folder.
+        out: the folder for `worst.png` (the six slices with the lowest SSIM) and `slices.csv` (a
+            row for each slice with all its scores).
 
     Raises:
         InputError: the package or the data cannot be read, or do not fit together.
@@ -92,7 +97,7 @@ def digest_of(root: Path) -> str:
 
 
 def _files(root: Path) -> dict[str, str]:
-    """The path below the data's folder of each slice, by its name."""
+    """The path of each test slice below the folder of the splits, by the slice's name."""
     return {file.name.stem(): file.relative for file in list_splits(root)["test"].files}
 
 
@@ -102,9 +107,9 @@ def _table(rows: tuple[Row, ...], files: Mapping[str, str]) -> str:
     writer.writerow(["file", "patient", "week", "slice", *rows[0].scores])
     for row in rows:
         name = row.name
-        # An empty cell is a slice without that organ, as spreadsheets have it.
-        figures = ["" if math.isnan(value) else value for value in row.scores.values()]
-        writer.writerow([files[name.stem()], name.patient, name.week, name.slice, *figures])
+        # A score that the slice does not have (it has no such organ) is an empty cell.
+        scores = ["" if math.isnan(value) else value for value in row.scores.values()]
+        writer.writerow([files[name.stem()], name.patient, name.week, name.slice, *scores])
     return text.getvalue()
 
 

@@ -1,1 +1,1 @@
-"""A model as programs that need torch alone."""
+"""Exporting a model as programs that run with torch alone, and opening them safely."""

@@ -1,11 +1,11 @@
-"""What the file of an exported program may hold, checked before torch opens it.
+"""Checking the file of an exported program, before torch opens it, against what is allowed.
 
-Opening one with `torch.export.load` can run anything that its author likes: tensors and example
-inputs may be pickles, compiled libraries are loaded, and even the program's JSON is executed in
-places (size expressions go through SymPy's `eval`, guards through `exec`, an operator is any name
-that can be reached from `torch`, a container's type may import a module). So nothing is allowed
-but what the programs of this package consist of, name by name, and what torch opens is not the
-file but a new archive made of what was checked: two readers of one zip file could differ.
+`torch.export.load` can execute arbitrary code of the file's author. Tensors and example inputs may
+be pickles, compiled libraries are loaded, and parts of the program's JSON are executed: size
+expressions by SymPy's `eval`, guards by `exec`; an operator is any name that can be reached from
+`torch`; a container's type may import a module. So only what the programs of this package consist
+of is allowed, name by name. Torch then opens a new archive that is made of the checked records, not
+the file itself, because two readers of one zip file can see different records.
 """
 
 import io
@@ -34,7 +34,7 @@ _SMALL = {
     ".data/serialization_id": rb"\d{1,64}",
     "byteorder": rb"little",
 }
-"""Records that say how the others are to be read, and what stands in them."""
+"""Records that say how the others are to be read, with the form of their content."""
 _REQUIRED = {_GRAPH, _EXAMPLES, _WEIGHTS, _CONSTANTS, *_SMALL}
 
 _OPERATORS = {
@@ -56,7 +56,8 @@ _EXPRESSION = re.compile(
     r"(?:(?:Add|Mul|Max|Min|FloorDiv|PythonMod|Mod)\(|Symbol\('s\d{1,9}+'|Integer\(-?\d{1,9}+|"
     r"(?:positive|integer)=True|\d{1,9}+|, |\)){0,400}+"
 )
-"""Possessive throughout: a match that fails is not tried in other ways, of which there are 2^n."""
+"""All quantifiers are possessive (`+` after them): a failed match does not backtrack, which could
+try 2^n ways."""
 _IMAGES_IN = (
     '[1, {"type": "builtins.tuple", "context": "null", "children_spec": [{"type": "builtins.tuple",'
     ' "context": "null", "children_spec": [{"type": null, "context": null, "children_spec": []}]},'
@@ -71,7 +72,7 @@ _TEXTS = {
     "torch_version": re.compile(r"[0-9A-Za-z.+]{1,40}"),
     "type": re.compile("cpu"),
 }
-"""What may stand under a key; under any other, a word."""
+"""The texts that are allowed under a key; under any other key, a word is allowed."""
 _EMPTY = {"guards_code", "metadata", "treespec_namedtuple_fields", "custom_obj_values"}
 _ARGUMENTS = {
     *("as_tensor", "as_tensors", "as_int", "as_ints", "as_sym_int", "as_sym_ints", "as_name"),
@@ -105,7 +106,7 @@ class _Tensor(BaseModel):
     layout: Literal[7]  # strided
 
     def needs(self) -> int:
-        """How many bytes its record has at least; 0 for a tensor of nothing."""
+        """The smallest size of its record in bytes; 0 for a tensor without elements."""
         sizes = [size.as_int for size in self.sizes]
         pairs = zip(sizes, self.strides, strict=True)
         last = sum((size - 1) * stride.as_int for size, stride in pairs)
@@ -128,14 +129,14 @@ class _Weights(BaseModel):
 
 
 def checked(content: bytes, path: Path) -> bytes:
-    """An archive of what `content` holds, if all of that is known to be harmless.
+    """A new archive of the records of `content`, if all of them are allowed.
 
     Args:
-        content: the file, read once: what is checked is what is opened.
-        path: the file's, for what is said about it.
+        content: the content of the file, read once, so that what is checked is what is opened.
+        path: the file, for messages.
 
     Raises:
-        InputError: it is cut short, or holds something else than a program of this package.
+        InputError: the file is truncated, or has something that no program of this package has.
     """
     try:
         records = _records(content)
@@ -149,7 +150,7 @@ def checked(content: bytes, path: Path) -> bytes:
 
 
 def _records(content: bytes) -> dict[str, bytes]:
-    """The archive's records by their names below its root, each of a kind that is allowed."""
+    """The records of the archive by their names below its root, if all names are allowed."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
         for entry in entries:
@@ -158,7 +159,7 @@ def _records(content: bytes) -> dict[str, bytes]:
             raise ValueError("its records overlap")
         records = {entry.filename.removeprefix(_ROOT): archive.read(entry) for entry in entries}
     if len(records) < len(entries):
-        raise ValueError("a record is there twice")
+        raise ValueError("it has two records of one name")
     if missing := sorted(_REQUIRED - records.keys()):
         raise ValueError(f"it has no {', '.join(missing)}")
     _check_small(records)
@@ -172,13 +173,13 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise ValueError(f"it holds {entry.filename[:80]!r}, which no program of this package does")
     plain = entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 1
     if not plain or entry.compress_size != entry.file_size:
-        raise ValueError(f"{entry.filename!r} is packed, and torch packs nothing")
+        raise ValueError(f"{entry.filename!r} is compressed or encrypted; torch writes it plain")
 
 
 def _check_small(records: dict[str, bytes]) -> None:
     for name, form in _SMALL.items():
         if not re.fullmatch(form, records[name]):
-            raise ValueError(f"{name!r} does not say what torch writes there")
+            raise ValueError(f"{name!r} does not hold what torch writes there")
     if not _is_no_example(records[_EXAMPLES]):
         raise ValueError("it holds example inputs, which torch would unpickle")
     records[_EXAMPLES] = b""
@@ -187,7 +188,7 @@ def _check_small(records: dict[str, bytes]) -> None:
 
 
 def _is_no_example(record: bytes) -> bool:
-    """Whether a record holds nothing, or what `torch.save({})` writes; it is not unpickled."""
+    """Whether a record is empty, or is what `torch.save({})` writes; it is not unpickled."""
     if not record:
         return True
     with zipfile.ZipFile(io.BytesIO(record)) as inner:
@@ -195,14 +196,14 @@ def _is_no_example(record: bytes) -> bool:
 
 
 def _check_graph(found: Any, key: str = "") -> None:
-    """Walk the program's JSON: torch executes some of its strings."""
+    """Check every key and value of the program's JSON, because torch executes some of them."""
     if key in _EMPTY and found:
         raise ValueError(f"{key!r} is not empty")
     match found:
         case dict():
             for name, value in found.items():
                 if not _WORD.fullmatch(name) or (name[:3] == "as_" and name not in _ARGUMENTS):
-                    raise ValueError(f"{name[:80]!r} is no key of a program of this package")
+                    raise ValueError(f"{name[:80]!r} is not a key of any program of this package")
                 _check_graph(value, name)
         case list():
             for value in found:

@@ -1,8 +1,8 @@
-"""A model packaged: programs, and what a person must know to use them; opened safely.
+"""A package: a trained model as programs with a description, and how it is opened safely.
 
 A package is a folder with three programs (see `vqvae.export.programs`), an example batch, and
-`package.json`, which holds their digests, what the model is, and how it is used with torch and
-numpy alone.
+`package.json`, which has their digests, a description of the model, and how to use it with torch
+and numpy alone.
 """
 
 import functools
@@ -31,7 +31,7 @@ _Program = Callable[[Tensor], Tensor]
 
 
 class Signature(BaseModel):
-    """What goes in or comes out: -1 stands for any number."""
+    """Shape and type of an input or output; -1 is any number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,15 +40,15 @@ class Signature(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What `package.json` says."""
+    """The content of `package.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = 1
     programs: dict[str, str]
-    """SHA-256, in hex, of each program's file."""
+    """The hex SHA-256 of each program's file, by its name."""
     model: dict[str, Any]
-    """The network's configuration."""
+    """The configuration of the model (`ModelConfig`)."""
     codebook_size: int = Field(ge=2, le=2**24)
     stride: Literal[2, 4, 8, 16]
     input: Signature = Signature()
@@ -57,28 +57,28 @@ class Manifest(BaseModel):
     """A batch of synthetic images, as nested lists."""
     requirements: list[str]
     about: str
-    """Markdown: what it is, what goes in and comes out, what it is not for."""
+    """Markdown: what the model is, its input and output, its limits."""
     use: str
-    """Markdown: lines of Python that need torch and numpy alone."""
+    """Markdown: Python code that uses it with torch and numpy alone."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A packaged model in use. All tensors are on its `device`."""
+    """An opened package. All tensors are on its `device`."""
 
     identity: str
-    """Hex SHA-256 that stands for the programs."""
+    """Hex SHA-256 of the digests of its programs; see `identity_of`."""
     codebook_size: int
     stride: int
     device: torch.device
     _programs: Mapping[str, _Program]
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """[B, 1, H, W] in [0, 1] to the same, of any B, H and W."""
+        """Images [B, 1, H, W] in [0, 1] to their reconstructions; any B, H and W."""
         return self._run(RECONSTRUCT, images)
 
     def encode(self, images: Tensor) -> Tensor:
-        """[B, 1, H, W] in [0, 1] to codes [B, ceil(H / stride), ceil(W / stride)], int64."""
+        """Images [B, 1, H, W] in [0, 1] to int64 codes [B, ceil(H / stride), ceil(W / stride)]."""
         return self._run(ENCODE, images)
 
     def decode(self, indices: Tensor, height: int, width: int) -> Tensor:
@@ -87,32 +87,32 @@ class Package:
 
     @torch.inference_mode()
     def _run(self, name: str, given: Tensor) -> Tensor:
-        # In one layout, whatever the layout of what was given: it decides over the last bits.
+        # Always the same memory layout: it decides the last bits of the result.
         return self._programs[name](given.contiguous())
 
 
 def identity_of(programs: Mapping[str, str]) -> str:
-    """What stands for programs whose digests are given by name."""
+    """The identity of a model: hex SHA-256 of the names and digests of its programs."""
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(programs.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def open_package(folder: Path, device: torch.device | None = None) -> Package:
-    """Open a package. Nothing in it is executed but the operators that its programs consist of.
+    """Open a package; nothing in it is executed except the operators of its programs.
 
-    Its programs are checked now, and opened when they are first used.
+    The programs are checked now, and opened at their first use.
 
     Args:
-        folder: where it lies.
-        device: where it is to compute; the CPU if left out.
+        folder: the package's folder.
+        device: the device to compute on; the CPU by default.
 
     Raises:
-        InputError: something is missing, damaged, or not what this program writes.
+        InputError: a file is missing, damaged, or not one that this program writes.
     """
     manifest = read_manifest(folder)
     device = device or torch.device("cpu")
     programs = {
-        name: _later(folder / name, _checked(folder / name, digest), device)
+        name: _open_at_first_use(folder / name, _checked(folder / name, digest), device)
         for name, digest in manifest.programs.items()
     }
     return Package(
@@ -136,14 +136,14 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate(json.loads(content))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: not a package of format 1: {place}: {first['msg']}") from (error)
+        key = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: not a package of format 1: {key}: {first['msg']}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not a package's description (no JSON)") from error
+        raise InputError(f"{path}: not the description of a package (not valid JSON)") from error
     if set(manifest.programs) != set(NAMES):
-        raise InputError(f"{path}: programs are to be {', '.join(NAMES)}, and no others")
+        raise InputError(f"{path}: 'programs' must name exactly {', '.join(NAMES)}")
     return manifest
 
 
@@ -152,7 +152,7 @@ def _read(path: Path, limit: int) -> bytes:
         if not path.is_file():
             raise InputError(f"{path}: no such file; is {path.parent} a package?")
         if path.stat().st_size > limit:
-            raise InputError(f"{path}: larger than any that this program writes")
+            raise InputError(f"{path}: larger than any file that this program writes")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -161,16 +161,18 @@ def _read(path: Path, limit: int) -> bytes:
 def _checked(path: Path, digest: str) -> bytes:
     content = _read(path, limit=2**32)
     if hashlib.sha256(content).hexdigest() != digest:
-        raise InputError(f"{path}: damaged: its digest is not the one in {MANIFEST}; copy it again")
+        raise InputError(
+            f"{path}: damaged: its digest differs from the one in {MANIFEST}; copy it again"
+        )
     return checked(content, path)
 
 
-def _later(path: Path, harmless: bytes, device: torch.device) -> _Program:
-    """A program that torch opens when it is first run: that takes it most of a second."""
+def _open_at_first_use(path: Path, content: bytes, device: torch.device) -> _Program:
+    """A program that torch opens when it is first run, because opening takes most of a second."""
 
     @functools.cache
     def opened() -> _Program:
-        return _opened(path, harmless, device)
+        return _open(path, content, device)
 
     def run(given: Tensor) -> Tensor:
         return opened()(given)
@@ -178,15 +180,15 @@ def _later(path: Path, harmless: bytes, device: torch.device) -> _Program:
     return run
 
 
-def _opened(path: Path, harmless: bytes, device: torch.device) -> _Program:
+def _open(path: Path, content: bytes, device: torch.device) -> _Program:
     try:
-        program = torch.export.load(io.BytesIO(harmless))
-        return _on(program, device).module(check_guards=False)
+        program = torch.export.load(io.BytesIO(content))
+        return _move(program, device).module(check_guards=False)
     except Exception as error:
-        # Torch raises whatever it stumbles over in a graph that does not fit together.
+        # For an inconsistent graph, torch raises an exception of any class.
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: torch {torch.__version__} cannot open it: {reason}") from error
 
 
-def _on(program: ExportedProgram, device: torch.device) -> ExportedProgram:
+def _move(program: ExportedProgram, device: torch.device) -> ExportedProgram:
     return program if device.type == "cpu" else move_to_device_pass(program, str(device))

@@ -1,4 +1,4 @@
-"""A model as programs that run with torch alone, without this code and without pickle."""
+"""Exporting a model as programs that run with torch alone, without this package and pickle."""
 
 import copy
 import io
@@ -12,8 +12,8 @@ from vqvae.model.vqvae import VQVAE
 RECONSTRUCT, ENCODE, DECODE = "model.pt2", "encode.pt2", "decode.pt2"
 NAMES = (RECONSTRUCT, ENCODE, DECODE)
 
-# Of two images each, because a batch of one would be taken for a constant; no size is a multiple
-# of another, or a program would promise that it always is.
+# Example shapes for tracing. Two images, because torch.export would treat a batch of one as a
+# constant. No size is a multiple of another: the program would require that it always is.
 _IMAGES = (2, 1, 96, 80)
 _CODES = (2, 24, 20)
 
@@ -24,15 +24,15 @@ class _Reconstruct(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        made: Tensor = self.model(images)[0]
-        return made
+        reconstructed: Tensor = self.model(images)[0]
+        return reconstructed
 
 
 class _Encode(nn.Module):
     def __init__(self, model: VQVAE) -> None:
         super().__init__()
         self.model = model
-        del self.model.decoder  # a program stores all that its module has
+        del self.model.decoder  # a program stores all parameters of its module
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model.encode(images)
@@ -49,12 +49,14 @@ class _Decode(nn.Module):
 
 
 def programs_of(model: VQVAE) -> dict[str, bytes]:
-    """The three programs of `model`, by the names of their files; `torch.export.load` reads each.
+    """The three programs of `model` by file name, as files for `torch.export.load`.
 
-    `model.pt2` takes images [B, 1, H, W] in [0, 1] to their reconstructions, `encode.pt2` takes
-    them to codes [B, h, w], `decode.pt2` takes codes to images [B, 1, h stride, w stride] that
-    are still to be cropped; for any B, H and W. Traced on the CPU, since a program made on a GPU
-    stays there.
+    For any B, H and W:
+        `model.pt2`: images [B, 1, H, W] in [0, 1] to their reconstructions.
+        `encode.pt2`: images [B, 1, H, W] in [0, 1] to codes [B, h, w].
+        `decode.pt2`: codes [B, h, w] to images [B, 1, h stride, w stride], which the caller crops.
+
+    They are traced on the CPU, because a program that is traced on a GPU runs only there.
     """
     images, codes = torch.zeros(_IMAGES), torch.zeros(_CODES, dtype=torch.int64)
     axes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
@@ -67,7 +69,7 @@ def programs_of(model: VQVAE) -> dict[str, bytes]:
 
 
 def _plain(model: VQVAE) -> VQVAE:
-    """A copy on the CPU that parts can be taken from, and that follows no gradient."""
+    """A copy on the CPU, without gradients, from which modules can be removed."""
     return copy.deepcopy(model).cpu().eval().requires_grad_(requires_grad=False)
 
 
@@ -81,14 +83,14 @@ def _written(module: nn.Module, example: Tensor, axes: dict[int, object]) -> byt
 
 
 def _strip(program: ExportedProgram) -> None:
-    """Leave out what is no part of the computation.
+    """Remove everything that is not part of the computation.
 
-    Example inputs would be a pickle; guards, source code that torch executes when it opens the
-    program (and they refuse a latent grid of one row, for no reason of ours); traces, the paths of
-    files on the machine that exported. `vqvae.export.archive_check` refuses a program with any.
+    Example inputs would be a pickle. Guards are source code that torch executes when it opens the
+    program; they would also refuse a latent grid of one row. Traces contain paths of the exporting
+    host. `vqvae.export.archive_check` refuses a program with any of these.
     """
-    # There is no public way to leave these two out. No inputs at all (None) would be an empty
-    # record, which MLflow's check for pickles takes for one.
+    # There is no public way to remove the first two. With None as example inputs, their record is
+    # empty, and MLflow's check for pickles treats an empty record as a pickle.
     program._example_inputs = {}  # type: ignore[assignment]
     program._guards_code = []
     for node in program.graph.nodes:

@@ -1,4 +1,4 @@
-"""Writing a package: whole, and only after its programs were seen to do what the model does."""
+"""Writing a package, after verifying that its programs agree with the model."""
 
 import hashlib
 import json
@@ -18,10 +18,12 @@ from vqvae.files import new_folder, write_whole
 from vqvae.model.vqvae import VQVAE
 from vqvae.text import one_line
 
-SEEN = ((1, 40, 36), (2, 33, 27), (7, 24, 20))
-"""Batches that an export is tried with: images, rows, columns."""
+VERIFIED_SHAPES = ((1, 40, 36), (2, 33, 27), (7, 24, 20))
+"""Batches that an export is verified with: images, rows, columns."""
 _TOLERANCE = 1e-5
+"""The largest difference of a pixel, in units of the range [0, 1]."""
 _TIE = 1e-4
+"""The largest relative difference of the distances to two codes that count as equally near."""
 
 _ABOUT = """\
 **A VQ-VAE of MR slices.**
@@ -29,22 +31,22 @@ _ABOUT = """\
 It encodes a 2-D slice as a grid of codes, one of {codes} for each {stride} x {stride} pixels
 ({bits:.4g} bits per pixel), and decodes the slice from them.
 
-**In:** float32 `[B, 1, H, W]`, each slice scaled to [0, 1] by itself, in its own intensities:
-`low` is the slice's minimum, `high` its 99.9th percentile (`numpy.percentile(slice, 99.9)`, linear
-interpolation), or its maximum if that percentile is not above `low`; then
-`clip((slice - low) / (high - low), 0, 1)`, in float32. A constant slice becomes 0 throughout.
-Any B, H and W.
+**Input:** float32 `[B, 1, H, W]`, with any B, H and W. Each slice is scaled to [0, 1] by its own
+intensities: `low` is the minimum of the slice, `high` its 99.9th percentile
+(`numpy.percentile(slice, 99.9)`, linear interpolation), or its maximum if that percentile is not
+above `low`. The input is `clip((slice - low) / (high - low), 0, 1)` in float32. A constant slice
+becomes 0 everywhere.
 
-**Out:** float32 of the same shape, in [0, 1]; `low + (high - low) * out` brings the intensities
-back, but for the thousandth that was clipped.
+**Output:** float32 of the same shape, in [0, 1]. `low + (high - low) * output` restores the
+intensities, except for the brightest thousandth, which was clipped.
 
-`encode.pt2` gives the codes, int64 `[B, ceil(H / {stride}), ceil(W / {stride})]`; `decode.pt2`
-takes them to images that are still to be cropped to `[..., :H, :W]`, and then equal what
-`model.pt2` gives, bit for bit on the same machine.
+`encode.pt2` gives the codes, int64 `[B, ceil(H / {stride}), ceil(W / {stride})]`. `decode.pt2`
+decodes them to images that must be cropped to `[..., :H, :W]`; they then equal the output of
+`model.pt2` bit for bit on the same host.
 
-**Limits:** it was trained on slices of the data set `{data}` alone. Other anatomy, sequences or
-orientations come out worse, and what is rare in the training data may be changed or left out
-without a sign of it. Not for diagnosis.
+**Limits:** the model was trained on slices of the data set `{data}` alone. Reconstructions of other
+anatomy, sequences or orientations are worse. Structures that are rare in the training data may be
+changed or lost without any sign of it. Not for diagnosis.
 """
 
 _USE = """\
@@ -60,18 +62,18 @@ made = low + (high - low) * model(torch.from_numpy(scaled)[None, None])[0, 0].nu
 
 
 def write_package(model: VQVAE, destination: Path, data: str) -> None:
-    """Write the package of `model` at `destination`, whole or not at all.
+    """Write the package of `model` at `destination`, atomically.
 
-    The programs are read back from their files and compared with the model first.
+    Before that, the programs are read back from their files and compared with the model.
 
     Args:
-        model: as trained, on any device.
-        destination: a folder that is not there yet.
-        data: the name of what it was trained on, for people.
+        model: the trained model, on any device.
+        destination: a folder that does not exist yet.
+        data: the name of the data set that it was trained on, for its description.
 
     Raises:
-        InputError: something is at `destination`, or it cannot be written, or a program does not
-            do what the model does.
+        InputError: `destination` exists or cannot be written, or a program does not agree with the
+            model.
     """
     with new_folder(destination) as folder:
         digests = {}
@@ -81,19 +83,19 @@ def write_package(model: VQVAE, destination: Path, data: str) -> None:
         write_whole(folder / EXAMPLE, json.dumps(_example()).encode())
         manifest = _describe(model, digests, data).model_dump_json(indent=2) + "\n"
         write_whole(folder / MANIFEST, manifest.encode())
-        verify(model, open_package(folder), SEEN)
+        verify(model, open_package(folder), VERIFIED_SHAPES)
 
 
 def verify(model: VQVAE, package: Package, shapes: Sequence[tuple[int, int, int]]) -> None:
-    """Hold a package against the model that it was made from.
+    """Compare a package with the model that it was exported from, on random images.
 
     Args:
-        model: on the CPU, like the package.
-        package: as opened from its files.
-        shapes: images, rows and columns of the batches to try.
+        model: the model; it is moved to the CPU.
+        package: the package, opened on the CPU.
+        shapes: images, rows and columns of the batches to compare.
 
     Raises:
-        InputError: what differs, and for which batch.
+        InputError: they differ; the message says what differs, and for which batch.
     """
     generator = torch.Generator().manual_seed(0)
     for number, height, width in shapes:
@@ -106,22 +108,23 @@ def verify(model: VQVAE, package: Package, shapes: Sequence[tuple[int, int, int]
 def _difference(model: VQVAE, package: Package, images: Tensor) -> str | None:
     height, width = images.shape[-2:]
     expected, codes = model.encode(images), package.encode(images)
-    made = package.decode(codes, height, width)
-    if not torch.equal(made, package.reconstruct(images)):
-        return "decoding its codes is not, bit for bit, what model.pt2 gives"
+    decoded = package.decode(codes, height, width)
+    if not torch.equal(decoded, package.reconstruct(images)):
+        return "decode.pt2 does not give, bit for bit, what model.pt2 gives"
     if expected.shape != codes.shape or not _equally_near(model, images, expected, codes):
         return "encode.pt2 chooses other codes than the model"
-    error = float((made - model.decode(codes, height, width)).abs().max())
+    error = float((decoded - model.decode(codes, height, width)).abs().max())
     return f"images differ from the model's by {error:g}" if not error <= _TOLERANCE else None
 
 
 def _equally_near(model: VQVAE, images: Tensor, one: Tensor, other: Tensor) -> bool:
-    """Whether codes differ only where two lie equally near, and rounding decides between them."""
+    """Whether codes differ only where two are equally near, so that rounding decides."""
     vectors = model.to_vectors(images)
-    near, also = (
-        (vectors - model.quantizer.codes_to_vectors(at)).square().sum(1) for at in (one, other)
+    first, second = (
+        (vectors - model.quantizer.codes_to_vectors(codes)).square().sum(1)
+        for codes in (one, other)
     )
-    return torch.allclose(near, also, rtol=_TIE, atol=_TIE * float(vectors.square().mean()))
+    return torch.allclose(first, second, rtol=_TIE, atol=_TIE * float(vectors.square().mean()))
 
 
 def _describe(model: VQVAE, digests: dict[str, str], data: str) -> Manifest:
@@ -130,7 +133,7 @@ def _describe(model: VQVAE, digests: dict[str, str], data: str) -> Manifest:
         "codes": config.codebook_size,
         "stride": config.stride,
         "bits": np.log2(config.codebook_size) / config.stride**2,
-        "data": re.sub(r"[^\w .()-]", "_", one_line(data)),  # a folder's name, inside Markdown
+        "data": re.sub(r"[^\w .()-]", "_", one_line(data)),  # a folder's name must not be Markdown
     }
     return Manifest(
         programs=digests,
@@ -144,12 +147,12 @@ def _describe(model: VQVAE, digests: dict[str, str], data: str) -> Manifest:
 
 
 def _public(release: str) -> str:
-    """Without what says which build it is: `+cpu` and the like."""
+    """A version without its build, such as `+cpu`."""
     return str(release).partition("+")[0]
 
 
 def _example() -> list[object]:
-    """Two smooth bumps, [2, 1, 24, 20] in [0, 1]: nobody's scan."""
+    """Two synthetic images of a smooth bump, [2, 1, 24, 20] in [0, 1]."""
     rows, columns = np.mgrid[-1:1:24j, -1:1:20j]
     bumps = [[np.exp(-size * (rows**2 + columns**2))] for size in (2, 6)]
     batch: list[object] = np.round(bumps, 4).tolist()

@@ -1,1 +1,1 @@
-"""Using a trained model: reconstruct, encode, decode."""
+"""Using a trained model: reconstructing, encoding and decoding scans."""

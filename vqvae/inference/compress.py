@@ -1,4 +1,4 @@
-"""Scans to files of codes, and back to the scans that the codes stand for."""
+"""Encoding scans to files of codes, and decoding these to scans."""
 
 import gzip
 import math
@@ -31,57 +31,60 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Encoded:
-    """What became of one scan, sizes in bytes."""
+    """The result of encoding one scan; sizes are in bytes."""
 
     source: Path
     target: Path
     pixels: int
     before: int
-    """The scan's size as a `.nii.gz`."""
+    """The size of the scan as a `.nii.gz` file."""
     compressed_here: bool
-    """Whether it came uncompressed, so that `before` is what gzip makes of it (level 6)."""
+    """Whether the scan is not compressed; `before` is then its size after gzip (level 6)."""
     after: int
+    """The size of the file of codes."""
     bits_per_pixel: float
-    """Of the codes: log2 K for each."""
+    """The rate of the codes alone: log2 K bits for each."""
 
     @property
     def bits_on_disk(self) -> float:
-        """Bits of the whole file for each pixel."""
+        """The size of the whole file of codes, in bits per pixel."""
         return 8 * self.after / self.pixels
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A scan that was written."""
+    """The result of decoding one file."""
 
     source: Path
+    """The file of codes."""
     target: Path
+    """The scan that was written."""
 
 
 def coded_name(name: str) -> str:
-    """The name of a scan's file of codes: the scan's own stands in it, suffix and all."""
+    """The name of a scan's file of codes: the scan's name, with its suffix, and `.vqc`."""
     return name + SUFFIX
 
 
 def scan_name(name: str) -> str:
-    """The name of the scan that a file of codes gives.
+    """The name of the scan that is decoded from a file of codes.
 
     Raises:
-        InputError: it says none.
+        InputError: `name` without `.vqc` is not the name of a NIfTI file.
     """
-    found = name.removesuffix(SUFFIX)
-    if not is_nifti_name(found):
+    scan = name.removesuffix(SUFFIX)
+    if not is_nifti_name(scan):
         raise InputError(f"{name}: rename it to end in .nii{SUFFIX} or .nii.gz{SUFFIX}")
-    return found
+    return scan
 
 
 def encode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Encoded | Failed]:
-    """Encode one scan after another; one that cannot be read keeps no other from being done."""
+    """Encode one scan after another; a scan that cannot be read does not stop the others."""
     return run_each(tasks, lambda task: _encode(codec, task))
 
 
 def decode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Decoded | Failed]:
-    """Decode one file after another; one that cannot be read keeps no other from being done."""
+    """Decode one file after another; a file that cannot be read does not stop the others."""
     return run_each(tasks, lambda task: _decode(codec, task))
 
 
@@ -104,7 +107,7 @@ def _encode(codec: Codec, task: Task) -> Encoded:
     except InputError as error:
         raise InputError(f"{task.source}: {error}") from error
     write_whole(task.target, content)
-    before, compressed_here = _gzipped(task.source)
+    before, compressed_here = _gzip_size(task.source)
     return Encoded(
         source=task.source,
         target=task.target,
@@ -137,9 +140,9 @@ def _header_of(coded: Coded) -> Any:
     shape = tuple(map(int, header.get_data_shape()))
     sizes = (coded.height, coded.width, len(coded.windows))
     if shape[:2] != sizes[:2] or math.prod(shape) != math.prod(sizes):
-        raise InputError("its header is of another size: not written by this program")
+        raise InputError("its header has another size than its codes: not written by this program")
     if header.get_data_dtype().newbyteorder("=") != np.float32:
-        raise InputError("its header is of another type: not written by this program")
+        raise InputError("the type in its header is not float32: not written by this program")
     return header
 
 
@@ -147,26 +150,27 @@ def _pixels(codec: Codec, coded: Coded) -> np.ndarray:
     """The scan's intensities, float32 [H, W, S]."""
     result = np.empty((coded.height, coded.width, len(coded.windows)), np.float32)
     for at, window in enumerate(coded.windows):
-        made = decode(codec, coded.indices[at], coded.height, coded.width)
-        result[..., at] = intensity.restore(made, window)
+        decoded = decode(codec, coded.indices[at], coded.height, coded.width)
+        result[..., at] = intensity.restore(decoded, window)
     return result
 
 
 def _refuse_another_model(codec: Codec, coded: Coded) -> None:
     if coded.identity != codec.identity:
         raise InputError(
-            f"its codes are those of model {coded.identity[:12]}, not of {codec.identity[:12]}; "
-            "give --model the one that encoded it"
+            f"its codes are from model {coded.identity[:12]}, not from {codec.identity[:12]}; "
+            "give --model the model that encoded it"
         )
 
 
 def _refuse_other_content(target: Path, content: bytes) -> None:
-    """Decoding beside the originals must not replace them; decoding again changes nothing."""
+    """Do not replace an original scan; decoding the same codes twice is allowed."""
     if target.exists() and target.read_bytes() != content:
-        raise InputError(f"{target}: something else is there already; name another --out")
+        raise InputError(f"{target}: another file is there already; give another --out")
 
 
-def _gzipped(path: Path) -> tuple[int, bool]:
+def _gzip_size(path: Path) -> tuple[int, bool]:
+    """The size of a scan as a gzip file, and whether it had to be compressed for that."""
     content = inner_file(path).read_bytes()
     if content.startswith(_GZIP_MAGIC):
         return len(content), False

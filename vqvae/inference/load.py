@@ -1,4 +1,4 @@
-"""Opening a model from wherever a person says it is."""
+"""Opening a model: from a checkpoint, a package, or a model registry."""
 
 import re
 from collections.abc import Callable
@@ -15,41 +15,48 @@ from vqvae.model.codec import Codec
 from vqvae.training.checkpoint import load_model
 
 GROUP = "vqvae.models"
-"""The entry points that bring a model here: each named as a URI's scheme, each a callable that
-takes the URI and gives a package's folder on this machine, or raises ValueError with a line for a
-person. This package knows no registry; whoever does registers one."""
+"""The group of entry points that fetch models from registries. The name of an entry point is the
+scheme of a URI. It is a callable that takes the URI and returns the folder of a package on this
+host, or raises ValueError with a message of one line. This package has none of its own; another
+package that knows a registry provides it."""
 
 _URI = re.compile(r"([a-z][a-z0-9+-]+):/")
 
 
-def open_model(place: str, device: torch.device) -> tuple[Codec, Config | None]:
-    """Open the model at `place`, ready to use on `device`.
+def open_model(source: str, device: torch.device) -> tuple[Codec, Config | None]:
+    """Open a model for inference on `device`.
 
     Args:
-        place: a training's folder, a checkpoint file, a package's folder, or a URI such as
-            `models:/name@alias`.
-        device: where it is to compute.
+        source: the folder of a training, a checkpoint file, the folder of a package, or a URI such
+            as `models:/name@alias`.
+        device: the device to compute on.
 
     Returns:
-        The model; and the configuration that it was trained by, which a package does not have.
+        The model, and the configuration that it was trained with (None for a package).
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is no model, or it is damaged.
+        UnavailableError: it cannot be read now.
     """
-    scheme = _URI.match(place)
-    path = Path(place) if scheme is None else _fetched(place, scheme[1])
+    scheme = _URI.match(source)
+    path = Path(source) if scheme is None else _fetch(source, scheme[1])
     if scheme is not None or (path / MANIFEST).exists():
         return open_package(path, device), None
     model, checkpoint = load_model(path)
     return model.to(device), checkpoint.config
 
 
-def _fetched(uri: str, scheme: str) -> Path:
+def _fetch(uri: str, scheme: str) -> Path:
+    """The folder of the package that the entry point for `scheme` fetches."""
     found = list(entry_points(group=GROUP, name=scheme))
     if not found:
-        names = sorted(entry.name for entry in entry_points(group=GROUP))
-        known = f"known: {', '.join(names)}" if names else "no registry is installed beside vqvae"
-        raise InputError(f"{uri}: nothing here fetches models from {scheme}:/ ({known})")
+        names = sorted(f"{entry.name}:/" for entry in entry_points(group=GROUP))
+        advice = (
+            f"the valid ones are {', '.join(names)}"
+            if names
+            else "no model registry is installed beside vqvae"
+        )
+        raise InputError(f"{uri}: {scheme}:/ is not a valid kind of model URI; {advice}")
     fetch = cast(Callable[[str], Path], found[0].load())
     try:
         return fetch(uri)

@@ -1,4 +1,4 @@
-"""Reconstructing scans: NIfTI in, NIfTI out, with the same geometry and the same intensities."""
+"""Reconstructing NIfTI scans; reconstructions have the geometry and intensities of the scans."""
 
 import csv
 import io
@@ -26,26 +26,29 @@ class Job:
 
     source: Path
     target: Path
+    """The NIfTI file to write."""
     figure: Path
+    """The PNG to write."""
 
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What became of one scan; of a volume, means over its slices."""
+    """The result of reconstructing one scan; scores of a volume are means over its slices."""
 
     source: str
     target: str
     ssim: float
     psnr: float
+    """In dB."""
     bits_per_pixel: float
 
 
 def plan_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:
-    """What to read and where to write, figures included; see `vqvae.inference.tasks`.
+    """The scans to read and the files to write, with figures; see `vqvae.inference.tasks`.
 
     Raises:
-        InputError: an input is not there or not NIfTI, a folder holds no scan, two inputs would
-            be written to one file, or an input would be overwritten.
+        InputError: an input is missing or not NIfTI, a folder has no scan, two inputs would be
+            written to one file, or an input would be overwritten.
     """
     tasks = plan_tasks(inputs, out, SCANS, lambda name: name)
     stems = Counter(task.target.with_name(_stem(task.target)) for task in tasks)
@@ -53,9 +56,9 @@ def plan_jobs(inputs: Iterable[Path], out: Path) -> list[Job]:
 
 
 def reconstruct(codec: Codec, jobs: Sequence[Job]) -> Iterator[Reconstructed | Failed]:
-    """Reconstruct one scan after another, with a figure beside each, on the codec's device.
+    """Reconstruct one scan after another, on the model's device, and write a figure for each.
 
-    One that cannot be read does not keep the others from being done.
+    A scan that cannot be read does not stop the others.
     """
     return run_each(jobs, lambda job: _reconstruct(codec, job))
 
@@ -85,7 +88,7 @@ def _reconstruct(codec: Codec, job: Job) -> Reconstructed:
 
 
 def write_table(rows: Sequence[Reconstructed], out: Path) -> Path:
-    """Write `scores.csv`, a row a scan."""
+    """Write `scores.csv` with a row for each scan; return its path."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [field.name for field in fields(Reconstructed)])
     writer.writeheader()
@@ -99,6 +102,6 @@ def _stem(path: Path) -> str:
 
 
 def _figure_path(target: Path, stems: Counter[Path]) -> Path:
-    """`scan.png`, or `scan.nii.png` and `scan.nii.gz.png` where there are both."""
-    alone = stems[target.with_name(_stem(target))] == 1
-    return target.with_name(f"{_stem(target) if alone else target.name}.png")
+    """`scan.png`, or `scan.nii.png` and `scan.nii.gz.png` if both scans exist."""
+    unique = stems[target.with_name(_stem(target))] == 1
+    return target.with_name(f"{_stem(target) if unique else target.name}.png")

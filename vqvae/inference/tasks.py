@@ -1,4 +1,4 @@
-"""Which files a command reads, and where it writes what becomes of each."""
+"""Which files a command reads, and which file it writes for each."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ class FileKind:
     """A kind of file that a command reads."""
 
     what: str
+    """Its name in messages, with an article."""
     suffixes: tuple[str, ...]
 
     def matches(self, name: str) -> bool:
-        """Whether a file of this name should be of this kind; hidden files should not."""
+        """Whether a file name is one of this kind; hidden files are not."""
         return name.endswith(self.suffixes) and not name.startswith(".")
 
 
@@ -31,7 +32,7 @@ CODED = FileKind("a coded scan", (SUFFIX,))
 
 @dataclass(frozen=True)
 class Task:
-    """A file to read, and the one to write."""
+    """A file to read, and the file to write."""
 
     source: Path
     target: Path
@@ -39,25 +40,28 @@ class Task:
 
 @dataclass(frozen=True)
 class Failed:
-    """A file that nothing could be made of, and why: a line that names it."""
+    """A file that could not be processed."""
 
     reason: str
+    """One line that names the file."""
 
 
 def plan_tasks(
     inputs: Iterable[Path], out: Path, kind: FileKind, renamed: Callable[[str], str]
 ) -> list[Task]:
-    """What to read and where to write: a file goes into `out`, a folder's tree below it.
+    """The files to read and to write.
+
+    The result of a file goes directly into `out`; the results of a folder keep its tree of folders.
 
     Args:
         inputs: files and folders.
         out: the folder to write into.
-        kind: what is read.
-        renamed: a source's name to its target's.
+        kind: the kind of files to read.
+        renamed: maps the name of a source to that of its target.
 
     Raises:
-        InputError: an input is not there or not of its kind, a folder holds none, two inputs would
-            be written to one file, or an input would be overwritten.
+        InputError: an input is missing or of another kind, a folder has no such file, two inputs
+            would be written to one file, or an input would be overwritten.
     """
     found = [task for given in inputs for task in _tasks(given, out, kind, renamed)]
     taken: dict[Path, Path] = {}
@@ -71,7 +75,7 @@ def plan_tasks(
 
 
 def run_each(tasks: Iterable[_Task], work: Callable[[_Task], _Done]) -> Iterator[_Done | Failed]:
-    """Do one task after another; one whose file is wrong keeps no other from being done."""
+    """Do one task after another; an InputError in one does not stop the others."""
     for task in tasks:
         try:
             yield work(task)
@@ -80,7 +84,7 @@ def run_each(tasks: Iterable[_Task], work: Callable[[_Task], _Done]) -> Iterator
 
 
 def _tasks(given: Path, out: Path, kind: FileKind, renamed: Callable[[str], str]) -> list[Task]:
-    # Some unzippers leave a folder X.nii that holds X.nii: that is one scan, not a folder of them.
+    # Some unzip programs create a folder X.nii with the file X.nii: that is one scan, not a folder.
     if kind.matches(given.name) and given.exists():
         return [Task(given, out / renamed(given.name))]
     suffixes = " or ".join(kind.suffixes)
@@ -90,7 +94,7 @@ def _tasks(given: Path, out: Path, kind: FileKind, renamed: Callable[[str], str]
         raise InputError(f"{given}: no such file or folder")
     found = sorted(path for path in given.rglob("*") if _is_input(path, kind))
     if given.resolve() in out.resolve().parents:
-        # What an earlier command left there is not to be taken for input.
+        # `out` is below the input folder: the results of an earlier command are not inputs.
         found = [path for path in found if out.resolve() not in path.resolve().parents]
     if not found:
         raise InputError(f"{given}: no file in it ends in {suffixes}")

@@ -1,4 +1,4 @@
-"""What encodes images into codes and decodes them again, whatever it was loaded from."""
+"""The interface of a model that encodes images to codes and decodes them again."""
 
 import math
 from typing import Protocol
@@ -12,15 +12,15 @@ from vqvae.device import full_precision
 
 
 class Codec(Protocol):
-    """A model in use: a trained one (`VQVAE`) or a package (`Package`)."""
+    """A model for inference: a trained one (`VQVAE`) or a package (`Package`)."""
 
     @property
     def identity(self) -> str:
-        """Hex SHA-256 of what decides its numbers. Codes mean something to their model alone."""
+        """Hex SHA-256 of everything that determines its codes; only the same model decodes them."""
 
     @property
     def codebook_size(self) -> int:
-        """K."""
+        """The number K of codes."""
 
     @property
     def stride(self) -> int:
@@ -28,27 +28,27 @@ class Codec(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes, and where its input is to be."""
+        """The device that it computes on; inputs must be there."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """[B, 1, H, W] in [0, 1] to codes [B, ceil(H / stride), ceil(W / stride)], int64."""
+        """Images [B, 1, H, W] in [0, 1] to int64 codes [B, ceil(H / stride), ceil(W / stride)]."""
 
     def decode(self, indices: Tensor, height: int, width: int) -> Tensor:
         """Codes [B, h, w] to images [B, 1, height, width] in [0, 1]."""
 
 
 def bits_per_pixel(codec: Codec, codes: int, pixels: int) -> float:
-    """log2 K for each code, shared out among the pixels."""
+    """The rate of the codes: log2 K bits for each of `codes` codes, divided by `pixels`."""
     return math.log2(codec.codebook_size) * codes / pixels
 
 
 @full_precision()
 @torch.inference_mode()
 def encode(codec: Codec, scaled: NDArray[np.float32]) -> NDArray[np.int64]:
-    """One slice [H, W] in [0, 1] to its codes [h, w].
+    """Encode one slice [H, W] in [0, 1] to its codes [h, w].
 
-    Slices go through a model one at a time here and in `decode`: what a slice becomes does not
-    depend on which others came with it, in which file.
+    Slices go through the model one at a time, here and in `decode`, so that the result for a slice
+    does not depend on which other slices are in the same file.
     """
     images = torch.from_numpy(np.array(scaled, order="C"))[None, None].to(codec.device)
     return np.asarray(codec.encode(images)[0].cpu().numpy(), np.int64)
@@ -59,6 +59,6 @@ def encode(codec: Codec, scaled: NDArray[np.float32]) -> NDArray[np.int64]:
 def decode(
     codec: Codec, indices: NDArray[np.int64], height: int, width: int
 ) -> NDArray[np.float32]:
-    """The codes [h, w] of one slice to the slice [height, width] in [0, 1]."""
+    """Decode the codes [h, w] of one slice to the slice [height, width] in [0, 1]."""
     codes = torch.from_numpy(np.array(indices, order="C"))[None].to(codec.device)
     return np.asarray(codec.decode(codes, height, width)[0, 0].cpu().numpy(), np.float32)

@@ -1,4 +1,9 @@
-"""The VQ-VAE: encoder, quantizer, decoder and their loss, for images of any size."""
+"""The VQ-VAE: encoder, quantizer, decoder and their loss, for images of any size.
+
+In shapes, B is the number of images, H x W their size, h x w the latent grid with
+h = ceil(H / stride) and w = ceil(W / stride), D the dimension of a code vector, K the number of
+codes. Images are float32 in [0, 1].
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -15,30 +20,34 @@ from vqvae.model.quantizer import Quantizer
 
 @dataclass(frozen=True)
 class Losses:
-    """The terms of the loss (arXiv:1711.00937, eq. 3) of one batch, and what they came from."""
+    """The terms of the loss of one batch (arXiv:1711.00937, eq. 3), and the intermediate results.
+
+    The first four are scalars.
+    """
 
     total: Tensor
-    """What is minimized: `reconstruction` + `commitment`, + `codebook` if that has a gradient."""
+    """The loss that is minimized: `reconstruction` + `commitment`, and + `codebook` if the codebook
+    is trained by gradient."""
     reconstruction: Tensor
-    """Mean over pixels, in units of the training images' own spread."""
+    """The mean error of a pixel, divided by `reconstruction_scale`."""
     codebook: Tensor
-    """Mean of (sg[z] - e)^2."""
+    """The mean of (sg[z] - e)^2."""
     commitment: Tensor
     """beta times the mean of (z - sg[e])^2."""
     images: Tensor
-    """[B, 1, H, W] as the decoder gave them, not yet held within [0, 1]."""
+    """The decoder's output, [B, 1, H, W], not clamped to [0, 1]."""
     encoded: Tensor
-    """[B, D, h, w] before quantizing, without gradient."""
+    """The encoder's output z, [B, D, h, w], without gradient."""
     indices: Tensor
-    """[B, h, w] int64."""
+    """The codes, [B, h, w] int64."""
 
 
 def merge_losses(losses: Sequence[Losses]) -> Losses:
-    """The losses of a batch from those of its micro-batches: means over its images."""
+    """The losses of a batch from those of its micro-batches, weighted by their number of images."""
     if len(losses) == 1:
         return losses[0]
-    whole = sum(len(some.images) for some in losses)
-    shares = [len(some.images) / whole for some in losses]
+    batch_size = sum(len(some.images) for some in losses)
+    shares = [len(some.images) / batch_size for some in losses]
 
     def mean(terms: Iterable[Tensor]) -> Tensor:
         pairs = zip(terms, shares, strict=True)
@@ -56,9 +65,11 @@ def merge_losses(losses: Sequence[Losses]) -> Losses:
 
 
 class VQVAE(nn.Module):
-    """Images [B, 1, H, W] in [0, 1] to a grid of codes and back, at the size they came in."""
+    """A VQ-VAE: images [B, 1, H, W] to codes [B, h, w], and codes to images of the same size."""
 
     reconstruction_scale: Tensor
+    """What the reconstruction loss is divided by, a scalar: the variance (`mse`) or the mean
+    absolute deviation (`l1`) of the training images. See `reconstruction_scale_of`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -66,13 +77,13 @@ class VQVAE(nn.Module):
         self.encoder = build_encoder(config)
         self.quantizer = Quantizer(config)
         self.decoder = build_decoder(config)
-        # Loss 1 is that of a model which answers every image with the mean: without this, the
-        # contrast of a data set would decide what beta means.
+        # Predicting the mean of the training images thus has reconstruction loss 1. Without the
+        # scale, the contrast of a data set would change the relative weight of beta.
         self.register_buffer("reconstruction_scale", torch.ones(()))
 
     @property
     def codebook_size(self) -> int:
-        """K."""
+        """The number K of codes."""
         return self.config.codebook_size
 
     @property
@@ -82,43 +93,43 @@ class VQVAE(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of its parameters."""
         return self.reconstruction_scale.device
 
     @property
     def identity(self) -> str:
-        """Hex SHA-256 of configuration and tensors: what its codes mean to nobody else."""
+        """Hex SHA-256 of configuration and tensors; only the same model decodes its codes."""
         digest = hashlib.sha256(self.config.model_dump_json().encode())
         for name, value in self.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruct: [B, 1, H, W] to the same within [0, 1], and codes [B, h, w].
+        """Reconstruct images [B, 1, H, W]: images of that shape in [0, 1], and codes [B, h, w].
 
-        What is decoded are the codes themselves, and nothing else of the images: whoever keeps
-        the codes gets the same bits from `decode`.
+        The reconstruction is decoded from the codes alone. `decode` gives the same bits for the
+        stored codes.
         """
         indices = self.encode(images)
         height, width = images.shape[-2:]
         return self.decode(indices, height, width), indices
 
     def encode(self, images: Tensor) -> Tensor:
-        """[B, 1, H, W] to codes [B, ceil(H / stride), ceil(W / stride)], int64."""
+        """Images [B, 1, H, W] to codes [B, h, w] int64."""
         return self.quantizer.encode_indices(self.to_vectors(images))
 
     def decode(self, indices: Tensor, height: int, width: int) -> Tensor:
-        """Codes [B, h, w] to the images [B, 1, height, width] that they stand for."""
-        # Cropped last: an exported program would take an operation after it for a promise that
-        # there was nothing to crop.
+        """Codes [B, h, w] to images [B, 1, height, width] in [0, 1]."""
+        # Cropping comes last: from any operation after it, torch.export would conclude that the
+        # program never has anything to crop.
         return crop(self.decode_all(indices), height, width)
 
     def decode_all(self, indices: Tensor) -> Tensor:
-        """Codes [B, h, w] to images [B, 1, h stride, w stride] within [0, 1], not cropped."""
+        """Codes [B, h, w] to images [B, 1, h stride, w stride] in [0, 1], not cropped."""
         return self.to_pixels(self.quantizer.codes_to_vectors(indices)).clamp(0, 1)
 
     def to_vectors(self, images: Tensor) -> Tensor:
-        """[B, 1, H, W] to [B, D, ceil(H / stride), ceil(W / stride)]."""
+        """Images [B, 1, H, W] to encoder vectors z, [B, D, h, w]."""
         return self.encoder(pad(images, self.config.stride))  # type: ignore[no-any-return]
 
     def to_pixels(self, vectors: Tensor) -> Tensor:
@@ -126,11 +137,12 @@ class VQVAE(nn.Module):
         return self.decoder(vectors).float()  # type: ignore[no-any-return]
 
     def losses(self, images: Tensor) -> Losses:
-        """The loss of `images` [B, 1, H, W] and its terms; padding does not count."""
+        """The loss of `images` [B, 1, H, W] and its terms; padded pixels do not count."""
         encoded = self.to_vectors(images)
         quantized = self.quantizer(encoded)
-        made = crop(self.to_pixels(quantized.values), *images.shape[-2:])
-        reconstruction = _distance(self.config, made, images) / self.reconstruction_scale
+        reconstructed = crop(self.to_pixels(quantized.values), *images.shape[-2:])
+        error = _mean_error(self.config, reconstructed, images)
+        reconstruction = error / self.reconstruction_scale
         commitment = self.config.commitment * quantized.commitment_loss
         total = reconstruction + commitment
         if self.config.codebook == "gradient":
@@ -140,38 +152,47 @@ class VQVAE(nn.Module):
             reconstruction=reconstruction,
             codebook=quantized.codebook_loss,
             commitment=commitment,
-            images=made,
+            images=reconstructed,
             encoded=encoded.detach(),
             indices=quantized.indices,
         )
 
 
 def pad(images: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column until both sides of [B, 1, H, W] divide by `multiple`.
+    """Pad images [B, 1, H, W] at the bottom and right until both sides divide by `multiple`.
 
-    Repeating makes no edge that is not in the image, whatever lies there.
+    The last row and column are repeated: padding with zeros would add an edge that is not in the
+    image.
     """
     height, width = images.shape[-2:]
     return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 
 
 def crop(images: Tensor, height: int, width: int) -> Tensor:
-    """Undo `pad`: the first `height` rows and `width` columns of `images`."""
+    """Undo `pad`: the first `height` rows and `width` columns of `images` [B, 1, H, W]."""
     if torch.compiler.is_exporting():
-        # A slice would make the program promise that what is cropped was or was not contiguous.
+        # From a slice, torch.export would fix whether the cropped tensor is contiguous.
         rows, columns = torch.arange(height), torch.arange(width)
         return images.index_select(-2, rows).index_select(-1, columns)
     return images[..., :height, :width]
 
 
 def reconstruction_scale_of(config: ModelConfig, images: Tensor) -> Tensor:
-    """The reconstruction loss of answering `images` with their mean: variance, or deviation."""
-    return _distance(config, images.mean(), images).clamp(min=1e-6)
+    """The reconstruction error of predicting the mean of `images` for every pixel, a scalar.
+
+    That is the variance of the training images for `mse`, and their mean absolute deviation for
+    `l1`; at least 1e-6. The reconstruction loss is divided by it.
+
+    Args:
+        config: names the reconstruction loss.
+        images: the pixels of the training images, of any shape.
+    """
+    return _mean_error(config, images.mean(), images).clamp(min=1e-6)
 
 
-def _distance(config: ModelConfig, made: Tensor, images: Tensor) -> Tensor:
+def _mean_error(config: ModelConfig, reconstructed: Tensor, images: Tensor) -> Tensor:
     match config.reconstruction_loss:
         case "l1":
-            return (made - images).abs().mean()
+            return (reconstructed - images).abs().mean()
         case "mse":
-            return (made - images).square().mean()
+            return (reconstructed - images).square().mean()

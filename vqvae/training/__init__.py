@@ -1,1 +1,1 @@
-"""Training an epoch at a time, and its checkpoints."""
+"""Training, one epoch at a time, and its checkpoints."""

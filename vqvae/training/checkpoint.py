@@ -1,4 +1,4 @@
-"""What an epoch leaves on disk: all that is needed to go on as if nothing had happened."""
+"""The checkpoint of an epoch: everything that is needed to resume a training exactly."""
 
 import io
 import pickle
@@ -22,41 +22,41 @@ from vqvae.training.failures import classify_error
 
 LAST, BEST = "last.pt", "best.pt"
 PREVIOUS, PREVIOUS_BEST = "previous.pt", "previous-best.pt"
-"""What the two were before the latest epoch: second names of the same files, so that they cost no
-writing. A checkpoint that was damaged has the one before it to fall back on."""
+"""The two checkpoints before the latest epoch, to resume from if the latest ones are damaged. They
+are hard links to the same files, so that keeping them writes nothing."""
 
 _NOT_A_CHECKPOINT = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, RuntimeError),
     *(LookupError, TypeError, ValueError, AttributeError, OverflowError),
 )
-"""What torch's reader raises, depending on the byte at which it stumbles."""
+"""What torch's reader raises for a damaged file; which of them depends on the damaged byte."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch: the row that its checkpoint carries."""
+    """One finished epoch; it is stored in its checkpoint as `row`."""
 
     epoch: int
     """Counted from 1."""
     metrics: Mapping[str, float]
-    """Figures by name, `group/name`; one that is not a finite number is left out."""
+    """Metrics by name, `train/…` and `val/…`; those that are not finite are left out."""
     timestamp: int
-    """When the epoch ended: milliseconds since 1970."""
+    """When the epoch ended: milliseconds since 1970-01-01 UTC."""
     seconds: float
-    """Training and validation, and the writing of the checkpoint before: the epoch's own
-    checkpoint holds this figure, so its writing counts to the next epoch."""
+    """The duration of training and validation, and of writing the previous checkpoint: this number
+    is inside the epoch's own checkpoint, whose writing therefore counts to the next epoch."""
     diverged: str | None = None
-    """Why going on is pointless."""
+    """Why the training ends with this epoch; None if it has not diverged."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """By what the best epoch is chosen."""
+    """The metric by which the best epoch is chosen."""
 
     metric: str = "val/ssim"
     """One of an epoch's metrics."""
     maximize: bool = True
-    """Whether the highest is the best, or the lowest."""
+    """Whether a higher value is better; else a lower one is."""
 
 
 HIGHEST_SSIM = Objective()
@@ -64,7 +64,7 @@ HIGHEST_SSIM = Objective()
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far, and the metric by which it is."""
+    """The best epoch so far, and the value of the metric by which it was chosen."""
 
     epoch: int
     metric: str
@@ -73,33 +73,36 @@ class Best:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training run after an epoch."""
+    """The state of a training after an epoch."""
 
     config: Config
     model: Mapping[str, Tensor]
+    """The model's `state_dict`."""
     optimizer: Mapping[str, Any]
+    """The optimizer's `state_dict`."""
     random: Tensor
-    """State of the generator that the codebook draws from: the one source of chance that is not
-    made anew from seed and epoch."""
+    """The state of the generator that the codebook samples from: the only source of random numbers
+    that is not created anew from seed and epoch."""
     step: int
-    """Batches so far: the place in the learning rate's schedule."""
+    """Training steps so far; the schedule of the learning rate depends on it."""
     best: Best | None
     row: Epoch
+    """The epoch itself."""
     threads: int | None
-    """How many CPU threads computed the epoch; None in an old checkpoint."""
+    """The number of CPU threads that computed the epoch; None in an old checkpoint."""
     data: str | None
-    """The data's fingerprint, wherever they lay; None in an old checkpoint."""
+    """The fingerprint of the data, which may move to another folder; None in an old checkpoint."""
 
     @property
     def is_best(self) -> bool:
-        """Whether its own epoch is the best so far."""
+        """Whether its epoch is the best so far."""
         return self.best is not None and self.best.epoch == self.row.epoch
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write `last.pt`, and give it the name `best.pt` too if its epoch is the best so far.
+    """Write `last.pt`, and link it as `best.pt` too if its epoch is the best so far.
 
-    What had the names before keeps others, until the next checkpoint.
+    The files that had these names become `previous.pt` and `previous-best.pt`.
     """
     buffer = io.BytesIO()
     torch.save(_to_plain(checkpoint), buffer)
@@ -115,18 +118,17 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def drop_previous(folder: Path) -> None:
-    """Remove what is only there to fall back on: nobody goes on from a finished training."""
+    """Remove the previous checkpoints: a finished training is never resumed."""
     for name in (PREVIOUS, PREVIOUS_BEST):
         (folder / name).unlink(missing_ok=True)
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint, tensors on the CPU; nothing in it is executed.
+    """Read a checkpoint, with tensors on the CPU. Nothing in the file is executed.
 
     Raises:
-        InputError: there is no such file, or it is not a checkpoint of this program, or a
-            damaged one.
-        UnavailableError: it is there and cannot be read now.
+        InputError: there is no such file, it is not a checkpoint of this program, or it is damaged.
+        UnavailableError: the file exists and cannot be read now.
     """
     try:
         content = io.BytesIO(path.read_bytes())
@@ -145,20 +147,24 @@ def load(path: Path) -> Checkpoint:
 
 
 def _verify_checksums(content: io.BytesIO) -> None:
-    """Hold a checkpoint's bytes against their checksums, which torch itself does not look at."""
+    """Check a checkpoint's bytes against the checksums of the zip file; torch does not check."""
     with zipfile.ZipFile(content) as archive:
         if (damaged := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"{damaged} is not what was written")
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
     content.seek(0)
 
 
-def load_model(place: Path) -> tuple[VQVAE, Checkpoint]:
-    """The model of a checkpoint file, or of a folder's `best.pt`, ready to evaluate on the CPU.
+def load_model(source: Path) -> tuple[VQVAE, Checkpoint]:
+    """The model of a checkpoint, on the CPU and in evaluation mode.
+
+    Args:
+        source: a checkpoint file, or a folder with a `best.pt`.
 
     Raises:
-        InputError: there is none, or its tensors do not fit its configuration.
+        InputError: there is no checkpoint, or its tensors do not fit its configuration.
+        UnavailableError: it cannot be read now.
     """
-    path = place / BEST if place.is_dir() else place
+    path = source / BEST if source.is_dir() else source
     checkpoint = load(path)
     model = VQVAE(checkpoint.config.model)
     with check_tensors_fit(path):
@@ -168,10 +174,10 @@ def load_model(place: Path) -> tuple[VQVAE, Checkpoint]:
 
 @contextmanager
 def check_tensors_fit(path: Path) -> Iterator[None]:
-    """What torch says of tensors that do not fit, in a line that names their file.
+    """Turn torch's errors about tensors that do not fit into one line that names their file.
 
     Raises:
-        InputError: they do not.
+        InputError: the block loads tensors that do not fit the model, optimizer or generator.
     """
     try:
         yield
@@ -180,7 +186,7 @@ def check_tensors_fit(path: Path) -> Iterator[None]:
 
 
 def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Tensors, numbers, strings and dicts alone: what loads without unpickling classes."""
+    """Only tensors, numbers, strings and dicts, which load without unpickling classes."""
     return {
         "config": checkpoint.config.model_dump(mode="json"),
         "model": dict(checkpoint.model),
@@ -194,23 +200,23 @@ def _to_plain(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _from_plain(found: dict[str, Any]) -> Checkpoint:
+def _from_plain(stored: dict[str, Any]) -> Checkpoint:
     return Checkpoint(
-        config=Config.model_validate(found["config"]),
-        model=found["model"],
-        optimizer=found["optimizer"],
-        random=found["random"],
-        step=found["step"],
-        best=_best(found["best"]),
-        row=Epoch(**found["row"]),
-        threads=found.get("threads"),
-        data=found.get("data"),
+        config=Config.model_validate(stored["config"]),
+        model=stored["model"],
+        optimizer=stored["optimizer"],
+        random=stored["random"],
+        step=stored["step"],
+        best=_best(stored["best"]),
+        row=Epoch(**stored["row"]),
+        threads=stored.get("threads"),
+        data=stored.get("data"),
     )
 
 
-def _best(found: dict[str, Any] | None) -> Best | None:
-    if found is None:
+def _best(stored: dict[str, Any] | None) -> Best | None:
+    if stored is None:
         return None
-    if "ssim" in found:  # as long as there was no other metric to choose by
-        return Best(found["epoch"], "val/ssim", found["ssim"])
-    return Best(**found)
+    if "ssim" in stored:  # an old checkpoint, from when SSIM was the only metric to choose by
+        return Best(stored["epoch"], "val/ssim", stored["ssim"])
+    return Best(**stored)

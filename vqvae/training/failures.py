@@ -1,4 +1,4 @@
-"""What an exception of a training means: for its process, its device, and for trying again."""
+"""Classifying an exception of a training, so that the caller can decide how to retry."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from vqvae.errors import UnavailableError
 ErrorKind = Literal["out_of_memory", "process_lost", "environment_unavailable", "bug"]
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "alloc_failed", "allocation_failed"),
-    # What is left to cuDNN when it tries convolutions and no workspace is to be had.
+    # cuDNN raises these when there is no memory for the workspace of any convolution algorithm.
     *("unable to find a valid cudnn algorithm", "find was unable to find an engine"),
 )
 _PROCESS_LOST = (
@@ -19,10 +19,16 @@ _PROCESS_LOST = (
 
 
 def classify_error(error: Exception) -> ErrorKind:
-    """What an exception means for this process and its device.
+    """Classify an exception of a training.
 
-    torch has a type for its own allocator's refusal alone; what CUDA, cuBLAS and cuDNN answer
-    comes as a RuntimeError, and is known by its words.
+    Returns:
+        `out_of_memory`: retry with more accumulation steps or with exclusive use of the device.
+        `process_lost`: CUDA is unusable in this process; retry in a new one.
+        `environment_unavailable`: data or disk are unavailable; retry later.
+        `bug`: anything else.
+
+    torch has an exception class only for failures of its own allocator. Errors of CUDA, cuBLAS and
+    cuDNN are plain RuntimeErrors, which are recognised by their messages.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return "out_of_memory"
@@ -30,9 +36,11 @@ def classify_error(error: Exception) -> ErrorKind:
         return "environment_unavailable"
     if not isinstance(error, RuntimeError):
         return "bug"
-    words = str(error).lower()
-    if any(sign in words for sign in _OUT_OF_MEMORY):
+    message = str(error).lower()
+    if any(text in message for text in _OUT_OF_MEMORY):
         return "out_of_memory"
-    # Asynchronous: what failed may be any kernel before, and every call after it fails, too.
-    lost = isinstance(error, torch.AcceleratorError) or any(sign in words for sign in _PROCESS_LOST)
+    # CUDA is asynchronous: any earlier kernel may have failed, and every later call fails too.
+    lost = isinstance(error, torch.AcceleratorError) or any(
+        text in message for text in _PROCESS_LOST
+    )
     return "process_lost" if lost else "bug"

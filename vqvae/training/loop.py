@@ -1,4 +1,4 @@
-"""Training: a generator of epochs, each on disk before it is handed out."""
+"""The training loop: a generator of epochs, each of which is on disk before it is yielded."""
 
 import logging
 import math
@@ -30,24 +30,25 @@ from vqvae.training.state import TrainingState, initial_state, restore_state, to
 log = logging.getLogger(__name__)
 
 MAX_RECONSTRUCTION_LOSS = 100.0
-"""A reconstruction loss of the validation split that ends a training. It is in units of the images'
-own spread: answering each image with the mean costs about 1, the worst image there can be some
-tens. What lies beyond is no image, and steps of clipped length do not lead back from there."""
+"""The largest `val/reconstruction_loss` with which a training continues. The loss is divided by
+`reconstruction_scale`: predicting the mean of the training images costs about 1, and the worst
+possible image in [0, 1] some tens. Beyond that the output is no image, and because gradients are
+clipped, the steps are too short to lead back."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads."""
+    """The data of a training."""
 
     train: Images
     validate: Images
     fingerprint: str
-    """Of names and sizes of all slices."""
+    """Hash of names and sizes of all slices; see `vqvae.data.splits.fingerprint_of`."""
 
 
 @dataclass(frozen=True)
 class _Options:
-    """What an epoch is computed with, and until when; as `fit` takes them."""
+    """The arguments of `fit` that every epoch needs."""
 
     threads: int
     should_stop: Callable[[], bool]
@@ -65,18 +66,23 @@ def fit(
     objective: Objective = HIGHEST_SSIM,
     accumulation_steps: int = 1,
 ) -> Iterator[Epoch]:
-    """Train, an epoch at a time, keeping `last.pt` and `best.pt` (by `objective`) in `folder`.
+    """Train a VQ-VAE, yielding each epoch once its checkpoint, which contains it, is on disk.
 
-    An epoch's checkpoint, with its row inside, is on disk before the row is yielded. Where
-    `folder`, or else one of `continue_from` (the latest attempt first; only read), holds a whole
-    checkpoint, its row is yielded first and training continues: on a CPU with as many `threads`
-    to the same end, bit for bit. A row with a reason in `diverged` is the last. `should_stop` is
-    asked before each epoch. Each batch is computed in `accumulation_steps` micro-batches whose
-    gradients are added up: the same step but for rounding, with less memory.
+    Running it again resumes: the epoch of the latest intact checkpoint in `folder`, or else in
+    `continue_from`, is yielded, then the epochs after it. On a CPU with the same `threads`, a
+    resumed training equals an uninterrupted one bit for bit.
+
+    Args:
+        config: data, model and training.
+        folder: the folder of `last.pt` and `best.pt`.
+        continue_from: folders of earlier attempts, the latest first; they are only read.
+        threads: the number of CPU threads.
+        should_stop: asked before each epoch; True ends the training.
+        objective: chooses `best.pt`.
+        accumulation_steps: micro-batches per batch: less memory, the same steps up to rounding.
 
     Raises:
-        InputError: data, configuration and checkpoint do not fit each other, or the checkpoint's
-            best epoch was chosen by another metric.
+        InputError: data, configuration, objective and checkpoint do not fit together.
     """
     options = _Options(threads, should_stop, objective, accumulation_steps)
     device = choose_device(config.training.device)
@@ -84,7 +90,7 @@ def fit(
     if found is not None:
         refuse_other_training(found, config, objective)
         if _is_finished(found.checkpoint.row, config):
-            # Before the data are looked for: they need not be there any more.
+            # This comes before the data are opened: they need not exist any more.
             adopt(found, folder)
             yield found.checkpoint.row
             checkpoint.drop_previous(folder)
@@ -143,7 +149,7 @@ def _train(
     folder: Path,
     options: _Options,
 ) -> Iterator[Epoch]:
-    """The epochs that are left."""
+    """Train the remaining epochs: train, validate, save, yield."""
     config = state.config
     writing = 0.0
     for epoch in range(state.epoch + 1, config.training.epochs + 1):
@@ -167,7 +173,14 @@ def _train(
 
 
 def epoch_row(metrics: dict[str, float], epoch: int, seconds: float, codes: int) -> Epoch:
-    """What is kept of an epoch: the figures that are numbers, and why it is the last, if it is."""
+    """The record of an epoch: its finite metrics, and the reason if the training diverged.
+
+    Args:
+        metrics: by name; those that are not finite are left out.
+        epoch: counted from 1.
+        seconds: how long the epoch took.
+        codes: the size of the codebook, K.
+    """
     return Epoch(
         epoch=epoch,
         metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
@@ -178,18 +191,26 @@ def epoch_row(metrics: dict[str, float], epoch: int, seconds: float, codes: int)
 
 
 def divergence_reason(metrics: dict[str, float], epoch: int, codes: int) -> str | None:
-    """Why going on is pointless: a loss beyond all bounds, or one code doing all the work.
+    """Why the training should end: a loss that is not finite or too large, or a collapsed codebook.
 
-    The first epoch may end with few codes in use: the codes start before the encoder has learnt
-    to tell one place from another.
+    The first epoch may end with few codes in use, because the codebook is initialized before the
+    encoder has learnt to give different vectors to different positions.
+
+    Args:
+        metrics: of the epoch, by name.
+        epoch: counted from 1.
+        codes: the size of the codebook, K.
+
+    Returns:
+        The reason in one line; None if the training should continue.
     """
     for name in ("train/loss", "val/loss"):
         if not math.isfinite(metrics[name]):
             return f"{name} is {metrics[name]} in epoch {epoch}"
     if (found := metrics["val/reconstruction_loss"]) > MAX_RECONSTRUCTION_LOSS:
         message = f"exploded: val/reconstruction_loss is {found:.4g} in epoch {epoch}"
-        return f"{message}; a model that answers with the mean has about 1"
-    # One code alone has perplexity 1; how much more is more than one depends on how few there are.
+        return f"{message}; predicting the mean of the images costs about 1"
+    # A single code has perplexity 1. The threshold above 1 is lower for a small codebook.
     if epoch > 1 and metrics["val/perplexity"] < 1 + min(0.5, 0.1 * (codes - 1)):
         found = metrics["val/perplexity"]
         return f"codebook collapsed: val/perplexity {found:.2f} in epoch {epoch}"
@@ -197,7 +218,7 @@ def divergence_reason(metrics: dict[str, float], epoch: int, codes: int) -> str 
 
 
 def better_epoch(best: Best | None, row: Epoch, objective: Objective) -> Best | None:
-    """The better of two epochs; of equals the earlier."""
+    """The better of the best epoch so far and a new one; of equal ones the earlier."""
     value = row.metrics.get(objective.metric)
     if value is None or row.diverged:
         return best
@@ -211,8 +232,8 @@ def better_epoch(best: Best | None, row: Epoch, objective: Objective) -> Best | 
 def _warn_if_not_reproducible(before: int | None, threads: int, device: torch.device) -> None:
     if device.type == "cpu" and before not in (None, threads):
         log.warning(
-            "going on with %d CPU threads after %d: near to, but not bit for bit what it would "
-            "have been",
+            "resuming with %d CPU threads after %d: the result will be close to that of an "
+            "uninterrupted training, but not equal bit for bit",
             threads,
             before,
         )

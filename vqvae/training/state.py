@@ -1,4 +1,4 @@
-"""The state of a training: made from a seed, kept in a checkpoint, made from that again."""
+"""The state of a training: created from a seed, saved to a checkpoint, restored from it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,28 +15,32 @@ from vqvae.training.checkpoint import Best, Checkpoint, Epoch, check_tensors_fit
 
 @dataclass
 class TrainingState:
-    """A training between two epochs."""
+    """The state of a training between two epochs."""
 
     config: Config
     device: torch.device
     model: VQVAE
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
+    """On the CPU; the codebook samples from it."""
     epoch: int = 0
-    """Epochs behind it."""
+    """Finished epochs."""
     step: int = 0
-    """Batches behind it."""
+    """Finished training steps."""
     best: Best | None = None
 
 
 def initial_state(
     config: Config, device: torch.device, train: Images, accumulation_steps: int = 1
 ) -> TrainingState:
-    """A model from the seed, its codes on vectors of the first batch."""
+    """The state before the first epoch.
+
+    The weights come from the seed, `reconstruction_scale` from a sample of the training images, and
+    the code vectors from the encoder vectors of the first batch.
+    """
     state = _build_state(config, device, seed=config.training.seed)
-    sample = train.sample()
-    whole = torch.cat([images.flatten() for images in sample])
-    state.model.reconstruction_scale.copy_(reconstruction_scale_of(config.model, whole))
+    pixels = torch.cat([images.flatten() for images in train.sample()])
+    state.model.reconstruction_scale.copy_(reconstruction_scale_of(config.model, pixels))
     first = next(train.shuffled(config.training.batch_size, config.training.seed, epoch=1))
     with torch.no_grad(), autocast(device, config.training):
         micro_batches = split_batch(first, accumulation_steps)
@@ -48,7 +52,7 @@ def initial_state(
 def restore_state(
     previous: Checkpoint, path: Path, config: Config, device: torch.device
 ) -> TrainingState:
-    """The training as it was after `previous`, read from `path`.
+    """The state of the training after the checkpoint `previous`, which was read from `path`.
 
     Raises:
         InputError: its tensors do not fit its configuration.
@@ -63,13 +67,13 @@ def restore_state(
 
 
 def to_checkpoint(state: TrainingState, row: Epoch, threads: int, data: str) -> Checkpoint:
-    """The training as it is after `row`.
+    """The checkpoint of the current state.
 
     Args:
         state: the training.
         row: its latest epoch.
-        threads: how many CPU threads computed it.
-        data: the fingerprint of what it trains on.
+        threads: the number of CPU threads that computed the epoch.
+        data: the fingerprint of the data.
     """
     return Checkpoint(
         config=state.config,

@@ -1,1 +1,1 @@
-"""Commands that processes start, not people."""
+"""Hidden commands, which other processes of a sweep start."""

@@ -1,4 +1,4 @@
-"""`sweeps publish`: the publisher of a job or of a watcher."""
+"""`sweeps publish`: the process that sends one sweep to MLflow."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from sweeps.tracking.sync import publish_until_terminated
 
 
 def publish(folder: Path) -> None:
-    """Keep MLflow up with one sweep: what a supervisor starts."""
+    """Keep MLflow up to date with one sweep (started by a supervisor or a watcher)."""
     publish_until_terminated(folder)

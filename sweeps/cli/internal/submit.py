@@ -1,4 +1,4 @@
-"""`sweeps submit`: a launcher in a session of its own, so that no terminal can end its jobs."""
+"""`sweeps submit`: start jobs in a session of its own, so that closing a terminal ends none."""
 
 import json
 from pathlib import Path
@@ -9,5 +9,5 @@ from sweeps.storage.sweep import open_sweep
 
 
 def submit(folder: Path) -> None:
-    """Send missing jobs to this machine: what a launcher starts in a session of its own."""
+    """Start the missing jobs on this machine (started by a launcher, in a session of its own)."""
     print(json.dumps(submit_missing_here(open_sweep(SweepPaths(folder)))))

@@ -1,4 +1,4 @@
-"""`sweeps work`: a worker of a job."""
+"""`sweeps work`: one worker of a job."""
 
 import os
 import signal
@@ -25,9 +25,9 @@ def work(
     trials: Annotated[int, typer.Option(min=0)] = 0,
     device_access: Annotated[DeviceAccess, typer.Option()] = DeviceAccess.SHARED,
 ) -> None:
-    """Run trials until nothing is left to do: what a supervisor starts."""
+    """Run trials until nothing is left to do (started by a supervisor)."""
     sweep = open_sweep(SweepPaths(folder))
-    # Resolved before anything is claimed: a trainer that cannot be had here costs no trial a try.
+    # Before any trial is claimed: a trainer that cannot be imported here then costs no attempt.
     try:
         study = Study(sweep.paths, sweep.resolved.experiment, stale_after=sweep.claim_seconds)
     except OSError as error:
@@ -39,6 +39,6 @@ def work(
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, lambda *_: worker.leaving.set())
     if code := worker.run():
-        # At once: the last words of a library, or of Python into a log on a full disk, would
-        # change the status.
+        # Exit at once: what a library does at exit, or an error of Python when it writes to a log
+        # on a full disk, would change the exit status.
         os._exit(code)

@@ -1,1 +1,1 @@
-"""What SLURM is asked, and how its answers are read."""
+"""SLURM: the commands that are run, how often, and how their answers are read."""

@@ -1,4 +1,4 @@
-"""A GPU that was promised and is not there: the job fails at once, and its node is left out."""
+"""Nodes without the GPU that a job requested: the job fails at once, and others avoid the node."""
 
 import json
 import os
@@ -16,16 +16,16 @@ from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
 
 EXCLUDE_SECONDS = 86400.0
-"""How long a node without its GPU is left out: somebody may mend it."""
+"""How long jobs avoid a node without its GPU; after that it may have been repaired."""
 _NVIDIA_SMI_SECONDS = 60
 
 
 def check_gpu(sweep: Sweep, job: JobPaths) -> None:
-    """Nothing where the job has what its cluster file promises.
+    """Check that the job has the GPU that its cluster file requests.
 
     Raises:
-        WorldError: the GPU is not there. The node was written down for the next submission, and
-            the sweep's jobs that wait were told to avoid it.
+        EnvironmentFailure: there is no GPU. The node was recorded, so that the next submission
+            excludes it, and the sweep's pending jobs were changed to avoid it.
     """
     cluster = sweep.plan.cluster
     if (
@@ -40,29 +40,34 @@ def check_gpu(sweep: Sweep, job: JobPaths) -> None:
     try:
         _exclude_from_pending_jobs(sweep)
     except EnvironmentFailure as error:
-        print(f"jobs that wait may still be sent to {node}: {error}", flush=True)
-    raise EnvironmentFailure(f"{node}: the cluster file promises a GPU, and {reason}")
+        print(f"pending jobs may still start on {node}: {error}", flush=True)
+    raise EnvironmentFailure(f"{node}: the cluster file requests a GPU, but {reason}")
 
 
 def bad_nodes(paths: SweepPaths) -> list[str]:
-    """Nodes that lately had no GPU for a job of this sweep."""
+    """Return the nodes that had no GPU for a job of this sweep in the last EXCLUDE_SECONDS."""
     found = [atomic.read_json(job.bad_node) for job in paths.jobs()]
     return sorted({f["node"] for f in found if f and time.time() - f["time"] < EXCLUDE_SECONDS})
 
 
 def excluded_nodes(paths: SweepPaths, in_file: str | None) -> str | None:
-    """The nodes to leave out, as SLURM wants them listed; None where there are none."""
+    """Return the nodes to exclude, in the format of `sbatch --exclude`; None if there are none.
+
+    Args:
+        paths: the sweep's paths.
+        in_file: the nodes that the cluster file excludes.
+    """
     return ",".join([*([in_file] if in_file else []), *bad_nodes(paths)]) or None
 
 
 def _missing_gpu_reason() -> str | None:
-    """What is missing for computing on a GPU; None where nothing is."""
+    """Return why no GPU can be used; None if nothing is missing."""
     if not os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return "SLURM gave none: see gres in the cluster file"
-    if shutil.which("nvidia-smi") is None:  # nothing to ask; the trainer finds out
+        return "SLURM gave the job no GPU; check gres in the cluster file"
+    if shutil.which("nvidia-smi") is None:  # not a failure: the trainer checks the device
         return None
     try:
-        seen = subprocess.run(
+        answer = subprocess.run(
             ["nvidia-smi", "-L"],
             capture_output=True,
             text=True,
@@ -71,20 +76,20 @@ def _missing_gpu_reason() -> str | None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return f"nvidia-smi does not answer: {error}"
-    if "GPU " in seen.stdout:
+    if "GPU " in answer.stdout:
         return None
-    return f"nvidia-smi sees none: {' '.join((seen.stdout + seen.stderr).split())}"
+    return f"nvidia-smi lists no GPU: {' '.join((answer.stdout + answer.stderr).split())}"
 
 
 def _exclude_from_pending_jobs(sweep: Sweep) -> None:
     queue = read_queue(sweep.paths).entries
-    waiting = [
+    pending = [
         number
         for number, job in jobs_by_id(sweep.paths).items()
         if (queue[number].is_pending if number in queue else not job.started.exists())
         and not job.ended.exists()
     ]
     nodes = excluded_nodes(sweep.paths, sweep.plan.cluster.exclude)
-    if waiting:
-        which = f"JobId={','.join(waiting)}"
+    if pending:
+        which = f"JobId={','.join(pending)}"
         run_when_allowed(sweep.paths.slurm, "scontrol", "update", which, f"ExcNodeList={nodes}")

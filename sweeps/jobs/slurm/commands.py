@@ -1,4 +1,4 @@
-"""SLURM's commands, asked with patience: a controller that is away is waited for."""
+"""Runs SLURM's commands, and tries again while the controller is unavailable."""
 
 import re
 import subprocess
@@ -8,11 +8,11 @@ import time
 from sweeps.errors import EnvironmentFailure
 
 COMMAND_SECONDS = 60
-"""After so long a command that says nothing is taken for one that will not."""
+"""The time limit of one command."""
 RETRY_SECONDS = 600.0
-"""How long a SLURM that is away is waited for: restarts and upgrades take minutes."""
+"""How long to wait for an unavailable SLURM: a restart or an upgrade takes minutes."""
 PAUSE_SECONDS = 31.0
-"""Between two tries: a controller that is away is not asked more often than one that is there."""
+"""The pause between two tries. It keeps an unavailable controller within the usual rate limit."""
 
 _UNAVAILABLE = re.compile(
     r"contact slurm controller|timed out|connection refused|connect failure|zero bytes"
@@ -22,42 +22,42 @@ _UNAVAILABLE = re.compile(
 
 
 class SlurmUnavailableError(EnvironmentFailure):
-    """SLURM does not answer: nothing is known of what was asked."""
+    """SLURM did not answer, so it is not known whether the command took effect."""
 
 
 def run_command(*command: str, patience: float = 0.0) -> str:
-    """What one of SLURM's commands answers.
+    """Run one of SLURM's commands, and return what it printed.
 
     Args:
         command: the command and its arguments.
-        patience: seconds to go on asking while SLURM does not answer.
+        patience: for how many seconds to try again while SLURM does not answer.
 
     Raises:
-        SlurmSilentError: there was no answer.
-        WorldError: the answer was no.
+        SlurmUnavailableError: SLURM did not answer.
+        EnvironmentFailure: SLURM refused, or the command could not be run.
     """
-    give_up = time.monotonic() + patience
+    deadline = time.monotonic() + patience
     while True:
         try:
             return _run_once(command)
         except SlurmUnavailableError as error:
-            if time.monotonic() >= give_up:
+            if time.monotonic() >= deadline:
                 raise
-            print(f"{error}; waiting for it", file=sys.stderr, flush=True)
+            print(f"{error}; trying again", file=sys.stderr, flush=True)
             time.sleep(min(PAUSE_SECONDS, patience))
 
 
-def is_unavailable(complaint: str) -> bool:
-    """Whether a command's complaint means that nobody answered it."""
-    return _UNAVAILABLE.search(complaint) is not None
+def is_unavailable(message: str) -> bool:
+    """Return whether a command's error message means that SLURM did not answer."""
+    return _UNAVAILABLE.search(message) is not None
 
 
 def dry_run(text: str) -> str:
-    """What `sbatch --test-only` says of a submission file: when such a job would start.
+    """Return what `sbatch --test-only` prints for a submission file: when the job would start.
 
     Raises:
-        SlurmSilentError: nothing.
-        WorldError: it would refuse the job.
+        SlurmUnavailableError: SLURM did not answer.
+        EnvironmentFailure: SLURM would refuse the job.
     """
     return _run(("sbatch", "--test-only"), text).stderr
 
@@ -77,11 +77,12 @@ def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProces
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise SlurmUnavailableError(f"{command[0]} does not answer") from error
+        message = f"{command[0]} did not answer within {COMMAND_SECONDS} s"
+        raise SlurmUnavailableError(message) from error
     except OSError as error:
         raise EnvironmentFailure(f"{command[0]}: {error.strerror}") from error
     if ended.returncode == 0:
         return ended
-    complaint = " ".join((ended.stderr or ended.stdout).split())
-    kind = SlurmUnavailableError if is_unavailable(complaint) else EnvironmentFailure
-    raise kind(f"{command[0]}: {complaint}")
+    message = " ".join((ended.stderr or ended.stdout).split())
+    error_class = SlurmUnavailableError if is_unavailable(message) else EnvironmentFailure
+    raise error_class(f"{command[0]}: {message}")

@@ -1,76 +1,88 @@
-"""Why a job waits: SLURM's word for it, in plain words."""
+"""Explanations of SLURM's reasons why a job is pending."""
 
 _STARTS_BY_ITSELF = {
-    "None": "SLURM has not looked at it yet",
-    "Priority": "others are before it in the queue",
-    "Resources": "it is next, and starts when a GPU is free",
-    "BeginTime": "it was put back into the queue; SLURM has it wait about two minutes",
-    "JobArrayTaskLimit": "another job of this sweep is running; this one starts when that ends",
+    "None": "SLURM has not examined the job yet",
+    "Priority": "other jobs are before it in the queue",
+    "Resources": "it is the next to start, as soon as a GPU or a node is free",
+    "BeginTime": "the job was requeued; SLURM delays it for about two minutes",
+    "JobArrayTaskLimit": "another job of this sweep is running; this one starts when it ends",
     "JobArrayTaskLimitReached": "another job of this sweep is running; this one starts after it",
     "QOSMaxJobsPerUserLimit": "your other job is running; this one starts when it ends",
     "AssocMaxJobsLimit": "your other jobs are running; this one starts when one of them ends",
     "MaxJobsPerAccount": "your account's other jobs are running; this one starts when one ends",
-    "QOSMaxGRESPerUser": "you have all the GPUs that one user may have; it starts when one is free",
-    "QOSMaxCpuPerUserLimit": "your other jobs use all the cores that one user may have",
-    "QOSMaxMemoryPerUser": "your other jobs use all the memory that one user may have",
-    "QOSMaxNodePerUserLimit": "your other jobs use all the nodes that one user may have",
-    "QOSGrpGRES": "your group has all the GPUs it may have; it starts when one is free",
-    "QOSGrpCpuLimit": "your group uses all the cores it may have",
-    "QOSGrpNodeLimit": "your group uses all the nodes it may have",
+    "QOSMaxGRESPerUser": "your jobs use all GPUs one user may have; it starts when one ends",
+    "QOSMaxCpuPerUserLimit": "your jobs use all cores one user may have; it starts when one ends",
+    "QOSMaxMemoryPerUser": "your jobs use all memory one user may have; it starts when one ends",
+    "QOSMaxNodePerUserLimit": "your jobs use all nodes one user may have; it starts when one ends",
+    "QOSGrpGRES": "your group uses all GPUs that it may have; it starts when one is free",
+    "QOSGrpCpuLimit": "your group uses all cores that it may have; it starts when some are free",
+    "QOSGrpNodeLimit": "your group uses all nodes that it may have; it starts when one is free",
     "QOSGrpJobsLimit": "your group runs as many jobs as it may; it starts when one of them ends",
     "AssocGrpJobsLimit": "your account runs as many jobs as it may; it starts when one ends",
-    "AssocGrpGRES": "your account has all the GPUs it may have; it starts when one is free",
-    "AssocGrpCpuLimit": "your account uses all the cores it may have",
-    "AssocGrpCPURunMinutesLimit": "your account's running jobs may take no more time just now",
-    "Reservation": "it waits for a reservation to begin",
-    "Dependency": "it waits for another job to end",
-    "Licenses": "a licence is in use",
-    "Prolog": "its node is being prepared",
-    "Cleaning": "its last run is being cleared away",
-    "NodeDown": "a node that it needs is down; it starts when the site's staff have mended it",
-    "ReqNodeNotAvail": "the nodes are down or kept for something else (maintenance, a class)",
-    "PartitionDown": "the site has closed the partition for now",
-    "PartitionInactive": "the site has closed the partition for now",
-    "SchedDefer": "the scheduler is busy; it looks again soon",
-    "FrontEndDown": "SLURM's own machine is down",
+    "AssocGrpGRES": "your account uses all GPUs that it may have; it starts when one is free",
+    "AssocGrpCpuLimit": "your account uses all cores it may have; it starts when some are free",
+    "AssocGrpCPURunMinutesLimit": "your account's jobs use all its CPU time; it starts later",
+    "Reservation": "its reservation has not begun yet",
+    "Dependency": "it starts when another job has ended",
+    "Licenses": "a licence that it needs is in use; it starts when one is free",
+    "Prolog": "SLURM is preparing its node",
+    "Cleaning": "SLURM is cleaning up after its last run",
+    "NodeDown": "a node that it needs is down; it starts when the site's staff have repaired it",
+    "ReqNodeNotAvail": "the nodes are down or reserved (maintenance, a class); it starts later",
+    "PartitionDown": "the site has closed the partition; it starts when that is open again",
+    "PartitionInactive": "the site has closed the partition; it starts when that is open again",
+    "SchedDefer": "the scheduler is busy and will examine the job later",
+    "FrontEndDown": "SLURM's front-end node is down; the job starts when it is up again",
 }
 
+_CORRECT_FILE = "correct that in the cluster file"
+_SHORTEN = "set a shorter time_limit in the cluster file"
+_OTHER_ACCOUNT = "set another account in the cluster file, or ask the site's staff for more time"
+
 _NEVER_STARTS = {
-    "PartitionConfig": "account, time_limit or memory do not fit the partition",
-    "PartitionTimeLimit": "time_limit is more than the partition allows",
-    "PartitionNodeLimit": "it asks for more nodes than the partition allows",
-    "AccountNotAllowed": "the account may not use the partition",
-    "QOSNotAllowed": "the qos may not be used in the partition",
-    "InvalidAccount": "SLURM does not know the account",
-    "InvalidQOS": "SLURM does not know the qos",
-    "BadConstraints": "no node has what constraint, gres or cpus ask for",
-    "QOSMaxWallDurationPerJobLimit": "time_limit is more than the qos allows",
-    "QOSMaxGRESPerJob": "it asks for more GPUs than the qos allows",
-    "QOSMaxCpuPerJobLimit": "it asks for more cores than the qos allows",
-    "QOSMinGRES": "it asks for fewer GPUs than the qos demands",
-    "AssocMaxWallDurationPerJobLimit": "time_limit is more than your account allows",
-    "AssocGrpCPUMinutesLimit": "your account has used up its share of time",
-    "AssocGrpBillingMinutes": "your account has used up its share of time",
-    "DependencyNeverSatisfied": "the job that it waits for has failed",
-    "JobHeldAdmin": "the site's staff hold it: ask them",
-    "JobHoldMaxRequeue": "it was started too often in vain: ask the site's staff",
+    "PartitionConfig": ("account, time_limit or memory do not fit the partition", _CORRECT_FILE),
+    "PartitionTimeLimit": ("time_limit is longer than the partition allows", _SHORTEN),
+    "PartitionNodeLimit": ("it requests more nodes than the partition allows", _CORRECT_FILE),
+    "AccountNotAllowed": ("the account may not use the partition", _CORRECT_FILE),
+    "QOSNotAllowed": ("the qos may not be used in the partition", _CORRECT_FILE),
+    "InvalidAccount": ("SLURM does not know the account", _CORRECT_FILE),
+    "InvalidQOS": ("SLURM does not know the qos", _CORRECT_FILE),
+    "BadConstraints": ("no node has what constraint, gres or cpus request", _CORRECT_FILE),
+    "QOSMaxWallDurationPerJobLimit": ("time_limit is longer than the qos allows", _SHORTEN),
+    "QOSMaxGRESPerJob": ("gres requests more GPUs than the qos allows", _CORRECT_FILE),
+    "QOSMaxCpuPerJobLimit": ("cpus requests more cores than the qos allows", _CORRECT_FILE),
+    "QOSMinGRES": ("gres requests fewer GPUs than the qos requires", _CORRECT_FILE),
+    "AssocMaxWallDurationPerJobLimit": (
+        "time_limit is longer than your account allows",
+        _SHORTEN,
+    ),
+    "AssocGrpCPUMinutesLimit": ("your account has used up its time", _OTHER_ACCOUNT),
+    "AssocGrpBillingMinutes": ("your account has used up its time", _OTHER_ACCOUNT),
+    "DependencyNeverSatisfied": ("the job that it depends on has failed", "find out why"),
 }
-"""Each with what is wrong in the cluster file, or whom to ask."""
+"""For each reason: why the job never starts, and what to do before the sweep is run again."""
+
+_HELD_BY_SITE = {
+    "JobHeldAdmin": "the site's staff hold it; ask them to release it",
+    "JobHoldMaxRequeue": "SLURM holds it, since its start failed too often; ask the site's staff",
+}
 
 
 def describe_reason(reason: str, number: str = "") -> str:
-    """Why a job waits, and what to do if waiting is in vain.
+    """Explain why a job is pending, and what to do if it never starts.
 
     Args:
-        reason: SLURM's word, with whatever else it says behind a comma.
-        number: the job's, for the commands that are named.
+        reason: SLURM's reason, possibly with details after a comma.
+        number: the job's id, for the commands in the explanation.
     """
-    word = reason.partition(",")[0].strip("() ")
-    if word in _STARTS_BY_ITSELF:
-        return _STARTS_BY_ITSELF[word]
-    if word in _NEVER_STARTS:
-        wrong = _NEVER_STARTS[word]
-        return f"it will never start: {wrong}; scancel {number}, mend the file, run it again"
+    name = reason.partition(",")[0].strip("() ")
+    if name in _STARTS_BY_ITSELF:
+        return _STARTS_BY_ITSELF[name]
+    if name in _NEVER_STARTS:
+        cause, fix = _NEVER_STARTS[name]
+        return f"it will never start: {cause}; scancel {number}, {fix}, then run the sweep again"
+    if name in _HELD_BY_SITE:
+        return _HELD_BY_SITE[name]
     if "held" in reason.lower():
-        return f"it is held; let it go with: scontrol release {number}"
-    return f"SLURM says {reason}"
+        return f"it is held; release it with: scontrol release {number}"
+    return f"SLURM's reason is {reason}"

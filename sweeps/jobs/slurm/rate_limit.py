@@ -1,7 +1,8 @@
-"""How often SLURM is asked: at most twice in any minute, by all of a person's sweeps together.
+"""The rate limit of SLURM commands: two in any minute, for all sweeps of a user together.
 
-Every question is written down, with its time by the file server's clock, before it is put. What
-brings a job into the queue (sbatch, a job's own way back) is not counted here: one each.
+Each command is recorded before it is run, with its time by the file server's clock. The commands
+that bring a job into the queue (`sbatch`, `scontrol requeue`) do not count: they are one for each
+submission.
 """
 
 import json
@@ -15,42 +16,47 @@ from sweeps.storage.paths import SlurmPaths
 
 MAX_QUERIES = 2
 WINDOW_SECONDS = 62.0
-"""A little more than one: between the note and the command itself a busy machine may pause."""
+"""A little more than a minute: a busy machine may pause between the record and the command."""
 
 
 def query_lock(slurm: SlurmPaths) -> Lock:
-    """The lock under which it is decided whether SLURM is asked."""
+    """Return the lock under which a process decides whether it may ask SLURM."""
     return Lock(slurm.lock, stale_after=2 * COMMAND_SECONDS)
 
 
 def file_server_time(slurm: SlurmPaths) -> float:
-    """The time by the file server's clock."""
+    """Return the time by the file server's clock, in seconds since 1970."""
     slurm.folder.mkdir(parents=True, exist_ok=True)
     slurm.clock.touch()
     return slurm.clock.stat().st_mtime
 
 
 def seconds_until_allowed(slurm: SlurmPaths, *, spare: int = 0) -> float:
-    """Seconds until one more question may be put, with `spare` more left; only under the lock."""
+    """Return the seconds until a command may be run. Call it only under the lock.
+
+    Args:
+        slurm: where the commands are recorded.
+        spare: how many more commands must be allowed after this one.
+    """
     times = _recent_queries(slurm)
-    most = MAX_QUERIES - spare
+    limit = MAX_QUERIES - spare
     return (
-        max(0.0, WINDOW_SECONDS - (file_server_time(slurm) - times[-most]))
-        if len(times) >= most
+        max(0.0, WINDOW_SECONDS - (file_server_time(slurm) - times[-limit]))
+        if len(times) >= limit
         else 0.0
     )
 
 
 def record_query(slurm: SlurmPaths) -> None:
-    """Write down that a question is put now; only under the lock."""
+    """Record that a command is run now. Call it only under the lock."""
     atomic.write(slurm.queries, json.dumps([*_recent_queries(slurm), file_server_time(slurm)]))
 
 
 def run_when_allowed(slurm: SlurmPaths, *command: str, patience: float = 0.0) -> str:
-    """What a command answers, given as soon as the minute allows it.
+    """Run a command as soon as the rate limit allows it, and return its output.
 
     Raises:
-        WorldError: SLURM does not answer, or its answer was no.
+        EnvironmentFailure: SLURM does not answer, or refuses.
     """
     while not _take_query(slurm):
         wait_until_allowed(slurm)
@@ -58,20 +64,21 @@ def run_when_allowed(slurm: SlurmPaths, *command: str, patience: float = 0.0) ->
 
 
 def run_if_allowed(slurm: SlurmPaths, *command: str) -> str | None:
-    """What a command answers; None where the minute's questions have been put.
+    """Run a command and return its output; None if the rate limit does not allow it now.
 
     Raises:
-        WorldError: SLURM does not answer, or its answer was no.
+        EnvironmentFailure: SLURM does not answer, or refuses.
     """
     return run_command(*command) if _take_query(slurm) else None
 
 
 def wait_until_allowed(slurm: SlurmPaths) -> None:
-    """Wait until a question may be put, and tell whoever waits for it."""
+    """Wait until a command may be run, and print for how long."""
     with query_lock(slurm).hold():
         pause = seconds_until_allowed(slurm)
     if pause > 0:
-        print(f"SLURM was asked twice this minute; again in {pause:.0f} s", file=sys.stderr)
+        message = f"SLURM is asked at most {MAX_QUERIES} times a minute; waiting {pause:.0f} s"
+        print(message, file=sys.stderr)
         time.sleep(pause)
 
 
@@ -84,6 +91,6 @@ def _take_query(slurm: SlurmPaths) -> bool:
 
 
 def _recent_queries(slurm: SlurmPaths) -> list[float]:
-    """When questions were put in the last minute, the earliest first."""
+    """Return the times of the last minute's commands, the earliest first."""
     times = atomic.read_json(slurm.queries) or []
     return [then for then in times if abs(file_server_time(slurm) - then) < WINDOW_SECONDS]

@@ -1,7 +1,8 @@
-"""A cluster file held against what SLURM knows, before anything is sent.
+"""Checks of a cluster file against SLURM's information on the site, before a job is submitted.
 
-What sbatch refuses it says itself, and nothing waits then. What it would take and never start (an
-account that the partition does not allow, more time than it gives) is what these checks are for.
+Some errors need no check: sbatch refuses the job and gives the reason. These checks find jobs that
+sbatch would accept but SLURM would never start: an account that the partition does not allow, or a
+time limit longer than the partition's.
 """
 
 import os
@@ -15,87 +16,98 @@ from sweeps.storage.paths import SlurmPaths
 from sweeps.text import did_you_mean
 
 FRESH_SECONDS = 300.0
-"""What SLURM said longer ago is good enough for going on, and not for refusing."""
+"""A cluster file is refused only after an answer of SLURM that is not older than this."""
 
 
 def check_site(name: str, cluster: Cluster, slurm: SlurmPaths, *, all_checks: bool = False) -> None:
-    """Refuse a cluster file whose jobs would wait for ever, or that is wrong from the start.
+    """Refuse a cluster file that is wrong, or whose jobs would never start.
 
     Args:
-        name: the cluster's.
-        cluster: the file.
-        slurm: where SLURM's answers are kept.
-        all_checks: look also for what sbatch refuses by itself.
+        name: the cluster's name.
+        cluster: the content of its file.
+        slurm: where SLURM's answers are stored.
+        all_checks: whether to check also what sbatch would refuse by itself.
 
     Raises:
-        InputError: it cannot work; the message says what to write instead.
-        WorldError: SLURM did not answer for long.
+        InputError: the file does not fit the site; the message says what to write instead.
+        EnvironmentFailure: SLURM did not answer for a long time, or refused.
     """
     try:
-        _check_here(cluster)
+        _check_locally(cluster)
         check_against_site(cluster, slurm, all_checks=all_checks)
     except InputError as error:
         raise InputError(f"cluster {name}: {error}") from error
 
 
 def check_against_site(cluster: Cluster, slurm: SlurmPaths, *, all_checks: bool = True) -> None:
-    """Raise InputError with the mend where the file does not fit what SLURM says of the site."""
+    """Raise InputError if the cluster file does not fit SLURM's information on the site.
+
+    The message says what to write instead.
+    """
     try:
-        _check(cluster, slurm, CACHE_SECONDS, thoroughly=all_checks)
-    except InputError:  # the site may have changed
-        _check(cluster, slurm, FRESH_SECONDS, thoroughly=all_checks)
+        _check(cluster, slurm, CACHE_SECONDS, all_checks=all_checks)
+    except InputError:  # the site may have changed since SLURM's answer was stored
+        _check(cluster, slurm, FRESH_SECONDS, all_checks=all_checks)
 
 
-def _check(cluster: Cluster, slurm: SlurmPaths, at_most: float, *, thoroughly: bool) -> None:
-    partition = _partition(cluster, read_partitions(slurm, at_most))
+def _check(cluster: Cluster, slurm: SlurmPaths, max_age: float, *, all_checks: bool) -> None:
+    partition = _partition(cluster, read_partitions(slurm, max_age))
     _check_partition(cluster, partition)
     allowed = partition.get("AllowAccounts", "ALL")
-    if not thoroughly and (allowed == "ALL" or cluster.account in allowed.split(",")):
-        return  # an account or qos that is not the user's would be refused by sbatch
-    if (known := read_user(slurm, at_most)) is not None:
-        _check_account(cluster, partition, known)
+    if not all_checks and (allowed == "ALL" or cluster.account in allowed.split(",")):
+        return  # sbatch itself refuses an account or qos that the user may not use
+    if (user := read_user(slurm, max_age)) is not None:
+        _check_account(cluster, partition, user)
 
 
-def _check_here(cluster: Cluster) -> None:
-    """What is wrong whatever SLURM says."""
+def _check_locally(cluster: Cluster) -> None:
+    """Check what can be checked without asking SLURM."""
     if shutil.which("sbatch") is None:
-        raise InputError("there is no sbatch here; log in to the cluster, or take --cluster local")
+        raise InputError("sbatch not found; log in to the cluster, or use --cluster local")
     if cluster.gpus and not cluster.gres:
-        raise InputError('gpus = 1 needs gres, as the site writes it: gres = "gpu:1"')
+        raise InputError('gpus is set without gres; set gres as the site names it, like "gpu:1"')
     if memory := [name for name in os.environ if name.startswith("SBATCH_MEM")]:
-        raise InputError(f"your environment sets {memory[0]}; unset it: memory is never asked for")
+        raise InputError(
+            f"the environment variable {memory[0]} requests memory; unset it: "
+            "memory is never requested"
+        )
 
 
-def _partition(cluster: Cluster, known: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+def _partition(cluster: Cluster, partitions: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
     if cluster.partition is None:
-        default = (p for p in known.values() if p.get("Default") == "YES")
+        default = (p for p in partitions.values() if p.get("Default") == "YES")
         if (found := next(default, None)) is None:
-            raise InputError(f"SLURM has no default partition; give one{did_you_mean('', known)}")
+            missing = "partition is not set, and SLURM has no default partition; set one"
+            raise InputError(f"{missing}{did_you_mean('', partitions)}")
         return found
-    if cluster.partition not in known:
-        unknown = f"SLURM knows no partition {cluster.partition!r}"
-        raise InputError(f"{unknown}{did_you_mean(cluster.partition, known)}")
-    return known[cluster.partition]
+    if cluster.partition not in partitions:
+        unknown = f"partition = {cluster.partition!r} is not known to SLURM"
+        raise InputError(f"{unknown}{did_you_mean(cluster.partition, partitions)}")
+    return partitions[cluster.partition]
 
 
 def _check_partition(cluster: Cluster, partition: Mapping[str, str]) -> None:
-    name, most = partition["PartitionName"], partition.get("MaxTime", "UNLIMITED")
-    if most != "UNLIMITED" and parse_seconds(cluster.time_limit) > parse_seconds(most):
-        too_much = f"partition {name} allows {most}, and time_limit = {cluster.time_limit!r}"
-        raise InputError(f"{too_much}; a job would wait for ever")
+    name, limit = partition["PartitionName"], partition.get("MaxTime", "UNLIMITED")
+    if limit != "UNLIMITED" and parse_seconds(cluster.time_limit) > parse_seconds(limit):
+        raise InputError(
+            f"time_limit = {cluster.time_limit!r} is too long: partition {name} allows {limit}; "
+            "set at most that: SLURM would never start a longer job"
+        )
 
 
-def _check_account(cluster: Cluster, partition: Mapping[str, str], known: SlurmUser) -> None:
-    name, account = partition["PartitionName"], cluster.account or known.default
-    given = f"account = {account!r}" if cluster.account else f"your default account is {account!r}"
-    if account not in known.accounts:
-        raise InputError(f"{given}, which is none of yours{did_you_mean(account, known.accounts)}")
+def _check_account(cluster: Cluster, partition: Mapping[str, str], user: SlurmUser) -> None:
+    name, account = partition["PartitionName"], cluster.account or user.default
+    given = f"account = {account!r}" if cluster.account else f"your default account {account!r}"
+    if account not in user.accounts:
+        hint = did_you_mean(account, user.accounts)
+        raise InputError(f"{given} is not one of your accounts{hint}")
     allowed = partition.get("AllowAccounts", "ALL")
     if allowed != "ALL" and account not in allowed.split(","):
-        usable = sorted(known.accounts & set(allowed.split(",")))
-        mend = f'give account = "{usable[0]}"' if usable else "and you have none of these"
-        raise InputError(f"partition {name} is for the accounts {allowed}, and {given}; {mend}")
-    if cluster.qos and cluster.qos not in known.qos.get(account, frozenset()):
+        usable = sorted(user.accounts & set(allowed.split(",")))
+        fix = f'set account = "{usable[0]}"' if usable else "you have none of these"
         raise InputError(
-            f"qos = {cluster.qos!r} is not for you{did_you_mean(cluster.qos, known.qos[account])}"
+            f"{given} is not allowed in partition {name}, which allows {allowed}; {fix}"
         )
+    if cluster.qos and cluster.qos not in user.qos.get(account, frozenset()):
+        hint = did_you_mean(cluster.qos, user.qos[account])
+        raise InputError(f"qos = {cluster.qos!r} is not allowed for account {account!r}{hint}")

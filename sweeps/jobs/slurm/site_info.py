@@ -1,4 +1,4 @@
-"""What SLURM says of the site and of whoever asks: partitions, accounts. Kept for an hour."""
+"""Site information from SLURM: the partitions, and the user's accounts. It is kept for an hour."""
 
 import getpass
 import os
@@ -20,12 +20,12 @@ _FORMAT = "format=defaultaccount,account,qos"
 
 @dataclass(frozen=True)
 class SlurmUser:
-    """Who submits, as SLURM's accounting knows them.
+    """The user who submits, as SLURM's accounting knows them.
 
     Attributes:
-        default: the account of jobs that name none.
-        accounts: each account they may use.
-        qos: what each account may use.
+        default: the account of a job that names none.
+        accounts: all accounts that the user may use.
+        qos: the names of the QOS that each account may use.
     """
 
     default: str
@@ -36,38 +36,46 @@ class SlurmUser:
 def read_partitions(
     slurm: SlurmPaths, max_age: float = CACHE_SECONDS
 ) -> Mapping[str, dict[str, str]]:
-    """Every partition, with what `scontrol` said of it, by SLURM's names, so many seconds ago.
+    """Return the settings of each partition, by its name, as `scontrol show partition` gives them.
+
+    Args:
+        slurm: where SLURM's answers are stored.
+        max_age: how old, in seconds, a stored answer may be.
 
     Raises:
-        InputError: the answer cannot be kept.
-        WorldError: SLURM did not answer for long.
+        InputError: the answer cannot be stored.
+        EnvironmentFailure: SLURM did not answer for RETRY_SECONDS, or refused.
     """
 
-    def ask() -> str:
+    def query() -> str:
         return run_when_allowed(slurm, *_PARTITIONS, patience=RETRY_SECONDS)
 
     tables = [
         dict(word.partition("=")[::2] for word in line.split() if "=" in word)
-        for line in _cached(slurm, slurm.partitions, max_age, ask).splitlines()
+        for line in _cached(slurm, slurm.partitions, max_age, query).splitlines()
         if line.strip()
     ]
     return {table["PartitionName"]: table for table in tables}
 
 
 def read_user(slurm: SlurmPaths, max_age: float = CACHE_SECONDS) -> SlurmUser | None:
-    """Whoever runs this, or None where the site keeps no accounts.
+    """Return the user who runs this process; None at a site without accounting.
+
+    Args:
+        slurm: where SLURM's answers are stored.
+        max_age: how old, in seconds, a stored answer may be.
 
     Raises:
-        InputError: the answer cannot be kept.
+        InputError: the answer cannot be stored.
     """
 
-    def ask() -> str:
+    def query() -> str:
         try:
             return run_when_allowed(slurm, *_USER, _user_name(), "withassoc", _FORMAT)
         except EnvironmentFailure:
             return ""
 
-    answer = _cached(slurm, slurm.user, max_age, ask)
+    answer = _cached(slurm, slurm.user, max_age, query)
     lines = [line.split("|") for line in answer.splitlines() if line.count("|") == 2]
     if not lines:
         return None
@@ -75,15 +83,15 @@ def read_user(slurm: SlurmPaths, max_age: float = CACHE_SECONDS) -> SlurmUser | 
     return SlurmUser(lines[0][0], frozenset(qos), qos)
 
 
-def _cached(slurm: SlurmPaths, path: Path, at_most: float, ask: Callable[[], str]) -> str:
-    """An answer that is not older than so many seconds, asked for now where it is."""
+def _cached(slurm: SlurmPaths, path: Path, max_age: float, query: Callable[[], str]) -> str:
+    """Return the stored answer; call `query` first if it is older than `max_age` seconds."""
     try:
-        if _age(slurm, path) >= at_most:
-            atomic.write(path, ask())
+        if _age(slurm, path) >= max_age:
+            atomic.write(path, query())
         return path.read_text()
     except OSError as error:
         raise InputError(
-            f"{slurm.folder}: cannot be written ({error.strerror}); name another place with --runs"
+            f"{slurm.folder}: cannot be written ({error.strerror}); name another folder with --runs"
         ) from error
 
 
@@ -95,7 +103,7 @@ def _age(slurm: SlurmPaths, path: Path) -> float:
 
 
 def _user_name() -> str:
-    """The name of whoever runs this, or the number where a container has no name for it."""
+    """Return the user's name; the user id if the system (a container, say) has no name for it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # OSError from Python 3.13 on

@@ -1,4 +1,4 @@
-"""What `sweeps doctor` says where there is no SLURM: rooms, quotas, clocks, tracking servers."""
+"""`sweeps doctor` without SLURM: disk space, quotas, clocks, tracking servers."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an MLflow server that answers to 127.0.0.1 and to no other name."""
+    """The port of an MLflow server that accepts the host name 127.0.0.1 and no other."""
     port, folder = free_port(), tmp_path_factory.mktemp("server")
     store = folder / "mlflow.db"
     store.write_bytes(empty_store.read_bytes())
@@ -37,9 +37,9 @@ def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             command, stdout=log, stderr=log, cwd=folder, start_new_session=True
         )
     try:
-        give_up = time.monotonic() + 120
+        deadline = time.monotonic() + 120
         while not answers(port):
-            assert time.monotonic() < give_up, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.2)
         yield port
     finally:
@@ -55,10 +55,12 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_a_tracking_server_that_answers_and_one_that_refuses_the_name(server: int) -> None:
-    asked = f"http://127.0.0.1:{server}"
-    assert run_check("tracking store", lambda: check_tracking_server(asked)) == Finding(
-        "tracking store", True, f"{asked} answers"
+def test_a_tracking_server_that_answers_passes_and_one_that_refuses_the_host_name_fails(
+    server: int,
+) -> None:
+    uri = f"http://127.0.0.1:{server}"
+    assert run_check("tracking store", lambda: check_tracking_server(uri)) == Finding(
+        "tracking store", True, f"{uri} answers"
     )
     refused = run_check(
         "tracking store", lambda: check_tracking_server(f"http://localhost:{server}/")
@@ -67,28 +69,28 @@ def test_a_tracking_server_that_answers_and_one_that_refuses_the_name(server: in
     assert (
         "answers 403: it refuses this host name; start it with --allowed-hosts" in refused.message
     )
-    assert not run_check("", lambda: check_tracking_server(f"{asked}/elsewhere")).passed
+    assert not run_check("", lambda: check_tracking_server(f"{uri}/elsewhere")).passed
 
 
-def test_a_tracking_server_that_is_away_is_one_line_with_the_mend() -> None:
-    said = run_check(
+def test_a_tracking_server_that_does_not_answer_gives_one_line_with_what_to_do() -> None:
+    line = run_check(
         "tracking store", lambda: check_tracking_server(f"http://127.0.0.1:{free_port()}")
     ).line()
-    assert said.startswith("✗ tracking store: http://127.0.0.1:")
-    assert "does not answer ([Errno 111] Connection refused); start it" in said
-    assert "\n" not in said
+    assert line.startswith("✗ tracking store: http://127.0.0.1:")
+    assert "does not answer ([Errno 111] Connection refused); start it" in line
+    assert "\n" not in line
     assert not run_check("", lambda: check_tracking_server("http://no-such-host.invalid")).passed
 
 
-def test_a_server_named_by_the_environment_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_named_in_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert check_tracking_server(None) == "a database among the runs; nothing to reach"
+    assert check_tracking_server(None) == "a database in the runs folder; no server is used"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     assert not run_check("", lambda: check_tracking_server(None)).passed
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("output", "expected"),
     [
         ("Disk quotas for user ada (uid 7):\nFilesystem space quota limit\n"
          "server:/home\n      12G     16G     17G     140k       0       0\n", "12G of 16G used"),
@@ -97,33 +99,39 @@ def test_a_server_named_by_the_environment_is_asked_too(monkeypatch: pytest.Monk
         ("  fs space quota limit grace\n  /dev/sda1 17G* 16G 18G 6days 1 0 0\n", "over quota: 17G"),
     ],
 )  # fmt: skip
-def test_a_quota_is_said_and_one_that_is_used_up_is_a_cross(
-    said: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_quota_is_shown_and_fails_if_it_is_used_up(
+    output: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    (tmp_path / "answer").write_text(said)
+    (tmp_path / "answer").write_text(output)
     (tmp_path / "quota").write_text(f"#!/bin/bash\ncat {tmp_path}/answer\n")
     (tmp_path / "quota").chmod(0o755)
     request = SweepRequest(tmp_path / "tiny.toml", "local", RunsPaths(tmp_path / "runs"))
     findings = {finding.name: finding for finding in run_checks(request, 0)}
-    home = findings["home"]
+    home = findings["home folder"]
     assert home.passed == (expected is None or not expected.startswith("over"))
     assert (expected or "GiB free") in home.message
     assert ("quota" in home.message) == (expected is not None)
-    assert not findings["experiment"].passed  # there is none, and all else is looked at
+    assert not findings["experiment"].passed  # the file is missing, and the other checks still run
 
 
-def test_too_little_room_is_a_cross(
+def test_too_little_disk_space_fails(
     tmp_path: Path, write_experiment: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.cli.doctor.ROOM_GIB", 1e9)
+    monkeypatch.setattr("sweeps.cli.doctor.MIN_FREE_GIB", 1e9)
     request = SweepRequest(write_experiment(), "local", RunsPaths(tmp_path / "runs"))
-    crosses = [finding.line() for finding in run_checks(request, 0) if not finding.passed]
-    assert len(crosses) == 2
-    assert all("GiB free in" in line and "delete what is old" in line for line in crosses)
+    failed = [finding.line() for finding in run_checks(request, 0) if not finding.passed]
+    assert len(failed) == 2
+    assert all("GiB free in" in line and "delete old files" in line for line in failed)
     assert list((tmp_path / "runs").glob(".doctor*")) == []
 
 
-def test_clocks_that_differ_are_a_cross() -> None:
+def test_clocks_that_differ_too_much_fail() -> None:
     assert compare_clocks(-1.25) == Finding("clocks", True, "1.2 s apart")
-    assert compare_clocks(-90.0).line().startswith("✗ clocks: 90.0 s apart; tell the site's staff")
+    assert (
+        compare_clocks(-90.0)
+        .line()
+        .startswith(
+            "✗ clocks: 90.0 s apart; times in logs will be misleading; tell the site's staff"
+        )
+    )

@@ -1,4 +1,4 @@
-"""Names that mean harm: refused in one line, or shown as they stand; no path and no shell."""
+"""Hostile names are refused in one line or shown as text; they reach no path and no shell."""
 
 import io
 import os
@@ -29,7 +29,7 @@ from tests.sweeps.cli.test_main import Run, run
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep
 
 __all__ = ["run"]  # the fixture
-# `a…a` is a name like any other; `NUL` and `con` harm nobody here.
+# `a…a` is a valid name; `NUL` and `con` are harmless on this system.
 BAD = [name for name in HOSTILE if name not in {"a" * 64, "NUL", "con"} and "\0" not in name]
 ESCAPES = "\x1b[31mred\x1b[0m \x9b2J [bold]loud[/bold]"
 
@@ -45,7 +45,7 @@ def tree(folder: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_no_command_takes_such_a_sweep(
+def test_no_command_accepts_a_hostile_sweep_name(
     run: Run, make_sweep: MakeSweep, tmp_path: Path, name: str
 ) -> None:
     runs = make_sweep().paths.runs.folder
@@ -58,11 +58,13 @@ def test_no_command_takes_such_a_sweep(
 
 
 GIVEN = [("name", name) for name in BAD] + [("trainer", name) for name in BAD]
-GIVEN += [("promotion", name) for name in BAD if name]  # none: the default
+GIVEN += [("promotion", name) for name in BAD if name]  # empty: the default
 
 
 @pytest.mark.parametrize(("key", "name"), GIVEN)
-def test_no_experiment_takes_such_a_name(run: Run, tmp_path: Path, key: str, name: str) -> None:
+def test_no_experiment_accepts_a_hostile_name(
+    run: Run, tmp_path: Path, key: str, name: str
+) -> None:
     word = "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else c for c in name)
     text = EXPERIMENT.format(trials=3, epochs=2, pruner="none", seconds=0, bug="false", gate_at=0)
     old, new = {
@@ -72,30 +74,33 @@ def test_no_experiment_takes_such_a_name(run: Run, tmp_path: Path, key: str, nam
     }[key]
     (tmp_path / "bad.toml").write_text(text.replace(old, new))
     before = tree(tmp_path)
-    line = ("run", str(tmp_path / "bad.toml"), "--runs", str(tmp_path / "runs"))
-    status, out, err = run(*line)
+    command = ("run", str(tmp_path / "bad.toml"), "--runs", str(tmp_path / "runs"))
+    status, out, err = run(*command)
     assert (status, out, err.count("\n")) == (2, "", 1), err
     assert err[:-1].isprintable()
     assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_no_such_cluster(run: Run, write_experiment: Callable[..., Path], name: str) -> None:
+def test_a_hostile_cluster_name_is_refused(
+    run: Run, write_experiment: Callable[..., Path], name: str
+) -> None:
     status, _, err = run("plan", str(write_experiment()), f"--cluster={name}")
-    if name:  # none given means the default
+    if name:  # an empty one means the default
         assert (status, err.count("\n")) == (2, 1)
         assert err[:-1].isprintable()
 
 
 @pytest.mark.parametrize("key", ["partition", "account", "qos", "gres", "constraint", "exclude"])
 @pytest.mark.parametrize("value", ["a\ntouch pwned", "a b", "", "\x1b[31m", "a\u2028b"])
-def test_what_becomes_a_line_of_a_jobs_script_is_one_word(key: str, value: str) -> None:
+def test_a_value_for_the_jobs_script_must_be_one_word(key: str, value: str) -> None:
     with pytest.raises(ValidationError, match="is not one word"):
         Cluster.model_validate({"scheduler": "slurm", key: value})
 
 
-def test_a_line_of_set_up_is_one_line() -> None:
-    with pytest.raises(ValidationError, match="give each line of shell by itself"):
+def test_a_setup_line_must_be_one_line() -> None:
+    advice = "an entry has several lines; write each line as an entry of its own"
+    with pytest.raises(ValidationError, match=advice):
         Cluster(setup=["true\n#SBATCH --mem=1"])
 
 
@@ -123,24 +128,24 @@ def test_escapes_in_the_tags_of_a_shared_registry_are_shown_as_text() -> None:
     assert "[bold]" in text
 
 
-def test_a_cards_cell_holds_no_markup() -> None:
+def test_a_cell_of_a_model_card_contains_no_markup() -> None:
     hostile = "<script>alert(1)</script> [x](javascript:alert(1)) | a\nb ![i](http://x) \x1b[2J"
-    found = _plain(hostile)
-    assert "<" not in found
-    assert "\n" not in found
-    assert "\x1b" not in found
-    assert found.count("\\[") == found.count("[")
-    assert found.count("\\|") == found.count("|")
+    cell = _plain(hostile)
+    assert "<" not in cell
+    assert "\n" not in cell
+    assert "\x1b" not in cell
+    assert cell.count("\\[") == cell.count("[")
+    assert cell.count("\\|") == cell.count("|")
 
 
-def test_a_very_long_message_keeps_both_its_ends() -> None:
-    line = one_line("the thing " + "x" * 10**6 + " the mend")
+def test_a_very_long_message_keeps_its_beginning_and_its_end() -> None:
+    line = one_line("the thing " + "x" * 10**6 + " the advice")
     assert len(line) <= MAX_LENGTH + 10
     assert line.startswith("the thing")
-    assert line.endswith("the mend")
+    assert line.endswith("the advice")
 
 
-def test_the_folder_of_pickles_is_its_owners_alone(make_sweep: MakeSweep) -> None:
+def test_the_folder_of_pickles_is_accessible_to_its_owner_alone(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1, epochs=1)
     old = os.umask(0)
     try:
@@ -148,20 +153,20 @@ def test_the_folder_of_pickles_is_its_owners_alone(make_sweep: MakeSweep) -> Non
         submit_missing(sweep)
     finally:
         os.umask(old)
-    give_up = time.monotonic() + 90
+    deadline = time.monotonic() + 90
     while active_jobs(sweep.paths):
-        assert time.monotonic() < give_up
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     assert sweep.paths.scheduler_logs.stat().st_mode & 0o777 == 0o700
     pickles = list(sweep.paths.scheduler_logs.glob("*_submitted.pkl"))
     assert len(pickles) == 1
 
 
-def test_a_folder_of_pickles_that_is_somebody_elses_is_not_used(
+def test_a_folder_of_pickles_of_another_user_is_not_used(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep()
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    with pytest.raises(EnvironmentFailure, match="is somebody else's"):
+    with pytest.raises(EnvironmentFailure, match="belongs to another user, and jobs would run"):
         submit_missing_here(sweep)
     assert sweep.paths.runs.sweep("tiny").jobs() == []

@@ -1,4 +1,4 @@
-"""Passwords and tokens: from the environment alone, and nowhere written."""
+"""Passwords and tokens are read from the environment only, and are written nowhere."""
 
 import base64
 import threading
@@ -45,7 +45,7 @@ def test_a_cluster_file_with_a_password_is_refused_and_not_repeated(
     assert not (tmp_path / "runs").exists()
 
 
-def test_one_in_the_environment_is_refused_too(
+def test_a_password_in_a_uri_of_the_environment_is_refused_too(
     run: Run, make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep()
@@ -58,7 +58,7 @@ def test_one_in_the_environment_is_refused_too(
         resolve_store(sweep.paths.runs, None)
 
 
-def test_an_error_that_names_such_a_uri_does_not_show_it() -> None:
+def test_an_error_with_such_a_uri_does_not_show_the_password() -> None:
     for uri in URIS:
         assert SECRET not in one_line(f"cannot reach {uri}/api: refused")
     assert one_line("mail me@example.org, see https://a.example/b@c") == (
@@ -69,25 +69,25 @@ def test_an_error_that_names_such_a_uri_does_not_show_it() -> None:
 @pytest.mark.parametrize(
     "uri", ["https://mlflow.example.org/a@b", "sqlite:////runs/me@home/mlflow.db"]
 )
-def test_what_holds_no_password_is_taken(uri: str) -> None:
+def test_a_uri_without_a_password_is_accepted(uri: str) -> None:
     assert Cluster(tracking=uri).tracking == uri
 
 
 @pytest.fixture
 def refusing_server() -> Iterator[tuple[str, list[str]]]:
-    """A server that lets nobody in, its URI, and the credentials that it was shown."""
-    shown: list[str] = []
+    """The URI of a server that refuses every request, and the credentials that it received."""
+    received: list[str] = []
 
     class Refuse(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            shown.append(self.headers.get("Authorization", ""))
+            received.append(self.headers.get("Authorization", ""))
             content = f"who is {self.headers.get('Host')}?".encode()
             self.send_response(401)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_GET  # noqa: N815 (http.server's own word)
+        do_POST = do_GET  # noqa: N815 (http.server's own name)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -95,19 +95,19 @@ def refusing_server() -> Iterator[tuple[str, list[str]]]:
     server = HTTPServer(("127.0.0.1", 0), Refuse)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", shown
+    yield f"http://127.0.0.1:{server.server_port}", received
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def test_credentials_of_the_environment_are_sent_and_never_written(
+def test_credentials_in_the_environment_are_sent_and_never_written(
     make_sweep: MakeSweep,
     refusing_server: tuple[str, list[str]],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    uri, shown = refusing_server
+    uri, received = refusing_server
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
@@ -116,8 +116,8 @@ def test_credentials_of_the_environment_are_sent_and_never_written(
     sweep = make_sweep(trials=1)
     worker_of(sweep).run()
     problem = publish_once(sweep)
-    packed = base64.b64encode(f"alice:{SECRET}".encode()).decode()
-    assert f"Basic {packed}" in shown
+    encoded = base64.b64encode(f"alice:{SECRET}".encode()).decode()
+    assert f"Basic {encoded}" in received
     assert problem is not None
     assert "401" in problem
     files = [p.read_bytes() for p in sweep.paths.runs.folder.rglob("*") if p.is_file()]
@@ -125,4 +125,4 @@ def test_credentials_of_the_environment_are_sent_and_never_written(
     written = b"".join([*files, problem.encode(), out.encode(), err.encode()])
     assert len(files) > 5
     assert SECRET.encode() not in written
-    assert packed.encode() not in written
+    assert encoded.encode() not in written

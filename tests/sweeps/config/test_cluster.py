@@ -31,29 +31,29 @@ def test_times_are_read_as_slurm_reads_them(text: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "an hour", "1:2:3:4", "-5", "1-", "12h"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time"):
+def test_an_invalid_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid time; write minutes"):
         parse_minutes(text)
 
 
-def test_a_time_in_which_nothing_can_be_done_is_refused() -> None:
-    with pytest.raises(ValueError, match="too short"):
+def test_a_time_limit_below_two_minutes_is_refused() -> None:
+    with pytest.raises(ValueError, match="too short for a job; write at least two minutes"):
         Cluster(time_limit="1")
 
 
-def test_the_last_epoch_is_to_end_before_the_job_does() -> None:
+def test_the_last_epoch_must_end_before_the_job_does() -> None:
     assert margin_seconds(12 * 3600) == 60
     assert margin_seconds(120) == 15
 
 
-def test_one_job_a_trial_means_as_many_jobs_as_trials() -> None:
+def test_one_trial_per_job_means_as_many_jobs_as_trials() -> None:
     assert required_jobs(Cluster(scheduler="slurm", jobs=4), 60) == 4
     assert required_jobs(Cluster(scheduler="slurm", jobs=4, trials_per_job=1), 60) == 60
     assert required_jobs(Cluster(scheduler="slurm", workers=2, trials_per_job=2), 9) == 3
     assert required_jobs(Cluster(scheduler="slurm", trials_per_job=1), 5000) == 500
 
 
-def test_a_jobs_cores_are_shared_out() -> None:
+def test_a_jobs_cores_are_divided_among_its_workers() -> None:
     assert workers_and_threads(Cluster(scheduler="slurm", gpus=1, cpus=4)) == (1, 4)
     assert workers_and_threads(Cluster(scheduler="slurm", gpus=1, cpus=4, workers=2)) == (2, 2)
     assert workers_and_threads(Cluster(workers=3, threads=5)) == (3, 5)
@@ -61,19 +61,21 @@ def test_a_jobs_cores_are_shared_out() -> None:
 
 @pytest.fixture
 def clusters(tmp_path: Path) -> Path:
-    """A folder of cluster files: anywhere, where one thing is found, where two are."""
-    here = tmp_path / "clusters"
-    here.mkdir()
-    (here / "anywhere.toml").write_text('[detect]\nexperiment = "small"\n')
-    (here / "never.toml").write_text('scheduler = "slurm"\n')
+    """A folder of cluster files: with no, one and two conditions, and without `[detect]`."""
+    folder = tmp_path / "clusters"
+    folder.mkdir()
+    (folder / "anywhere.toml").write_text('[detect]\nexperiment = "small"\n')
+    (folder / "never.toml").write_text('scheduler = "slurm"\n')
     study = tmp_path / "study"
     one = f'[detect]\nexperiment = "one"\nfolder = "{study}"\n'
-    (here / "one.toml").write_text(one)
-    (here / "two.toml").write_text(one.replace('"one"', '"two"') + 'command = "sh"\n')
-    return here
+    (folder / "one.toml").write_text(one)
+    (folder / "two.toml").write_text(one.replace('"one"', '"two"') + 'command = "sh"\n')
+    return folder
 
 
-def test_a_cluster_is_recognised_by_what_its_file_names(clusters: Path, tmp_path: Path) -> None:
+def test_a_cluster_is_detected_by_the_conditions_in_its_file(
+    clusters: Path, tmp_path: Path
+) -> None:
     assert detect_cluster(clusters) == ("anywhere", "small")
     (tmp_path / "study").mkdir()
     assert detect_cluster(clusters) == ("two", "two")
@@ -81,12 +83,14 @@ def test_a_cluster_is_recognised_by_what_its_file_names(clusters: Path, tmp_path
     assert detect_cluster(clusters) == ("one", "one")
 
 
-def test_where_no_cluster_is_recognised_both_are_to_be_given(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"recognises this machine; .*give an experiment"):
+def test_if_no_cluster_is_detected_experiment_and_cluster_must_be_given(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"matches this host; .*give an experiment and --cluster"):
         detect_cluster(tmp_path)
 
 
-def test_a_wrong_cluster_file_is_named_before_a_wrong_choice_is_made(clusters: Path) -> None:
+def test_an_invalid_cluster_file_is_an_error_and_not_a_reason_for_another_choice(
+    clusters: Path,
+) -> None:
     (clusters / "one.toml").write_text('[detect]\nexperimnt = "one"\n')
     with pytest.raises(InputError, match=r"one\.toml: unknown key 'detect\.experimnt'; did you"):
         detect_cluster(clusters)

@@ -5,7 +5,7 @@ from sweeps.errors import InputError
 
 TABLE = {
     "training.learning_rate": {
-        "given": "training.optimizer",
+        "depends_on": "training.optimizer",
         "cases": {"adam": {"low": 1e-5, "high": 1e-2, "log": True}, "sgd": [0.1, 0.2]},
     },
     "training.optimizer": ["adam", "sgd"],
@@ -13,20 +13,20 @@ TABLE = {
 }
 
 
-def test_a_dimension_is_asked_after_what_it_depends_on() -> None:
-    asked = []
+def test_a_dimension_is_suggested_after_the_one_it_depends_on() -> None:
+    suggested = []
 
-    def first_end(parameter: object) -> object:
-        asked.append(parameter.name)
+    def first_corner(parameter: object) -> object:
+        suggested.append(parameter.name)
         return parameter.domain.corner_values()[0]
 
-    values = parse_space(TABLE, "x.toml").suggest(first_end)
+    values = parse_space(TABLE, "x.toml").suggest(first_corner)
     assert values == {
         "training.optimizer": "adam",
         "model.depth": 1,
         "training.learning_rate": 1e-5,
     }
-    assert asked[-1] == "training.learning_rate | training.optimizer = adam"
+    assert suggested[-1] == "training.learning_rate | training.optimizer = adam"
 
 
 def test_a_space_with_a_continuous_range_cannot_be_listed() -> None:
@@ -37,7 +37,7 @@ def test_a_finite_space_lists_each_point_once() -> None:
     finite = {
         "a": [1, 2],
         "b": {"low": 1, "high": 3},
-        "c": {"given": "a", "cases": {"1": [7], "2": [8, 9]}},
+        "c": {"depends_on": "a", "cases": {"1": [7], "2": [8, 9]}},
     }
     points = list(parse_space(finite, "x.toml").points())
     assert len(points) == 3 * 1 + 3 * 2
@@ -45,17 +45,17 @@ def test_a_finite_space_lists_each_point_once() -> None:
     assert all(p["c"] == 7 for p in points if p["a"] == 1)
 
 
-def test_the_ends_bring_every_choice_and_bound_about() -> None:
-    ends = list(parse_space(TABLE, "x.toml").corner_points())
-    assert all(values.keys() == TABLE.keys() for values in ends)
-    brought = {(path, value) for values in ends for path, value in values.items()}
-    assert {("training.optimizer", "adam"), ("training.optimizer", "sgd")} <= brought
-    assert {("model.depth", 1), ("model.depth", 3), ("training.learning_rate", 1e-2)} <= brought
-    for values in ends:
+def test_the_corner_points_contain_every_choice_and_bound() -> None:
+    corners = list(parse_space(TABLE, "x.toml").corner_points())
+    assert all(values.keys() == TABLE.keys() for values in corners)
+    contained = {(path, value) for values in corners for path, value in values.items()}
+    assert {("training.optimizer", "adam"), ("training.optimizer", "sgd")} <= contained
+    assert {("model.depth", 1), ("model.depth", 3), ("training.learning_rate", 1e-2)} <= contained
+    for values in corners:
         assert (values["training.learning_rate"] < 0.1) == (values["training.optimizer"] == "adam")
 
 
-def test_a_whole_range_holds_whole_numbers_only() -> None:
+def test_a_range_with_integer_bounds_contains_integers_only() -> None:
     assert 2 in Range(low=1, high=3)
     assert 2.5 not in Range(low=1, high=3)
     assert 2.5 in Range(low=1.0, high=3)
@@ -66,19 +66,28 @@ def test_a_whole_range_holds_whole_numbers_only() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"a": 3}, "write a list of values, or"),
-        ({"a": []}, "write a list of values, or"),
-        ({"a": [1, 1]}, "stands there twice"),
+        ({"a": 3}, "= 3 is not a valid dimension; write a list of values, or"),
+        ({"a": []}, "is not a valid dimension; write a list of values, or"),
+        ({"a": [1, 1]}, "has a choice twice"),
         ({"a": {"low": 2, "high": 1}}, "low = 2 must be less than high = 1"),
-        ({"a": {"low": 0, "high": 1, "log": True}}, "must be positive where log"),
+        ({"a": {"low": 0, "high": 1, "log": True}}, "'a': low = 0 must be positive if log = true"),
         ({"a": {"low": 0, "high": 1, "lag": True}}, "unknown key 'lag'; did you mean 'log'"),
         ({"a": {"low": 0}}, "'high' is missing"),
-        ({"a": {"given": "b", "cases": {}}}, "given = 'b' is no list of choices"),
-        ({"b": [1, 2], "a": {"given": "b", "cases": {"1": [1]}}}, "each choice of 'b' once"),
-        ({"b": [1], "a": {"given": "b", "cases": {"1": [1], "2": [1]}}}, "each choice of 'b'"),
-        ({"b": [1], "a": {"given": "b"}}, "each choice of 'b'"),
+        (
+            {"a": {"depends_on": "b", "cases": {}}},
+            "depends_on = 'b' is not a dimension with a list of choices",
+        ),
+        (
+            {"b": [1, 2], "a": {"depends_on": "b", "cases": {"1": [1]}}},
+            "one key for each choice of 'b', and no other: 1, 2",
+        ),
+        (
+            {"b": [1], "a": {"depends_on": "b", "cases": {"1": [1], "2": [1]}}},
+            "one key for each choice of 'b', and no other: 1",
+        ),
+        ({"b": [1], "a": {"depends_on": "b"}}, "one key for each choice of 'b'"),
     ],
 )
-def test_what_is_no_dimension_is_refused(table: dict[str, object], message: str) -> None:
+def test_an_invalid_dimension_is_refused(table: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_space(table, "x.toml")

@@ -8,10 +8,10 @@ import pytest
 from sweeps.filesystem import atomic
 
 
-def test_only_one_of_many_creates(tmp_path: Path) -> None:
+def test_only_the_first_of_many_calls_creates_the_file(tmp_path: Path) -> None:
     path = tmp_path / "claim"
-    won = [atomic.create(path, str(number)) for number in range(5)]
-    assert won == [True, False, False, False, False]
+    created = [atomic.create(path, str(number)) for number in range(5)]
+    assert created == [True, False, False, False, False]
     assert path.read_text() == "0"
     assert [entry.name for entry in tmp_path.iterdir()] == ["claim"]
 
@@ -20,14 +20,14 @@ def _create(path: Path) -> bool:
     return atomic.create(path, str(os.getpid()))
 
 
-def test_only_one_of_many_processes_creates(tmp_path: Path) -> None:
+def test_only_one_of_many_processes_creates_the_file(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         for number in range(20):
-            won = pool.map(_create, [tmp_path / f"claim-{number}"] * 4)
-            assert sum(won) == 1
+            created = pool.map(_create, [tmp_path / f"claim-{number}"] * 4)
+            assert sum(created) == 1
 
 
-def test_an_append_removes_a_half_line_first(tmp_path: Path) -> None:
+def test_an_append_removes_a_partial_line_first(tmp_path: Path) -> None:
     path = tmp_path / "rows"
     atomic.append(path, '{"epoch": 1}')
     with path.open("a") as file:
@@ -38,14 +38,14 @@ def test_an_append_removes_a_half_line_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 4095, 4096, 4097, 20_000])
-def test_a_half_line_of_any_length_is_removed(tmp_path: Path, length: int) -> None:
+def test_a_partial_line_of_any_length_is_removed(tmp_path: Path, length: int) -> None:
     path = tmp_path / "rows"
     path.write_text("1\n" + "x" * length)
     atomic.append(path, "2")
     assert path.read_text() == "1\n2\n"
 
 
-def test_a_full_disk_leaves_nothing_of_the_line(
+def test_an_append_that_fails_on_a_full_disk_leaves_the_file_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows"
@@ -64,7 +64,9 @@ def test_a_full_disk_leaves_nothing_of_the_line(
     assert path.read_text() == "1\n"
 
 
-def test_a_replaced_file_is_never_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replacement_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "result"
     atomic.write(path, "old")
 

@@ -1,4 +1,4 @@
-"""A full disk: the trial is given back, the sweep stands still and says why, nothing is lost."""
+"""A full disk: the trial is released, the sweep stops with the reason, and nothing is lost."""
 
 import errno
 import itertools
@@ -27,33 +27,33 @@ from tests.sweeps.workers.test_crashes import outcome
 from tests.sweeps.workers.test_retry import run_job
 
 
-def fails(number: int, at: int) -> Callable[..., Iterator[object]]:
-    """A trainer whose checkpoint of one epoch cannot be written."""
-    fit = Tiny.fit
+def failing_fit(number: int, at: int) -> Callable[..., Iterator[object]]:
+    """Return a `fit` that raises an `OSError` when it writes the checkpoint of epoch `at`."""
+    original = Tiny.fit
 
-    def full(*given: object, **named: object) -> Iterator[object]:
-        for row in fit(*given, **named):
+    def fit(*args: object, **kwargs: object) -> Iterator[object]:
+        for row in original(*args, **kwargs):
             yield row
             if row.epoch == at - 1:
-                raise OSError(number, os.strerror(number), str(given[2] / "last.pt"))
+                raise OSError(number, os.strerror(number), str(args[2] / "last.pt"))
 
-    return full
+    return fit
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_checkpoint_that_finds_no_room_stops_the_sweep_and_loses_nothing(
+def test_a_checkpoint_without_disk_space_stops_the_sweep_and_loses_nothing(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     whole = make_sweep("whole", trials=3)
     worker_of(whole).run()
     sweep = make_sweep(trials=3)
     with monkeypatch.context() as patch:
-        patch.setattr(Tiny, "fit", fails(number, at=4))
+        patch.setattr(Tiny, "fit", failing_fit(number, at=4))
         assert worker_of(sweep).run() is ExitCode.DISK_FULL
     trial = sweep.paths.trials()[0]
     assert len(read_curve(trial)) == 3
     assert trial.attempts()[-1].released.exists()
-    assert f"no room left in {trial.attempt(1).checkpoints} (" in stop_reason(sweep.paths)
+    assert f"no disk space left in {trial.attempt(1).checkpoints} (" in stop_reason(sweep.paths)
     assert stop_reason(sweep.paths).endswith("sweeps clean")
     clear_stop(sweep.paths)
     assert worker_of(sweep).run() is ExitCode.DONE
@@ -61,39 +61,40 @@ def test_a_checkpoint_that_finds_no_room_stops_the_sweep_and_loses_nothing(
     assert len((trial.folder / "computed.log").read_text().split()) == len(read_curve(trial))
 
 
-def test_another_error_of_the_file_system_is_waited_out(
+def test_after_another_error_of_the_file_system_the_worker_waits_and_retries(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
     monkeypatch.setattr("sweeps.workers.trial.RETRY_WAIT_SECONDS", 0.01)
-    fit, failing = Tiny.fit, fails(errno.ESTALE, at=2)
+    fit, failing = Tiny.fit, failing_fit(errno.ESTALE, at=2)
     tries = itertools.count()
 
-    def at_first_failing(*given: object, **named: object) -> Iterator[object]:
-        return (failing if next(tries) < 3 else fit)(*given, **named)
+    def failing_three_times(*args: object, **kwargs: object) -> Iterator[object]:
+        return (failing if next(tries) < 3 else fit)(*args, **kwargs)
 
-    monkeypatch.setattr(Tiny, "fit", at_first_failing)
+    monkeypatch.setattr(Tiny, "fit", failing_three_times)
     assert worker_of(sweep).run() is ExitCode.DONE
     (trial,) = sweep.paths.trials()
     assert len(trial.attempts()) == 4
-    assert describe_failures(trial) == "kept from a file or its data 3 times"
+    assert describe_failures(trial) == "environment unavailable 3 times"
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
     assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
-def test_what_stays_out_of_reach_stops_the_sweep_and_fails_no_trial(
+def test_an_environment_that_stays_unavailable_stops_the_sweep_and_fails_no_trial(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=2, pruner="none")
     monkeypatch.setattr("sweeps.workers.trial.RETRY_WAIT_SECONDS", 0.01)
     with monkeypatch.context() as patch:
-        patch.setattr(Tiny, "fit", fails(errno.EIO, at=3))
+        patch.setattr(Tiny, "fit", failing_fit(errno.EIO, at=3))
         assert worker_of(sweep).run() is ExitCode.DONE
     (trial,) = sweep.paths.trials()
     assert not trial.settled.exists()
-    assert f"{MAX_ENVIRONMENT_FAILURES} times in a row: OSError: [Errno 5]" in stop_reason(
-        sweep.paths
+    reason = (
+        f"environment unavailable, {MAX_ENVIRONMENT_FAILURES} times in a row: OSError: [Errno 5]"
     )
+    assert reason in stop_reason(sweep.paths)
     assert "Input/output error" in trial.attempts()[-1].traceback.read_text()
     kept = trial.attempts()[-1].last_checkpoint
     assert json.loads(kept.read_text())["row"]["epoch"] == 2
@@ -103,7 +104,7 @@ def test_what_stays_out_of_reach_stops_the_sweep_and_fails_no_trial(
     assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
-def test_a_quota_that_leaves_no_room_for_the_reason_is_named_at_the_end(
+def test_an_exceeded_quota_that_prevents_recording_the_reason_is_in_the_summary(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=3)
@@ -113,16 +114,16 @@ def test_a_quota_that_leaves_no_room_for_the_reason_is_named_at_the_end(
 
     commands = NextCommands("again", "ui", "promote", "sync")
 
-    def said() -> str:
+    def summary() -> str:
         status = sweep_status(sweep, stop_reason(sweep.paths))
         return "\n".join(summarize(status, sweep, commands).lines)
 
-    assert "no room" not in said()
+    assert "no disk space" not in summary()
     monkeypatch.setattr("sweeps.monitor.summary.tempfile.TemporaryFile", refuse)
-    assert f"no room left in {sweep.paths.folder} (Disk quota exceeded)" in said()
+    assert f"no disk space left in {sweep.paths.folder} (Disk quota exceeded)" in summary()
 
 
-def test_no_epoch_begins_whose_checkpoint_would_have_no_room(
+def test_no_epoch_begins_whose_checkpoint_would_not_fit(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
@@ -152,7 +153,7 @@ def test_no_epoch_begins_whose_checkpoint_would_have_no_room(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a megabyte."""
+    """A file system of one megabyte."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
@@ -161,7 +162,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     except FileNotFoundError:
         mounted = False
     if not mounted:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("this process may not mount a file system")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
@@ -176,19 +177,18 @@ def fill(folder: Path) -> Path:
     return folder / "ballast"
 
 
-def test_a_disk_that_is_really_full_is_survived_at_any_write(
+def test_a_sweep_survives_a_disk_that_is_really_full_at_any_write(
     make_sweep: MakeSweep, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        disk_space, "RESERVED_BYTES", -(2**30)
-    )  # as with a quota, which does not show
+    # As with a quota, which the check before an epoch cannot see.
+    monkeypatch.setattr(disk_space, "RESERVED_BYTES", -(2**30))
     whole = make_sweep("whole", trials=3)
     worker_of(whole).run()
     sweep: Sweep = make_sweep(str(small_disk / "runs"), trials=3)
     fit, ballast = Tiny.fit, small_disk / "ballast"
 
-    def filling(*given: object, **named: object) -> Iterator[object]:
-        for row in fit(*given, **named):
+    def filling(*args: object, **kwargs: object) -> Iterator[object]:
+        for row in fit(*args, **kwargs):
             if row.epoch == 2:
                 fill(small_disk)
             yield row
@@ -198,24 +198,23 @@ def test_a_disk_that_is_really_full_is_survived_at_any_write(
         assert worker_of(sweep).run() is ExitCode.DISK_FULL
     ballast.unlink()
     for trial in sweep.paths.trials():
-        trial.attempts()[-1].released.touch()  # this process lives on, as a worker would not
+        trial.attempts()[-1].released.touch()  # this process runs on, unlike a worker's
     clear_stop(sweep.paths)
     assert worker_of(sweep).run() is ExitCode.DONE
     assert outcome(sweep) == outcome(whole)
 
 
-def test_a_job_on_a_small_disk_burns_no_restarts_and_goes_on_once_there_is_room(
+def test_a_job_on_a_full_disk_restarts_no_worker_and_continues_once_there_is_space(
     make_sweep: MakeSweep, small_disk: Path
 ) -> None:
     cluster = Cluster(workers=2)
     sweep = make_sweep(str(small_disk / "runs"), trials=2, pruner="none", cluster=cluster)
-    said = run_job(sweep)
-    ends = re.findall(r"ended with status (\d+)", said)
-    assert len(ends) == 2
-    assert (
-        str(int(ExitCode.DISK_FULL)) in ends
-    )  # the other one may have found the sweep stopped already
-    assert set(ends) <= {str(int(ExitCode.DISK_FULL)), "0"}
+    output = run_job(sweep)
+    codes = re.findall(r"ended with status (\d+)", output)
+    assert len(codes) == 2
+    # The other worker may have found the sweep stopped already.
+    assert str(int(ExitCode.DISK_FULL)) in codes
+    assert set(codes) <= {str(int(ExitCode.DISK_FULL)), "0"}
     assert "16 MiB needed" in stop_reason(sweep.paths)
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     clear_stop(sweep.paths)

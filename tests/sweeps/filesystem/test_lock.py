@@ -23,7 +23,7 @@ def _count_up(folder: Path, times: int) -> None:
             counter.write_text(str(value + 1))
 
 
-def test_turns_exclude_each_other(tmp_path: Path) -> None:
+def test_only_one_process_holds_the_lock_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "counter").write_text("0")
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_count_up, args=(tmp_path, 50)) for _ in range(4)]
@@ -35,7 +35,7 @@ def test_turns_exclude_each_other(tmp_path: Path) -> None:
     assert len(list((tmp_path / "lock").iterdir())) <= 4
 
 
-def test_a_killed_holder_on_this_machine_is_passed_over_at_once(tmp_path: Path) -> None:
+def test_a_killed_holder_on_this_host_is_passed_over_at_once(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from sweeps.filesystem.lock import Lock\n"
         "held = Lock(Path(sys.argv[1])).hold(); held.__enter__()\n"
@@ -56,7 +56,9 @@ def test_a_killed_holder_on_this_machine_is_passed_over_at_once(tmp_path: Path) 
         turn.check()
 
 
-def test_a_holder_that_runs_here_is_never_passed_over_and_a_stopped_one_is(tmp_path: Path) -> None:
+def test_a_running_holder_on_this_host_is_never_passed_over_but_a_stopped_one_is(
+    tmp_path: Path,
+) -> None:
     script = (
         "import sys, time; from pathlib import Path; from sweeps.filesystem.lock import Lock\n"
         "held = Lock(Path(sys.argv[1])).hold(); held.__enter__()\n"
@@ -76,9 +78,9 @@ def test_a_holder_that_runs_here_is_never_passed_over_and_a_stopped_one_is(tmp_p
     holder.communicate()
 
 
-def test_a_holder_elsewhere_that_renews_its_turn_is_not_passed_over(tmp_path: Path) -> None:
+def test_a_holder_on_another_host_that_renews_its_turn_is_not_passed_over(tmp_path: Path) -> None:
     lock = Lock(tmp_path, stale_after=0.3, patience=1.0)
-    holding = lock.hold()  # kept: a manager that is forgotten releases
+    holding = lock.hold()  # keep a reference: a context manager without one releases the turn
     elsewhere = holding.__enter__()
     (tmp_path / "1").write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
     ended = threading.Event()
@@ -95,23 +97,23 @@ def test_a_holder_elsewhere_that_renews_its_turn_is_not_passed_over(tmp_path: Pa
     thread.join()
 
 
-def test_a_silent_holder_of_another_machine_is_passed_over_and_finds_out(tmp_path: Path) -> None:
+def test_a_silent_holder_on_another_host_is_passed_over_and_finds_out(tmp_path: Path) -> None:
     lock = Lock(tmp_path, stale_after=0.2, patience=0.5)
-    holding = lock.hold()  # kept: a manager that is forgotten releases
-    frozen = holding.__enter__()
+    holding = lock.hold()  # keep a reference: a context manager without one releases the turn
+    silent = holding.__enter__()
     (tmp_path / "1").write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
     began = time.monotonic()
     with lock.hold() as turn:
         assert time.monotonic() - began >= 0.2
         with pytest.raises(LockLostError, match="passed over"):
-            frozen.check()
-        frozen.release()
-        turn.check()  # what the robbed one releases is its own turn, never its successor's
+            silent.check()
+        silent.release()
+        turn.check()  # a holder that lost the lock releases its own turn, never its successor's
         with pytest.raises(LockBusyError, match="waited"), lock.hold():
             pass
 
 
-def test_an_old_number_freed_by_the_sweeping_is_no_turn(tmp_path: Path) -> None:
+def test_an_old_number_whose_file_was_removed_is_not_a_turn(tmp_path: Path) -> None:
     lock = Lock(tmp_path)
     for _ in range(5):
         with lock.hold():
@@ -121,7 +123,7 @@ def test_an_old_number_freed_by_the_sweeping_is_no_turn(tmp_path: Path) -> None:
         assert turn.number == 6
 
 
-def test_a_turn_is_let_go_where_no_file_can_be_made(
+def test_a_turn_is_released_even_if_no_file_can_be_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = Lock(tmp_path / "lock", patience=5.0)
@@ -132,5 +134,5 @@ def test_a_turn_is_let_go_where_no_file_can_be_made(
     with lock.hold():
         monkeypatch.setattr(Path, "touch", refuse)
     monkeypatch.undo()
-    with lock.hold() as turn:  # this process lives, so its first turn would never be passed over
+    with lock.hold() as turn:  # this process runs, so its first turn would never be passed over
         assert turn.number == 2

@@ -37,14 +37,14 @@ def start(
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=heed_signals,
+            preexec_fn=reset_signals,
         )
 
     return call
 
 
-def heed_signals() -> None:
-    """What runs the tests may itself have been started deaf (by nohup, or with &)."""
+def reset_signals() -> None:
+    """Handle SIGINT and SIGHUP again: the tests may run under nohup or in the background."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -60,13 +60,13 @@ def the_sweep(tmp_path: Path) -> Sweep:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < give_up
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def trials_of(paths: SweepPaths) -> list[int]:
+def epochs_of_trials(paths: SweepPaths) -> list[int]:
     return [len(read_curve(trial)) for trial in paths.trials()]
 
 
@@ -81,7 +81,7 @@ def test_a_sweep_ends_with_its_best_trial_and_the_command_to_type_next(
     assert output.rstrip().endswith(f"promote tiny --runs {tmp_path / 'runs'}")
     assert "6 of 6 trials" in output
     again = finish(start(trials=6))
-    assert "sent to" not in again
+    assert "submitted to" not in again
     assert len(sweep.paths.trials()) == 6
     assert len(sweep.paths.jobs()) == 1
 
@@ -90,13 +90,13 @@ def open_gate(paths: SweepPaths) -> None:
     (paths.folder / "open").touch()
 
 
-def test_kill_the_watcher_then_a_worker_and_run_it_again(
+def test_a_sweep_whose_watcher_and_a_worker_were_killed_is_resumed(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     settings = {"trials": 6, "pruner": "none", "epochs": 4, "gate_at": 3}
     watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: 2 in trials_of(paths))
+    wait_for(lambda: 2 in epochs_of_trials(paths))
     watcher.kill()
     watcher.communicate()
     victim = next(trial for trial in paths.trials() if len(read_curve(trial)) == 2)
@@ -104,40 +104,41 @@ def test_kill_the_watcher_then_a_worker_and_run_it_again(
     again = start(**settings)
     wait_for(lambda: len(victim.attempts()) == 2)
     open_gate(paths)
-    assert "sent to" not in finish(again)  # the job was still there: attached, not doubled
+    assert "submitted to" not in finish(again)  # the first job still runs, and no second is sent
     assert the_sweep(tmp_path).is_over()
-    assert trials_of(paths) == [4] * 6
+    assert epochs_of_trials(paths) == [4] * 6
 
 
-def test_kill_everything_and_run_it_again(
+def test_a_sweep_whose_processes_were_all_killed_is_resumed(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     settings = {"trials": 6, "pruner": "none", "epochs": 4, "gate_at": 3}
     watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: trials_of(paths) == [2, 2])  # each worker has claimed: none is overlooked
+    # Each worker has a claim now, so the claims below name all workers.
+    wait_for(lambda: epochs_of_trials(paths) == [2, 2])
     watcher.kill()
     watcher.communicate()
     supervisor = read_started(paths.jobs()[0]).process.pid
     controller = int(read_submitted(paths.jobs()[0]).id)
-    for pid in [controller, supervisor]:  # first those who would fill a place again
+    for pid in [controller, supervisor]:  # first the processes that would restart a worker
         os.kill(pid, signal.SIGKILL)
     for pid in {atomic.read_json(t.attempts()[-1].claim)["pid"] for t in paths.trials()}:
         os.kill(pid, signal.SIGKILL)
     open_gate(paths)
-    assert "sent to" in finish(start(**settings))
-    assert trials_of(paths) == [4] * 6
+    assert "submitted to" in finish(start(**settings))
+    assert epochs_of_trials(paths) == [4] * 6
     for trial in paths.trials():
         computed = (trial.folder / "computed.log").read_text().split()
-        assert len(computed) == 4  # none was past its gate, so none was lost half way
+        assert len(computed) == 4  # each trial waited at its gate, so no half epoch was lost
 
 
-def test_a_terminal_that_closes_takes_only_the_watcher_along(
+def test_a_closed_terminal_ends_only_the_watcher(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     watcher = start(trials=4, pruner="none", gate_at=3)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: trials_of(paths) == [2, 2])
+    wait_for(lambda: epochs_of_trials(paths) == [2, 2])
     os.killpg(watcher.pid, signal.SIGHUP)
     watcher.communicate()
     open_gate(paths)
@@ -145,44 +146,45 @@ def test_a_terminal_that_closes_takes_only_the_watcher_along(
     wait_for(paths.jobs()[0].ended.exists)
 
 
-def test_two_launches_at_once_send_one_job(
+def test_two_launches_at_once_submit_one_job(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     both = [start(trials=6, seconds=0.02) for _ in range(2)]
     outputs = [finish(process) for process in both]
-    assert sum("sent to" in output for output in outputs) == 1
+    assert sum("submitted to" in output for output in outputs) == 1
     assert len(the_sweep(tmp_path).paths.trials()) == 6
 
 
-def test_stop_ends_it_cleanly_and_running_again_goes_on(
+def test_stop_loses_no_finished_epoch_and_the_sweep_can_be_resumed(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     settings = {"trials": 4, "pruner": "none", "gate_at": 3}
     watcher = start(**settings)
     paths = RunsPaths(tmp_path / "runs").sweep("tiny")
-    wait_for(lambda: trials_of(paths) == [2, 2])
+    wait_for(lambda: epochs_of_trials(paths) == [2, 2])
     command = [sys.executable, "-m", "sweeps", "stop", "--runs", str(paths.runs.folder)]
-    ending = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    stopping = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     wait_for(paths.stop.exists)
     open_gate(paths)
-    assert "nothing is lost; go on with:" in ending.communicate(timeout=60)[0]
+    assert "no finished epoch is lost; resume with:" in stopping.communicate(timeout=60)[0]
     output = watcher.communicate(timeout=60)[0]
     assert watcher.returncode == 1
     assert "stopped: by hand" in output
-    assert trials_of(paths) == [3, 3]
+    assert epochs_of_trials(paths) == [3, 3]
     assert all(trial.attempts()[-1].released.exists() for trial in paths.trials())
     finish(start(**settings))
-    assert trials_of(paths) == [9] * 4
+    assert epochs_of_trials(paths) == [9] * 4
 
 
-def test_a_bug_stops_the_sweep_and_says_where(
+def test_a_bug_stops_the_sweep_and_the_traceback_is_named(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = start(trials=6, bug="true")
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    said = r"stopped: [34] trials failed alike: RuntimeError: a bug of the trainer's"  # two workers
-    assert re.search(said, output)
+    # Two workers: one more trial may fail before both of them have stopped.
+    why = r"stopped: [34] trials failed with the same error: RuntimeError: a bug of the trainer's"
+    assert re.search(why, output)
     assert "traceback.txt" in output
     assert len(the_sweep(tmp_path).paths.trials()) <= 4
 
@@ -202,20 +204,20 @@ def test_ctrl_c_on_a_terminal_leaves_the_sweep_running(
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=heed_signals,
+        preexec_fn=reset_signals,
         env=os.environ | {"COLUMNS": "150", "LINES": "40", "TERM": "xterm-256color"},
     )
     os.close(terminal)
-    seen: list[str] = []
-    reader = threading.Thread(target=read_all, args=(screen, seen))
+    shown: list[str] = []
+    reader = threading.Thread(target=read_all, args=(screen, shown))
     reader.start()
     paths = RunsPaths(runs).sweep("tiny")
-    wait_for(lambda: 3 in trials_of(paths) and "3/5" in "".join(seen))
-    os.killpg(watcher.pid, signal.SIGINT)  # as a terminal does: to all of its foreground group
+    wait_for(lambda: 3 in epochs_of_trials(paths) and "3/5" in "".join(shown))
+    os.killpg(watcher.pid, signal.SIGINT)  # as a terminal does: to its whole foreground group
     assert watcher.wait(timeout=20) == 0
     reader.join()
-    text = "".join(seen)
-    assert "the sweep goes on without this watcher" in text
+    text = "".join(shown)
+    assert "the sweep continues without this watcher" in text
     assert "watch tiny" in text
     sweep = open_sweep(paths)
     assert not sweep.is_over()
@@ -224,20 +226,20 @@ def test_ctrl_c_on_a_terminal_leaves_the_sweep_running(
     wait_for(paths.jobs()[0].ended.exists)
 
 
-def read_all(screen: int, seen: list[str]) -> None:
+def read_all(screen: int, shown: list[str]) -> None:
     while True:
         try:
-            seen.append(os.read(screen, 65536).decode(errors="replace"))
+            shown.append(os.read(screen, 65536).decode(errors="replace"))
         except OSError:
             os.close(screen)
             return
 
 
-def test_the_end_says_what_mlflow_could_not_be_told(
+def test_trials_that_could_not_be_published_are_reported_at_the_end(
     start: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    said = finish(start(trials=2, epochs=2))
-    assert "MLflow lacks 2 of 2 trials" in said
-    assert "sync tiny" in said
+    output = finish(start(trials=2, epochs=2))
+    assert "2 of 2 trials are not completely in MLflow" in output
+    assert "sync tiny" in output

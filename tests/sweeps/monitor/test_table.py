@@ -1,4 +1,4 @@
-"""The table of a sweep on terminals of all widths."""
+"""The table of a sweep on terminals of different widths."""
 
 import io
 
@@ -36,14 +36,14 @@ ENDED = a_trial(2, left=None, best=0.6959, is_best=True)
 
 
 @pytest.mark.parametrize("width", [80, 90, 100, 120, 200])
-def test_nothing_is_cut_where_a_terminal_is_as_wide_as_they_come(width: int) -> None:
+def test_nothing_is_cut_on_terminals_of_usual_widths(width: int) -> None:
     text = "\n".join(shown(width, ENDED, RUNNING))
     assert "…" not in text
     for word in ("★ 0002", "0003", "0.6959", "adam", "16", "256", "0.000858", "1.5 h"):
         assert word in text
 
 
-def test_a_wide_terminal_shows_names_as_commands_take_them_and_the_pace() -> None:
+def test_a_wide_terminal_shows_full_trial_names_and_the_speed() -> None:
     wide, narrow = "\n".join(shown(120, RUNNING)), "\n".join(shown(80, RUNNING))
     assert "0003-396ce225" in wide
     assert "345" in wide
@@ -51,23 +51,23 @@ def test_a_wide_terminal_shows_names_as_commands_take_them_and_the_pace() -> Non
     assert "345" not in narrow
 
 
-def test_a_column_with_nothing_in_it_is_left_out() -> None:
+def test_an_empty_column_is_omitted() -> None:
     assert "left" in "\n".join(shown(120, ENDED, RUNNING))
     assert "left" not in "\n".join(shown(120, ENDED))
 
 
-def test_a_terminal_too_narrow_for_any_layout_still_gets_every_trial() -> None:
+def test_a_terminal_too_narrow_for_any_layout_still_shows_every_trial() -> None:
     lines = shown(60, ENDED, RUNNING)
     assert max(map(len, lines)) <= 60
     assert any("0.6959" in line for line in lines)
     assert any("0.5000" in line for line in lines)
 
 
-def test_a_sweep_without_trials_has_its_totals() -> None:
+def test_a_sweep_without_trials_shows_its_totals() -> None:
     assert any("0 of 12 trials" in line for line in shown(80))
 
 
-def test_of_many_trials_the_urgent_and_the_latest_are_shown() -> None:
+def test_of_many_trials_the_running_the_best_and_the_latest_are_shown() -> None:
     ended = [a_trial(n, left=None, best=0.1, is_best=n == 5) for n in range(50)]
     text = "\n".join(shown(80, *ended, a_trial(50, left=10.0, best=0.1), rows=4))
     assert [name for name in ("0005", "0048", "0049", "0050", "0047") if name in text] == [

@@ -1,4 +1,4 @@
-"""Sweeps of the tiny trainer that are over and confirmed, with a store to promote into."""
+"""Confirmed sweeps of the tiny trainer, with a store to promote into."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +13,11 @@ MakeConfirmed = Callable[..., Sweep]
 
 
 def confirmed(sweep: Sweep, only: str | None = None) -> Sweep:
-    """Run a sweep and the confirmation of its best trials; return the latter."""
+    """Run a sweep and the confirmation of its best trials; return the confirmation."""
     worker_of(sweep).run()
-    again = confirm(sweep, best_trials(sweep, only), sweep.plan.cluster, ("promote", "tiny"))
-    worker_of(again).run()
-    return again
+    confirmation = confirm(sweep, best_trials(sweep, only), sweep.plan.cluster, ("promote", "tiny"))
+    worker_of(confirmation).run()
+    return confirmation
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def searched(make_sweep: MakeSweep, give_store: Callable[[Sweep], None]) -> Swee
 
 
 def with_promotion(sweep: Sweep, **settings: object) -> Sweep:
-    """The same sweep under other rules of promotion."""
-    rules = sweep.experiment.promotion.model_copy(update=settings)
-    experiment = sweep.experiment.model_copy(update={"promotion": rules})
+    """The same sweep with other promotion settings."""
+    promotion = sweep.experiment.promotion.model_copy(update=settings)
+    experiment = sweep.experiment.model_copy(update={"promotion": promotion})
     return replace(sweep, plan=replace(sweep.plan, experiment=experiment))

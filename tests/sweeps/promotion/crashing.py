@@ -1,7 +1,7 @@
-"""A promotion that is killed, as by `kill -9`, before one of its steps: a process of its own.
+"""A process that runs a promotion and kills itself, as by `kill -9`, before one of its steps.
 
-`python -m tests.sweeps.promotion.crashing STEP FOLDER` promotes the best trial of the sweep in
-FOLDER, which is confirmed, and dies when STEP is about to be taken.
+`python -m tests.sweeps.promotion.crashing STEP FOLDER` promotes the best trial of the confirmed
+sweep in FOLDER, and kills itself just before STEP begins.
 """
 
 import os
@@ -16,7 +16,7 @@ from sweeps.storage.sweep import open_sweep
 
 STEPS = (
     *("export", "score", "publish", "run", "model", "upload", "version"),
-    *("load back", "previous", "champion", "crowned"),
+    *("verify", "previous", "champion", "champion set"),
 )
 
 

@@ -26,7 +26,7 @@ def test_entries_are_read_from_any_number_on(tmp_path: Path) -> None:
     assert list(reader.read_logs(3)) == []
 
 
-def test_half_a_line_is_nothing_and_the_next_append_is_whole(tmp_path: Path) -> None:
+def test_a_partial_line_is_ignored_and_the_next_append_is_complete(tmp_path: Path) -> None:
     journal = journal_at(tmp_path)
     journal.append_logs([{"n": 0}])
     with (tmp_path / "study.jsonl").open("a") as file:
@@ -36,8 +36,8 @@ def test_half_a_line_is_nothing_and_the_next_append_is_whole(tmp_path: Path) -> 
     assert [entry["n"] for entry in journal.read_logs(0)] == [0, 2]
 
 
-def test_optunas_own_backend_does_not_survive_half_a_line(tmp_path: Path) -> None:
-    """Why this journal exists; if this fails, Optuna has mended it."""
+def test_optunas_own_backend_cannot_read_a_journal_after_a_partial_line(tmp_path: Path) -> None:
+    """The reason for this journal; if this test fails, Optuna has fixed its backend."""
     path = tmp_path / "study.jsonl"
     backend = JournalFileBackend(str(path))
     backend.append_logs([{"n": 0}])
@@ -65,7 +65,7 @@ def _append(folder: Path) -> None:
         journal.append_logs([{"n": number}])
 
 
-def test_processes_lose_none_of_each_others_entries(tmp_path: Path) -> None:
+def test_processes_that_append_at_the_same_time_lose_no_entries(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_append, args=(tmp_path,)) for _ in range(4)]
     for process in processes:
@@ -76,19 +76,19 @@ def test_processes_lose_none_of_each_others_entries(tmp_path: Path) -> None:
     assert sorted(entries) == sorted(list(range(50)) * 4)
 
 
-def test_a_holder_that_stood_still_past_its_turn_overwrites_nothing(
+def test_a_holder_that_was_stopped_past_its_turn_overwrites_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frozen, successor = journal_at(tmp_path), journal_at(tmp_path)
-    frozen.append_logs([{"n": 0}])
-    write_whole = atomic.write_all
+    stopped, successor = journal_at(tmp_path), journal_at(tmp_path)
+    stopped.append_logs([{"n": 0}])
+    write_all = atomic.write_all
 
-    def meanwhile(*given: object, **named: object) -> int:
+    def append_before_write(*args: object, **kwargs: object) -> int:
         monkeypatch.undo()
-        successor._lock = Lock(tmp_path / "the next turn")  # it was passed over
+        successor._lock = Lock(tmp_path / "the next turn")  # the holder was passed over
         successor.append_logs([{"n": 1, "long": "x" * 100}])
-        return write_whole(*given, **named)
+        return write_all(*args, **kwargs)
 
-    monkeypatch.setattr(atomic, "write_all", meanwhile)
-    frozen.append_logs([{"n": 2}])
+    monkeypatch.setattr(atomic, "write_all", append_before_write)
+    stopped.append_logs([{"n": 2}])
     assert sorted(entry["n"] for entry in journal_at(tmp_path).read_logs(0)) == [0, 1, 2]

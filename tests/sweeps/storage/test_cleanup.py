@@ -1,4 +1,4 @@
-"""`sweeps clean`: what nobody needs goes, also beside a living sweep, and nothing else does."""
+"""`sweeps clean` removes files that are not needed, also while the sweep runs, and no others."""
 
 import os
 import threading
@@ -28,7 +28,7 @@ def old(path: Path) -> Path:
     return path
 
 
-def test_what_nobody_needs_goes_and_nothing_else(
+def test_files_that_are_not_needed_are_removed_and_no_others(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=8)
@@ -46,21 +46,21 @@ def test_what_nobody_needs_goes_and_nothing_else(
     found = find_leftovers(sweep)
     assert [leftover.kind.split()[0] for leftover in found] == ["checkpoints", "unfinished"]
     assert found[1].size == 3000
-    assert contents(sweep) == before | drafts | {fresh}  # looking removes nothing
+    assert contents(sweep) == before | drafts | {fresh}  # finding removes nothing
     remove_leftovers(found)
-    gone = {"last.pt", "previous.pt"}
+    removed = {"last.pt", "previous.pt"}
     pruned = {t.folder for t in sweep.paths.trials() if state_of(t) == "pruned"}
     kept = {
         path
         for path in before
-        if path.name not in gone and not (path.name == "best.pt" and pruned & set(path.parents))
+        if path.name not in removed and not (path.name == "best.pt" and pruned & set(path.parents))
     }
     assert contents(sweep) - {fresh} == kept
     assert pruned
     assert find_leftovers(sweep) == []
 
 
-def test_a_file_with_a_second_name_frees_nothing(
+def test_removing_a_file_with_a_second_name_frees_nothing(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
@@ -73,7 +73,7 @@ def test_a_file_with_a_second_name_frees_nothing(
     assert find_leftovers(sweep)[0].size == previous
 
 
-def test_the_best_epochs_go_only_where_mlflow_has_them_and_all_but_the_best(
+def test_best_epochs_are_removed_only_if_mlflow_has_them_and_not_those_of_the_best_trials(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
 ) -> None:
     sweep = make_sweep(trials=5, pruner="none")
@@ -82,17 +82,16 @@ def test_the_best_epochs_go_only_where_mlflow_has_them_and_all_but_the_best(
     assert spare_checkpoints(sweep, keep=2) is None
     assert publish_once(sweep) is None
     spare = spare_checkpoints(sweep, keep=2)
-    looks = map(read_snapshot, sweep.paths.trials())
-    order = [trial for trial, _ in rank_trials(looks, sweep.experiment.objective)]
-    assert spare.paths == [trial.attempt(1).best_checkpoint for trial in order[2:]]
+    snapshots = map(read_snapshot, sweep.paths.trials())
+    ranking = [trial for trial, _ in rank_trials(snapshots, sweep.experiment.objective)]
+    assert spare.paths == [trial.attempt(1).best_checkpoint for trial in ranking[2:]]
     remove_leftovers([spare])
     assert spare_checkpoints(sweep, keep=2) is None
-    assert [trial.attempt(1).best_checkpoint.exists() for trial in order] == [True] * 2 + [
-        False
-    ] * 3
+    left = [trial.attempt(1).best_checkpoint.exists() for trial in ranking]
+    assert left == [True] * 2 + [False] * 3
 
 
-def test_beside_a_living_sweep_nothing_is_lost(make_sweep: MakeSweep) -> None:
+def test_a_running_sweep_loses_nothing(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=6, gate_at=3)
     workers = [threading.Thread(target=worker_of(sweep).run) for _ in range(2)]
     for thread in workers:
@@ -115,7 +114,7 @@ def test_beside_a_living_sweep_nothing_is_lost(make_sweep: MakeSweep) -> None:
         assert trial.attempt(1).best_checkpoint.exists() == (state_of(trial) == "complete")
 
 
-def test_the_command_shows_and_then_removes(
+def test_the_command_lists_the_files_and_removes_them_with_yes(
     make_sweep: MakeSweep,
     run: Callable[..., tuple[int, str, str]],  # noqa: F811
 ) -> None:
@@ -126,7 +125,7 @@ def test_the_command_shows_and_then_removes(
     status, out, _ = run("clean", *runs)
     assert status == 0
     assert "tiny: unfinished files of killed writers: 1, 0.0 MB" in out
-    assert out.endswith("0.0 MB to remove, with --yes\n")
+    assert out.endswith("0.0 MB can be removed; remove with: --yes\n")
     assert draft.exists()
     status, out, _ = run("clean", "tiny", "--yes", *runs)
     assert (status, out.endswith("0.0 MB removed\n")) == (0, True)

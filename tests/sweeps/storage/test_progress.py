@@ -1,4 +1,4 @@
-"""Three numbers of trials: reserved, ended and left."""
+"""The three numbers of trials: reserved, ended and left."""
 
 import pytest
 
@@ -12,8 +12,8 @@ from tests.sweeps.conftest import MakeSweep, worker_of
 
 
 @pytest.fixture
-def under_way(make_sweep: MakeSweep) -> Sweep:
-    """Of eight trials one is complete, one pruned, one failed, one runs, one was given up."""
+def running_sweep(make_sweep: MakeSweep) -> Sweep:
+    """Of eight trials, one is complete, one pruned, one failed, one running, one released."""
     sweep = make_sweep(trials=8)
     worker = worker_of(sweep)
     for state in (State.COMPLETE, State.PRUNED, State.FAILED):
@@ -21,33 +21,32 @@ def under_way(make_sweep: MakeSweep) -> Sweep:
         write_result(claim.trial, TrialResult(state, 0.5, 1, 1))
         claim.trial.settled.touch()
     worker._next_claim()
-    given_up = worker_of(sweep)._propose()
-    given_up.release()
+    worker_of(sweep)._propose().release()
     return sweep
 
 
-def test_reserved_ended_and_left_are_three_numbers(under_way: Sweep) -> None:
-    progress = under_way.progress()
+def test_reserved_ended_and_left_are_three_numbers(running_sweep: Sweep) -> None:
+    progress = running_sweep.progress()
     assert (progress.planned, progress.reserved, progress.ended) == (8, 4, 2)
     assert (progress.left, progress.to_propose) == (6, 4)
 
 
-def test_a_trial_that_was_given_up_is_there_to_be_taken(under_way: Sweep) -> None:
-    assert under_way.unclaimed_trials() == 1 + 4
-    record_exhausted(under_way.paths, Exhausted.NOTHING_NEW)
-    assert under_way.unclaimed_trials() == 1
-    orphan = under_way.paths.trials()[-1]
+def test_a_released_trial_can_be_claimed(running_sweep: Sweep) -> None:
+    assert running_sweep.unclaimed_trials() == 1 + 4
+    record_exhausted(running_sweep.paths, Exhausted.NOTHING_NEW)
+    assert running_sweep.unclaimed_trials() == 1
+    orphan = running_sweep.paths.trials()[-1]
     claim_after(orphan, 1, "job")
-    assert under_way.unclaimed_trials() == 0
+    assert running_sweep.unclaimed_trials() == 0
 
 
-def test_more_than_was_asked_for_leaves_nothing(under_way: Sweep) -> None:
-    progress = progress_of(under_way.paths, planned=1)
+def test_with_more_trials_than_planned_none_is_left(running_sweep: Sweep) -> None:
+    progress = progress_of(running_sweep.paths, planned=1)
     assert (progress.left, progress.to_propose) == (0, 0)
 
 
 @pytest.mark.parametrize("reason", Exhausted)
-def test_why_nothing_is_left_is_read_as_it_was_written(
+def test_the_reason_of_an_exhausted_sweep_is_read_as_it_was_written(
     make_sweep: MakeSweep, reason: Exhausted
 ) -> None:
     sweep = make_sweep()
@@ -56,6 +55,6 @@ def test_why_nothing_is_left_is_read_as_it_was_written(
     assert exhausted_reason(sweep.paths) is reason
 
 
-def test_promote_counts_no_running_trial_as_ended(under_way: Sweep) -> None:
+def test_promote_does_not_count_a_running_trial_as_ended(running_sweep: Sweep) -> None:
     with pytest.raises(InputError, match="is not over: 2 of 8 trials have ended"):
-        best_trials(under_way)
+        best_trials(running_sweep)

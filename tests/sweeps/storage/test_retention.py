@@ -1,4 +1,4 @@
-"""What is kept of checkpoints, and what a damaged one costs."""
+"""Which checkpoints are kept, and what happens if one is damaged."""
 
 import json
 from collections import Counter
@@ -28,22 +28,22 @@ def files_of(trial: TrialPaths) -> list[set[str]]:
 
 
 def stop_after(sweep: Sweep, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work until the first trial has so many epochs, all kept, and leave it to the next worker."""
+    """Run a worker until the first trial has `epochs` epochs; the next worker continues it."""
     fit = Tiny.fit
 
-    def cut(*given: object, **named: object) -> object:
-        for row in fit(*given, **named):
+    def stopping_fit(*args: object, **kwargs: object) -> object:
+        for row in fit(*args, **kwargs):
             yield row
             if row.epoch == epochs:
                 stop_sweep(sweep.paths, "for the test")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tiny, "fit", cut)
+        patch.setattr(Tiny, "fit", stopping_fit)
         worker_of(sweep).run()
     clear_stop(sweep.paths)
 
 
-def test_of_trials_that_ended_the_best_epoch_of_complete_ones_is_kept(
+def test_of_trials_that_have_ended_only_complete_ones_keep_their_best_epoch(
     make_sweep: MakeSweep,
 ) -> None:
     sweep = make_sweep(trials=8)
@@ -61,17 +61,17 @@ def test_an_attempt_keeps_its_checkpoints_until_the_next_has_an_epoch_of_its_own
     sweep = make_sweep(trials=1, pruner="none")
     stop_after(sweep, 3, monkeypatch)
     trial = sweep.paths.trials()[0]
-    whole = {"best.pt", "last.pt", "previous.pt"}
-    assert files_of(trial) == [whole]
-    stop_after(sweep, 3, monkeypatch)  # it carries on, and comes to no epoch
-    assert files_of(trial) == [whole, {"best.pt", "last.pt"}]
+    all_files = {"best.pt", "last.pt", "previous.pt"}
+    assert files_of(trial) == [all_files]
+    stop_after(sweep, 3, monkeypatch)  # it continues, and is stopped before a new epoch
+    assert files_of(trial) == [all_files, {"best.pt", "last.pt"}]
     stop_after(sweep, 4, monkeypatch)
-    assert files_of(trial) == [set(), set(), whole]
+    assert files_of(trial) == [set(), set(), all_files]
     worker_of(sweep).run()
     assert files_of(trial) == [set(), set(), set(), {"best.pt"}]
 
 
-def test_what_a_kill_after_the_end_left_is_trimmed_by_the_next_worker(
+def test_checkpoints_that_a_killed_worker_did_not_trim_are_trimmed_by_the_next_worker(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=2, pruner="none")
@@ -83,7 +83,7 @@ def test_what_a_kill_after_the_end_left_is_trimmed_by_the_next_worker(
     assert [files_of(trial) for trial in sweep.paths.trials()] == [[{"best.pt"}]] * 2
 
 
-def test_nothing_of_an_open_trial_is_unneeded(
+def test_all_checkpoints_of_an_open_trial_are_needed(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
@@ -91,19 +91,19 @@ def test_nothing_of_an_open_trial_is_unneeded(
     trial = sweep.paths.trials()[0]
     assert unneeded_checkpoints(trial) == []
     worker_of(sweep).run()
-    trial.settled.unlink()  # killed between the result and the study
+    trial.settled.unlink()  # as if killed between writing the result and reporting it
     trial.attempt(2).last_checkpoint.touch()
     assert unneeded_checkpoints(trial) == []
 
 
-def cut_short(file: Path) -> None:
+def truncate(file: Path) -> None:
     content = file.read_bytes()
-    file.unlink()  # its other names keep what they had
+    file.unlink()  # its other names (hard links) keep the content
     file.write_bytes(content[: len(content) // 2])
 
 
 @pytest.mark.parametrize("damaged", [["last.pt"], ["last.pt", "previous.pt"]])
-@pytest.mark.parametrize("published", [False, True], ids=["not-sent", "sent-before"])
+@pytest.mark.parametrize("published", [False, True], ids=["not-published", "published-before"])
 def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
     make_sweep: MakeSweep,
     give_store: Callable[[Sweep], None],
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
     damaged: list[str],
     published: bool,
 ) -> None:
-    """From the one before, or from the start: the same curve, the same study, one point a step."""
+    """Continued from the one before, or from the start: same curve, same study, no extra point."""
     whole = make_sweep("whole", trials=2, pruner="none")
     worker_of(whole).run()
     sweep = make_sweep(trials=2, pruner="none")
@@ -122,36 +122,36 @@ def test_a_damaged_checkpoint_costs_epochs_and_nothing_else(
     if published:
         assert publish_once(sweep) is None
     for name in damaged:
-        cut_short(trial.attempt(1).checkpoints / name)
+        truncate(trial.attempt(1).checkpoints / name)
     worker_of(sweep).run()
     if published:
-        forget_publication(sweep)  # the points are there already, and are sent again
+        forget_publication(sweep)  # MLflow has the points already, and they are sent again
     assert publish_once(sweep) is None
     assert outcome(sweep) == outcome(whole)
-    again = (trial.folder / "computed.log").read_text().split()
-    assert len(again) - 9 == (1 if damaged == ["last.pt"] else 5)
+    computed = (trial.folder / "computed.log").read_text().split()
+    assert len(computed) - 9 == (1 if damaged == ["last.pt"] else 5)
     assert [(row.epoch, row.timestamp) for row in read_curve(trial)[:5]] == [
         (row.epoch, row.timestamp) for row in before
     ]
     check_mlflow(sweep)
 
 
-def test_an_epoch_that_came_to_other_figures_counts_as_computed_last(
+def test_of_an_epoch_computed_twice_with_different_metrics_the_last_row_counts(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a GPU may: sums are taken in another order."""
+    """This happens on a GPU, which adds numbers in another order each time."""
     sweep = make_sweep(trials=1, pruner="none")
     stop_after(sweep, 3, monkeypatch)
     trial = sweep.paths.trials()[0]
-    cut_short(trial.attempt(1).last_checkpoint)
+    truncate(trial.attempt(1).last_checkpoint)
     fit = Tiny.fit
 
-    def otherwise(*given: object, **named: object) -> object:
-        for row in fit(*given, **named):
-            figures = {name: value + 1e-6 * (row.epoch == 3) for name, value in row.metrics.items()}
-            yield replace(row, metrics=figures)
+    def different_fit(*args: object, **kwargs: object) -> object:
+        for row in fit(*args, **kwargs):
+            metrics = {name: value + 1e-6 * (row.epoch == 3) for name, value in row.metrics.items()}
+            yield replace(row, metrics=metrics)
 
-    monkeypatch.setattr(Tiny, "fit", otherwise)
+    monkeypatch.setattr(Tiny, "fit", different_fit)
     worker_of(sweep).run()
     rows = read_curve(trial)
     assert [row.epoch for row in rows] == list(range(1, 10))

@@ -1,3 +1,5 @@
+"""What the publisher writes to MLflow."""
+
 import shutil
 import subprocess
 import sys
@@ -37,7 +39,7 @@ def published(make_sweep: MakeSweep, give_store: Callable[[Sweep], None]) -> Swe
     return sweep
 
 
-def test_a_parent_and_its_trials(published: Sweep) -> None:
+def test_a_sweep_is_a_parent_run_with_a_nested_run_for_each_trial(published: Sweep) -> None:
     runs = runs_by_name(published.paths.runs.folder)
     parent = runs.pop("tiny")
     assert parent.info.status == "FINISHED"
@@ -58,7 +60,7 @@ def test_a_parent_and_its_trials(published: Sweep) -> None:
         assert run.data.metrics["best_epoch"] == result.best_epoch
 
 
-def test_every_metric_at_every_epoch(published: Sweep) -> None:
+def test_every_metric_of_every_epoch_is_published(published: Sweep) -> None:
     client, runs = client_of(published.paths.runs.folder), runs_by_name(published.paths.runs.folder)
     for paths in published.paths.trials():
         for name in ("val/score", "val/loss", "train/steps_per_second"):
@@ -67,7 +69,9 @@ def test_every_metric_at_every_epoch(published: Sweep) -> None:
             assert [(point.step, point.value) for point in history] == expected
 
 
-def test_artifacts_survive_moving_the_runs(published: Sweep, tmp_path: Path) -> None:
+def test_artifacts_are_found_after_the_runs_folder_was_moved(
+    published: Sweep, tmp_path: Path
+) -> None:
     moved = tmp_path / "elsewhere"
     shutil.move(published.paths.runs.folder, moved)
     sweep = open_sweep(RunsPaths(moved).sweep("tiny"))
@@ -77,11 +81,11 @@ def test_artifacts_survive_moving_the_runs(published: Sweep, tmp_path: Path) -> 
     assert len(runs) == 7
     for paths in sweep.paths.trials():
         run = runs[paths.name].info.run_id
-        there = {a.path for a in client.list_artifacts(run)}
+        artifacts = {a.path for a in client.list_artifacts(run)}
         if read_result(paths).state is not State.COMPLETE:
-            assert there == {"config.json", "figure.png"}
+            assert artifacts == {"config.json", "figure.png"}
             continue
-        assert there == {"checkpoints", "config.json", "figure.png"}
+        assert artifacts == {"checkpoints", "config.json", "figure.png"}
         best = client.download_artifacts(run, "checkpoints/best.pt", str(tmp_path))
         assert Path(best).read_bytes() == paths.attempts()[-1].best_checkpoint.read_bytes()
 
@@ -101,7 +105,7 @@ def test_a_failed_trial_shows_its_traceback(
     assert "traceback.txt" in files
 
 
-def test_another_host_leaves_the_database_to_its_holder(
+def test_a_host_without_the_lease_does_not_write_to_the_database(
     published: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = resolve_store(published.paths.runs, None)
@@ -115,41 +119,42 @@ def test_another_host_leaves_the_database_to_its_holder(
     assert not acquire_lease(store)
 
 
-def test_a_store_that_is_away_is_said_and_raises_nothing(make_sweep: MakeSweep) -> None:
+def test_an_unavailable_store_is_reported_and_raises_nothing(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     worker_of(sweep).run()
     cluster = sweep.plan.cluster.model_copy(update={"tracking": "http://127.0.0.1:9"})
-    away = replace(sweep, plan=replace(sweep.plan, cluster=cluster))
-    assert "127.0.0.1" in publish_once(away)
+    unavailable = replace(sweep, plan=replace(sweep.plan, cluster=cluster))
+    assert "127.0.0.1" in publish_once(unavailable)
 
 
-def test_a_store_whose_making_was_killed_is_made_again(make_sweep: MakeSweep) -> None:
+def test_a_store_whose_creation_was_killed_is_created_again(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     worker_of(sweep).run()
     runs = sweep.paths.runs
-    making = subprocess.Popen([sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)])
+    command = [sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)]
+    publisher = subprocess.Popen(command)
 
     def has_begun() -> bool:
-        found = (runs.database, *runs.database_drafts.glob("*.db"))
-        return any(path.exists() and path.stat().st_size for path in found)
+        databases = (runs.database, *runs.database_drafts.glob("*.db"))
+        return any(path.exists() and path.stat().st_size for path in databases)
 
     try:
         wait_for(has_begun)
     finally:
-        making.kill()
-        making.wait()
+        publisher.kill()
+        publisher.wait()
     assert not runs.database.exists()
     assert publish_once(sweep) is None
     assert not runs.database_drafts.exists()
     assert set(runs_by_name(runs.folder)) == {"tiny", *(t.name for t in sweep.paths.trials())}
 
 
-def test_short_names_are_last_words_that_are_unique() -> None:
+def test_a_short_name_is_the_last_part_of_a_path_if_that_is_unique() -> None:
     paths = ["training.learning_rate", "model.size", "data.size"]
     assert short_names(paths) == {"training.learning_rate": "learning_rate"}
 
 
-def test_a_store_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_runs_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     runs = RunsPaths(tmp_path / "runs")
     with pytest.raises(ValueError, match="the store cannot be written"):
@@ -157,7 +162,7 @@ def test_a_store_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     assert not Store("http://x", runs).is_database_here
 
 
-def test_the_last_epochs_are_sent_though_the_trial_ends_meanwhile(
+def test_the_last_epochs_are_published_if_the_trial_ends_during_a_publication(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
@@ -166,13 +171,13 @@ def test_the_last_epochs_are_sent_though_the_trial_ends_meanwhile(
     trial = sweep.paths.trials()[0]
     trial.settled.unlink()
 
-    def early(paths: object) -> object:
+    def read_too_early(paths: object) -> object:
         monkeypatch.undo()
         rows = read_curve(paths)[:-2]
-        trial.settled.touch()  # the last rows, and the end, come while these are on their way
+        trial.settled.touch()  # the last two rows and the end come after the curve was read
         return rows
 
-    monkeypatch.setattr("sweeps.tracking.publisher.read_curve", early)
+    monkeypatch.setattr("sweeps.tracking.publisher.read_curve", read_too_early)
     assert publish_once(sweep) is None
     assert publish_once(sweep) is None
     client, run = (
@@ -183,7 +188,7 @@ def test_the_last_epochs_are_sent_though_the_trial_ends_meanwhile(
     assert run.info.status == "FINISHED"
 
 
-def test_a_sweep_that_was_extended_can_be_sent_anew(
+def test_a_sweep_that_was_extended_can_be_published_again(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
 ) -> None:
     sweep = make_sweep(trials=2)
@@ -200,7 +205,7 @@ def test_a_sweep_that_was_extended_can_be_sent_anew(
     assert len(runs_by_name(sweep.paths.runs.folder)) == 4
 
 
-def test_a_run_that_somebody_deleted_stops_no_other(
+def test_a_run_that_a_person_deleted_does_not_stop_the_others(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
 ) -> None:
     sweep = make_sweep(trials=2)
@@ -218,16 +223,16 @@ def test_a_run_that_somebody_deleted_stops_no_other(
     assert second.info.status == "FINISHED"
 
 
-def test_a_run_that_a_request_sent_twice_has_made_is_deleted(
+def test_a_duplicate_run_of_a_request_sent_twice_is_deleted(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = MlflowClient.create_run
 
-    def answer_lost(self: MlflowClient, *given: object, **named: object) -> object:
-        original(self, *given, **named)
-        return original(self, *given, **named)
+    def create_twice(self: MlflowClient, *args: object, **kwargs: object) -> object:
+        original(self, *args, **kwargs)
+        return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(MlflowClient, "create_run", answer_lost)
+    monkeypatch.setattr(MlflowClient, "create_run", create_twice)
     sweep = make_sweep(trials=2)
     give_store(sweep)
     worker_of(sweep).run()

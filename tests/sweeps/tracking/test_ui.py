@@ -1,4 +1,4 @@
-"""MLflow's pages, served for real."""
+"""`sweeps ui`, with a real MLflow server."""
 
 import json
 import os
@@ -30,8 +30,8 @@ def free_port() -> int:
 
 
 def ask(port: int, path: str, content: object = None) -> object:
-    """An answer of MLflow's; waits until the server listens."""
-    give_up = time.monotonic() + 90
+    """Return MLflow's answer to a request; wait until the server listens."""
+    deadline = time.monotonic() + 90
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}",
         data=None if content is None else json.dumps(content).encode(),
@@ -42,12 +42,12 @@ def ask(port: int, path: str, content: object = None) -> object:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return json.load(answer)
         except (ConnectionError, urllib.error.URLError):
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
             time.sleep(0.2)
 
 
 def status(port: int, host: str, origin: str = "") -> int:
-    """What a browser is answered that believes the server to have this name."""
+    """Return the HTTP status that a browser gets if it reached the server under this host name."""
     headers = {"Host": f"{host}:{port}", "Content-Type": "application/json"}
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search",
@@ -61,20 +61,20 @@ def status(port: int, host: str, origin: str = "") -> int:
         return error.code
 
 
-def trials_shown(port: int, said: str) -> list[float]:
-    """The objectives of the trials on the page that `sweeps ui` names, in its order."""
-    (link,) = (word for word in said.split() if "/#/experiments/" in word)
+def trials_shown(port: int, output: str) -> list[float]:
+    """Return the objectives of the trials on the page that `sweeps ui` prints, in its order."""
+    (link,) = (word for word in output.split() if "/#/experiments/" in word)
     page = urllib.parse.urlsplit(urllib.parse.urlsplit(link).fragment)
     query = dict(urllib.parse.parse_qsl(page.query))
     order = f"{query['orderByKey']} {'ASC' if query['orderByAsc'] == 'true' else 'DESC'}"
-    asked = {"experiment_ids": [page.path.split("/")[2]], "filter": query["searchFilter"]}
-    runs = ask(port, "/api/2.0/mlflow/runs/search", asked | {"order_by": [order]})["runs"]
-    figures = [{m["key"]: m["value"] for m in run["data"]["metrics"]} for run in runs]
-    return [found["objective"] for found in figures]
+    search = {"experiment_ids": [page.path.split("/")[2]], "filter": query["searchFilter"]}
+    runs = ask(port, "/api/2.0/mlflow/runs/search", search | {"order_by": [order]})["runs"]
+    metrics = [{m["key"]: m["value"] for m in run["data"]["metrics"]} for run in runs]
+    return [each["objective"] for each in metrics]
 
 
-def assistant(port: int) -> int:
-    """What MLflow's assistant answers to who asks for its settings."""
+def assistant_status(port: int) -> int:
+    """Return the HTTP status of a request for the settings of MLflow's assistant."""
     try:
         page = "ajax-api/3.0/mlflow/assistant/config"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=10) as answer:
@@ -83,22 +83,22 @@ def assistant(port: int) -> int:
         return error.code
 
 
-def test_the_test_sees_who_listens_elsewhere() -> None:
+def test_listening_finds_a_port_that_is_open_to_other_machines() -> None:
     with socket.socket() as everywhere:
         everywhere.bind(("0.0.0.0", 0))
         everywhere.listen()
         assert ("0.0.0.0", everywhere.getsockname()[1]) in listening(os.getpid())
 
 
-def test_ui_catches_up_and_serves_on_this_machine_alone(
+def test_ui_publishes_what_is_missing_and_listens_on_127_0_0_1_only(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None], tmp_path: Path
 ) -> None:
-    sweep, said = make_sweep(trials=3, pruner="none"), tmp_path / "said"
+    sweep, output = make_sweep(trials=3, pruner="none"), tmp_path / "output"
     give_store(sweep)
     worker_of(sweep).run()
     port = free_port()
     command = [sys.executable, "-m", "sweeps", "ui", "--port", str(port)]
-    with said.open("w") as out:
+    with output.open("w") as out:
         server = subprocess.Popen(
             [*command, "--runs", str(sweep.paths.runs.folder)],
             stdout=out,
@@ -111,20 +111,20 @@ def test_ui_catches_up_and_serves_on_this_machine_alone(
         runs = ask(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": [number]})["runs"]
         assert len(runs) == 4
         results = [read_result(trial).value for trial in sweep.paths.trials()]
-        assert trials_shown(port, said.read_text()) == sorted(results, reverse=True) != results
-        taken = listening(server.pid)
-        assert ("127.0.0.1", port) in taken
-        assert {host for host, _ in taken} == {"127.0.0.1"}
+        assert trials_shown(port, output.read_text()) == sorted(results, reverse=True) != results
+        sockets = listening(server.pid)
+        assert ("127.0.0.1", port) in sockets
+        assert {host for host, _ in sockets} == {"127.0.0.1"}
         assert status(port, "127.0.0.1") == status(port, "localhost") == 200
-        assert status(port, "evil.example.org") == 403  # a name that was bent to this machine
+        assert status(port, "evil.example.org") == 403  # DNS rebinding: a name for this machine
         assert status(port, "127.0.0.1", origin="https://evil.example.org") == 403
-        assert assistant(port) == 404  # it would run commands for every user of this machine
+        assert assistant_status(port) == 404  # it would run commands for every user of this machine
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=30)
 
 
-def test_a_server_elsewhere_is_only_named(
+def test_of_a_remote_store_only_the_address_is_printed(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")

@@ -1,4 +1,4 @@
-"""`kill -9` at every step: the next worker ends with what an uncut sweep would have had."""
+"""`kill -9` at every step: the next worker gives the same sweep as one without interruption."""
 
 import signal
 import subprocess
@@ -15,13 +15,13 @@ from sweeps.tracking.sync import forget_publication, publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.crashing import STEPS
 
-DRAWS_ANEW = {
-    "in an ask, the trial just made",
-    "in an ask, before the folder",
-    "in an ask, the folder half made",
+PROPOSES_AGAIN = {
+    "in a proposal, after the trial in the study",
+    "in a proposal, before the folder",
+    "in a proposal, with an incomplete folder",
     "half a line of the journal",
 }
-"""Steps that cost a trial its number, so that the trials after it are drawn from other seeds."""
+"""Steps at which a proposal is lost with its number: later trials are sampled with other seeds."""
 
 
 def crash(sweep: Sweep, step: str, times: int) -> None:
@@ -31,7 +31,7 @@ def crash(sweep: Sweep, step: str, times: int) -> None:
 
 
 def outcome(sweep: Sweep) -> list[tuple[object, ...]]:
-    """What became of each trial, without what two runs may differ in (names, times)."""
+    """Return each trial's values, result and curve, without names and times, which may differ."""
     found = []
     for paths in sweep.paths.trials():
         result = read_result(paths)
@@ -41,14 +41,14 @@ def outcome(sweep: Sweep) -> list[tuple[object, ...]]:
     return found
 
 
-def check_whole(sweep: Sweep) -> None:
-    """Folders, study and MLflow agree: every trial, and each of its epochs once."""
+def check_complete(sweep: Sweep) -> None:
+    """Check that folders, study and MLflow have every trial and each of its epochs once."""
     study = Study(sweep.paths, sweep.experiment, stale_after=5)
     members = {member.number: member for member in study.trials() if member.duplicate_of is None}
     folders = {paths.number: paths for paths in sweep.paths.trials()}
     assert len(folders) == sweep.experiment.trials
-    voided = [m for m in members.values() if m.number not in folders]
-    assert all(member.reported == "failed" for member in voided)
+    discarded = [m for m in members.values() if m.number not in folders]
+    assert all(member.reported == "failed" for member in discarded)
     for number, paths in folders.items():
         epochs = [row.epoch for row in read_curve(paths)]
         result = read_result(paths)
@@ -81,16 +81,16 @@ def check_mlflow(sweep: Sweep) -> None:
 
 
 def check_computed(sweep: Sweep, *, lost: int) -> None:
-    """No epoch was trained twice, but for `lost` that were cut before their checkpoint stood."""
-    again = 0
+    """Check that no epoch was trained twice, except `lost` ones without a checkpoint."""
+    repeated = 0
     for paths in sweep.paths.trials():
         computed = Counter((paths.folder / "computed.log").read_text().split())
-        again += sum(times - 1 for times in computed.values())
-    assert again <= lost
+        repeated += sum(times - 1 for times in computed.values())
+    assert repeated <= lost
 
 
 @pytest.fixture(scope="module")
-def uncut() -> dict[str, list[tuple[object, ...]]]:
+def uninterrupted() -> dict[str, list[tuple[object, ...]]]:
     return {}
 
 
@@ -101,36 +101,36 @@ def test_a_killed_worker_changes_nothing(
     times: int,
     make_sweep: MakeSweep,
     give_store: Callable[[Sweep], None],
-    uncut: dict[str, list[tuple[object, ...]]],
+    uninterrupted: dict[str, list[tuple[object, ...]]],
 ) -> None:
-    if not uncut:
+    if not uninterrupted:
         whole = make_sweep("whole")
         worker_of(whole).run()
-        uncut["tiny"] = outcome(whole)
+        uninterrupted["tiny"] = outcome(whole)
     sweep = make_sweep()
     give_store(sweep)
     crash(sweep, step, times)
     publish_once(sweep)
     worker_of(sweep).run()
     assert publish_once(sweep) is None
-    check_whole(sweep)
+    check_complete(sweep)
     check_computed(sweep, lost=1 if step == "in the middle of a checkpoint" else 0)
-    if step not in DRAWS_ANEW:
-        assert outcome(sweep) == uncut["tiny"]
+    if step not in PROPOSES_AGAIN:
+        assert outcome(sweep) == uninterrupted["tiny"]
 
 
-def test_two_crashes_in_one_trial_are_no_worse_than_one(
+def test_several_crashes_in_one_trial_are_no_worse_than_one(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
 ) -> None:
     sweep = make_sweep()
     give_store(sweep)
-    crash(sweep, "between row and study", 2)
+    crash(sweep, "between row and report", 2)
     crash(sweep, "after the claim of an orphan", 1)
     crash(sweep, "between checkpoint and row", 1)
     crash(sweep, "half a row", 2)
     worker_of(sweep).run()
     assert publish_once(sweep) is None
-    check_whole(sweep)
+    check_complete(sweep)
     check_computed(sweep, lost=0)
 
 

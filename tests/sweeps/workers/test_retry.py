@@ -1,4 +1,4 @@
-"""Trials that do not fit, that make workers unusable, that hang: through real jobs of a sweep."""
+"""Trials that are out of memory, lose their process, hang or kill workers, in real jobs."""
 
 import errno
 import re
@@ -50,7 +50,7 @@ def with_training(*lines: str) -> str:
 
 
 def run_job(sweep: Sweep) -> str:
-    """What the supervisor of a job printed that worked until its workers were done."""
+    """Run a job until its workers are done; return what its supervisor printed."""
     done = subprocess.run(job_command(sweep), capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -73,23 +73,23 @@ def two_workers(**settings: object) -> Cluster:
     return Cluster(workers=2, **settings)
 
 
-def test_what_does_not_fit_is_tried_alone_and_then_in_parts(
+def test_a_trial_out_of_memory_gets_exclusive_use_and_then_accumulation_steps(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None]
 ) -> None:
-    """The device holds 19 images: a batch of 64 only in parts of 16, and those only alone."""
+    """The device holds 19 images: of a batch of 64, one micro-batch of 16, with exclusive use."""
     sweep = make_sweep(
         trials=6, pruner="none", cluster=two_workers(), text=with_training("memory = 19")
     )
     give_store(sweep)
-    said = run_job(sweep)
-    assert "one worker alone for a while" in said
+    output = run_job(sweep)
+    assert "one worker will get exclusive use of the device" in output
     assert sweep.is_over()
     assert {state_of(trial) for trial in sweep.paths.trials()} == {State.COMPLETE}
     large = [trial for trial in sweep.paths.trials() if batch(trial) == 64]
     for trial in large:
         assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=4)
-        alone = [failure.accumulation_steps for failure in failures_of(trial) if failure.exclusive]
-        assert alone == [1, 2]  # nobody was beside the last try: it would not have fitted
+        steps = [failure.accumulation_steps for failure in failures_of(trial) if failure.exclusive]
+        assert steps == [1, 2]  # the last attempt had exclusive use: otherwise it would not fit
     for trial in set(sweep.paths.trials()) - set(large):
         assert retry_plan_of(trial).accumulation_steps == 1
         assert not any(failure.exclusive for failure in failures_of(trial))
@@ -106,57 +106,57 @@ def test_what_does_not_fit_is_tried_alone_and_then_in_parts(
             assert read_curve(trial)[-1].metrics == by_signature[trial.signature]
 
 
-def test_a_job_of_one_worker_goes_to_parts_at_once_and_one_image_too_many_is_told(
+def test_a_job_of_one_worker_uses_accumulation_steps_at_once(
     make_sweep: MakeSweep,
 ) -> None:
     text = with_training("memory = 19", "image = 10")  # one image fits, two do not
     text = text.replace("[4, 16, 64]", "[4, 2]")
     sweep = make_sweep(trials=2, pruner="none", cluster=Cluster(workers=1), text=text)
-    said = run_job(sweep)
-    assert "alone for a while" not in said
-    assert "ended with status 11" in said
+    output = run_job(sweep)
+    assert "exclusive use of the device" not in output
+    assert "ended with status 11" in output
     for trial in sweep.paths.trials():
         assert state_of(trial) is State.COMPLETE
         assert retry_plan_of(trial).accumulation_steps == batch(trial)
-        tries = [2**at for at in range(batch(trial).bit_length() - 1)]
-        assert [failure.accumulation_steps for failure in failures_of(trial)] == tries
+        steps = [2**power for power in range(batch(trial).bit_length() - 1)]
+        assert [failure.accumulation_steps for failure in failures_of(trial)] == steps
 
 
-def test_a_trial_of_which_one_image_is_too_much_is_worth_the_worst(make_sweep: MakeSweep) -> None:
+def test_a_trial_that_does_not_fit_with_one_image_has_diverged(make_sweep: MakeSweep) -> None:
     text = with_training("memory = 19", "image = 20").replace("[4, 16, 64]", "[4, 16]")
     sweep = make_sweep(trials=1, text=text)
     worker = worker_of(sweep)
-    while (end := worker.run()) is not ExitCode.DONE:
-        assert end is ExitCode.OUT_OF_MEMORY
+    while (code := worker.run()) is not ExitCode.DONE:
+        assert code is ExitCode.OUT_OF_MEMORY
         trial = sweep.paths.trials()[0]
         assert trial.attempts()[-1].released.exists()
     result = read_result(trial)
     assert (result.state, result.value) == (State.DIVERGED, -1.0)
-    assert "out of memory alone on the device, an image at a time" in result.reason
-    assert "DeviceFullError: 20 of 19 wanted" in result.reason
+    tried = "with exclusive use of the device and the smallest micro-batches"
+    assert f"out of memory {tried}: DeviceFullError: 20 of 19 requested" in result.reason
     assert worker.study.trial(0).value == -1.0
 
 
-def test_only_a_worker_alone_takes_up_what_did_not_fit_beside_others(
+def test_only_a_worker_with_exclusive_use_continues_a_trial_out_of_memory(
     make_sweep: MakeSweep,
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none", text=with_training("memory = 3"))
-    beside = worker_of(sweep, access=DeviceAccess.SHARED)
-    assert beside.run() is ExitCode.OUT_OF_MEMORY
+    sharing = worker_of(sweep, access=DeviceAccess.SHARED)
+    assert sharing.run() is ExitCode.OUT_OF_MEMORY
     trial = sweep.paths.trials()[0]
     assert [failure.exclusive for failure in failures_of(trial)] == [False]
-    trial.attempts()[-1].claim.write_text(  # its process is gone, as a worker's would be
+    trial.attempts()[-1].claim.write_text(  # its process has ended, as a worker's would have
         re.sub('"pid": .*', '"pid": 1,', trial.attempts()[-1].claim.read_text())
     )
-    assert beside.run() is ExitCode.OUT_OF_MEMORY
+    assert sharing.run() is ExitCode.OUT_OF_MEMORY
     assert len(trial.attempts()) == 1
-    (seen,) = sweep_status(sweep, None).trials
-    assert (seen.state, seen.reason) == ("waiting", "out of memory once")
+    (status,) = sweep_status(sweep, None).trials
+    assert (status.state, status.reason) == ("waiting", "out of memory once")
     assert worker_of(sweep, access=DeviceAccess.EXCLUSIVE).run() is ExitCode.OUT_OF_MEMORY
     assert retry_plan_of(trial) == RetryPlan(exclusive=True, accumulation_steps=2)
 
 
-def test_the_tries_go_on_after_a_kill_and_from_the_last_checkpoint(make_sweep: MakeSweep) -> None:
+def test_the_retry_plan_survives_a_kill(make_sweep: MakeSweep) -> None:
     whole = make_sweep("whole", trials=1, pruner="none")
     worker_of(whole).run()
     sweep = make_sweep(trials=1, pruner="none")
@@ -171,7 +171,7 @@ def test_the_tries_go_on_after_a_kill_and_from_the_last_checkpoint(make_sweep: M
     assert describe_failures(claim.trial) == "out of memory once"
 
 
-def test_a_trial_that_makes_three_workers_unusable_fails_and_one_that_makes_two_goes_on(
+def test_a_trial_with_three_lost_processes_fails_and_one_with_two_continues(
     make_sweep: MakeSweep,
 ) -> None:
     whole = make_sweep("whole", trials=2, pruner="none")
@@ -182,51 +182,53 @@ def test_a_trial_that_makes_three_workers_unusable_fails_and_one_that_makes_two_
     assert run_job(twice).count("ended with status 12") == 4
     assert sorted(map(str, outcome(twice))) == sorted(map(str, outcome(whole)))
     for trial in twice.paths.trials():
-        assert len((trial.folder / "computed.log").read_text().split()) == 9  # nothing twice
+        assert len((trial.folder / "computed.log").read_text().split()) == 9  # no epoch twice
 
     sweep = make_sweep("three", trials=3, text=with_training("poison = 3"), pruner="none")
     worker = worker_of(sweep)
-    ends = [worker.run() for _ in range(3)]
-    assert ends == [ExitCode.PROCESS_LOST] * 3
+    codes = [worker.run() for _ in range(3)]
+    assert codes == [ExitCode.PROCESS_LOST] * 3
     trial = sweep.paths.trials()[0]
     assert state_of(trial) is State.RUNNING
     assert worker_of(sweep, trials=1).run() is ExitCode.DONE
     result = read_result(trial)
     assert result.state is State.FAILED
-    assert "3 workers made unusable: DeviceLostError: device-side assert" in result.reason
-    assert result.failure_key.startswith("DeviceLostError in go_wrong, tiny.py:")
+    assert "process lost 3 times: DeviceLostError: device-side assert" in result.reason
+    assert result.failure_key.startswith("DeviceLostError in inject_failure, tiny.py:")
     assert "Traceback" in trial.attempt(3).traceback.read_text()
     for _ in range(9):
         worker.run()
-    assert "3 trials failed alike" in stop_reason(sweep.paths)
+    assert "3 trials failed with the same error" in stop_reason(sweep.paths)
 
 
-@pytest.mark.parametrize("parts", [1, 2, 4])
-def test_what_is_tried_next_follows_from_the_notes(make_sweep: MakeSweep, parts: int) -> None:
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_the_retry_plan_follows_from_the_recorded_failures(
+    make_sweep: MakeSweep, steps: int
+) -> None:
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
     assert retry_plan_of(claim.trial) == RetryPlan(exclusive=False, accumulation_steps=1)
     record_failure(
         claim.attempt,
-        Failure(FailureKind.OUT_OF_MEMORY, "none left", accumulation_steps=parts, exclusive=True),
+        Failure(FailureKind.OUT_OF_MEMORY, "none left", accumulation_steps=steps, exclusive=True),
     )
-    assert retry_plan_of(claim.trial) == RetryPlan(exclusive=True, accumulation_steps=2 * parts)
-    assert result_after_failures(claim.trial, 2 * parts, -1.0) is None
-    assert result_after_failures(claim.trial, parts, -1.0).state is State.DIVERGED
+    assert retry_plan_of(claim.trial) == RetryPlan(exclusive=True, accumulation_steps=2 * steps)
+    assert result_after_failures(claim.trial, 2 * steps, -1.0) is None
+    assert result_after_failures(claim.trial, steps, -1.0).state is State.DIVERGED
 
 
-def test_a_worker_that_hangs_is_killed_and_the_next_goes_on(make_sweep: MakeSweep) -> None:
+def test_a_worker_that_hangs_is_killed_and_the_next_continues(make_sweep: MakeSweep) -> None:
     whole = make_sweep("whole", trials=2, pruner="none")
     worker_of(whole).run()
     text = with_training("hang = 1")
     cluster = two_workers(hang_seconds=10)
     sweep = make_sweep(trials=2, pruner="none", cluster=cluster, text=text)
-    said = run_job(sweep)
-    assert said.count("was killed: no epoch came for 1") == 2
-    assert "ended with status -9" not in said
+    output = run_job(sweep)
+    assert output.count("was killed: no epoch ended for 1") == 2
+    assert "ended with status -9" not in output
     assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
     for trial in sweep.paths.trials():
-        assert describe_failures(trial) == "hung once"
+        assert describe_failures(trial) == "worker hung once"
         assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
@@ -235,7 +237,7 @@ def test_a_trial_that_hangs_for_the_third_time_fails(make_sweep: MakeSweep) -> N
     sweep = make_sweep(trials=1, pruner="none", cluster=cluster, text=with_training("hang = 1"))
     claim = worker_of(sweep)._next_claim()
     for number in (2, 3):
-        record_failure(claim.attempt, Failure(FailureKind.HUNG, "no epoch came", key="hung"))
+        record_failure(claim.attempt, Failure(FailureKind.HUNG, "no epoch ended", key="hung"))
         claim.release()
         claim = claim_after(claim.trial, number - 1, "by-hand")
     claim.release()
@@ -247,10 +249,10 @@ def test_a_trial_that_hangs_for_the_third_time_fails(make_sweep: MakeSweep) -> N
         process.wait()
     result = read_result(claim.trial)
     assert result.state is State.FAILED
-    assert re.match(r"3 workers hung: no epoch came for \d+ s", result.reason)
+    assert re.match(r"worker hung 3 times: no epoch ended for \d+ s", result.reason)
 
 
-def test_workers_that_are_killed_are_replaced_and_what_they_had_goes_on(
+def test_workers_that_are_killed_are_replaced_and_their_trials_continue(
     make_sweep: MakeSweep,
 ) -> None:
     whole = make_sweep("whole", trials=2, pruner="none", seconds=0.1)
@@ -259,20 +261,20 @@ def test_workers_that_are_killed_are_replaced_and_what_they_had_goes_on(
     sweep = make_sweep(trials=2, pruner="none", seconds=0.1, cluster=two_workers(), text=text)
     assert run_job(sweep).count("ended with status -9") == 2
     assert sorted(map(str, outcome(sweep))) == sorted(map(str, outcome(whole)))
-    # The first of the two deaths had two epochs to show for it.
-    assert [describe_failures(trial) for trial in sweep.paths.trials()] == ["died once", ""]
+    # The first of the two deaths is not recorded: that worker had finished two epochs.
+    assert [describe_failures(t) for t in sweep.paths.trials()] == ["worker died once", ""]
 
 
-def test_a_trial_that_kills_worker_after_worker_fails_and_the_job_goes_on(
+def test_a_trial_that_kills_worker_after_worker_fails_and_the_job_continues(
     make_sweep: MakeSweep,
 ) -> None:
-    """With one worker to do it all: its place is kept, though six die in it."""
+    """In a job with one worker: its slot is kept, though six workers die in it."""
     text = with_training("deadly = 6")
     sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
     assert run_job(sweep).count("ended with status -9") == 6
     first, second = (read_result(trial) for trial in sweep.paths.trials())
     assert (first.state, first.epochs) == (State.FAILED, 2)
-    assert first.reason.startswith("5 workers died: signal 9 (Killed) before an epoch was")
+    assert first.reason.startswith("worker died 5 times: signal 9 (Killed) before an epoch was")
     assert second.state is State.COMPLETE
 
 
@@ -285,19 +287,19 @@ def test_only_deaths_since_the_last_epoch_count(make_sweep: MakeSweep) -> None:
         claim = claim_after(claim.trial, number, "by-hand")
         assert result_after_failures(claim.trial, 99, -1.0) is None
         record_failure(claim.attempt, Failure(FailureKind.WORKER_DIED, "killed", key="killed"))
-    assert result_after_failures(claim.trial, 99, -1.0).reason == "5 workers died: killed"
+    assert result_after_failures(claim.trial, 99, -1.0).reason == "worker died 5 times: killed"
     append_row(claim.attempt, EpochRow(2, {"val/score": 0.5}, 0, 0.0, None))
     assert result_after_failures(claim.trial, 99, -1.0) is None
 
 
-def test_a_trial_that_was_trained_is_not_lost_for_its_picture(make_sweep: MakeSweep) -> None:
+def test_a_trial_whose_figure_kills_workers_is_still_complete(make_sweep: MakeSweep) -> None:
     text = with_training("deadly_figure = true")
     sweep = make_sweep(trials=1, pruner="none", cluster=Cluster(workers=1), text=text)
     assert run_job(sweep).count("ended with status -9") == 2
     assert state_of(sweep.paths.trials()[0]) is State.COMPLETE
 
 
-def test_a_death_that_cannot_be_noted_ends_no_supervisor(
+def test_a_worker_death_that_cannot_be_recorded_does_not_end_the_supervisor(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -313,20 +315,20 @@ def test_a_death_that_cannot_be_noted_ends_no_supervisor(
         is False
     )
     assert record_death(sweep, WorkerDeath(claim_owner(claim.attempt), 9)) is True
-    assert describe_failures(claim.trial) == "died once"
+    assert describe_failures(claim.trial) == "worker died once"
 
 
-def test_how_long_an_epoch_may_take_follows_from_those_before(
+def test_how_long_an_epoch_may_take_follows_from_earlier_epochs(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1)
-    watch = Watchdog(sweep)
-    assert watch._is_too_long(6.1 * 3600)
-    assert not watch._is_too_long(5.9 * 3600)
+    watchdog = Watchdog(sweep)
+    assert watchdog._is_too_long(6.1 * 3600)
+    assert not watchdog._is_too_long(5.9 * 3600)
     worker_of(sweep).run()
-    assert watch._is_too_long(1801)
-    assert not watch._is_too_long(1799)
+    assert watchdog._is_too_long(1801)
+    assert not watchdog._is_too_long(1799)
     rows = [replace(row, seconds=400.0) for row in read_curve(sweep.paths.trials()[0])]
     monkeypatch.setattr("sweeps.jobs.watchdog.read_curve", lambda trial: rows)
-    assert watch._is_too_long(4001)
-    assert not watch._is_too_long(3999)
+    assert watchdog._is_too_long(4001)
+    assert not watchdog._is_too_long(3999)

@@ -39,7 +39,7 @@ def states(sweep: object) -> Counter[str]:
     return Counter(read_result(paths).state for paths in sweep.paths.trials())
 
 
-def test_a_sweep_ends_with_the_trials_asked_for(make_sweep: MakeSweep) -> None:
+def test_a_sweep_ends_with_the_planned_number_of_trials(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=8)
     worker_of(sweep).run()
     assert sweep.is_over()
@@ -57,7 +57,7 @@ def test_raising_the_number_of_trials_extends_it(make_sweep: MakeSweep) -> None:
     assert [paths.name for paths in longer.paths.trials()][:3] == before
 
 
-def test_workers_side_by_side_share_the_work(make_sweep: MakeSweep) -> None:
+def test_workers_at_the_same_time_share_the_trials(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=12, seconds=0.01)
     threads = [threading.Thread(target=worker_of(sweep).run) for _ in range(3)]
     for thread in threads:
@@ -69,7 +69,7 @@ def test_workers_side_by_side_share_the_work(make_sweep: MakeSweep) -> None:
     assert all(len(paths.attempts()) == 1 for paths in sweep.paths.trials())
 
 
-def test_a_proposal_repeated_trains_nothing_and_a_used_up_space_ends_the_sweep(
+def test_a_repeated_proposal_trains_nothing_and_an_exhausted_space_ends_the_sweep(
     make_sweep: MakeSweep,
 ) -> None:
     text = """
@@ -88,13 +88,13 @@ space."training.batch_size" = [4, 16, 64]
     assert len(sweep.paths.trials()) == 6
     assert len({paths.signature for paths in sweep.paths.trials()}) == 6
     assert sweep.paths.exhausted.exists()
-    copies = [m for m in worker.study.trials() if m.duplicate_of is not None]
-    assert copies
+    duplicates = [m for m in worker.study.trials() if m.duplicate_of is not None]
+    assert duplicates
     originals = {m.number: m for m in worker.study.trials()}
-    assert all(m.value == originals[m.duplicate_of].value for m in copies)
+    assert all(m.value == originals[m.duplicate_of].value for m in duplicates)
 
 
-def test_what_is_enqueued_comes_first_and_takes_the_rest_from_the_trial(
+def test_enqueued_trials_come_first_and_take_other_values_from_the_configuration(
     make_sweep: MakeSweep,
 ) -> None:
     from tests.sweeps.conftest import EXPERIMENT
@@ -110,7 +110,7 @@ def test_what_is_enqueued_comes_first_and_takes_the_rest_from_the_trial(
     }
 
 
-def test_a_diverged_trial_is_worth_the_worst_and_counts(make_sweep: MakeSweep) -> None:
+def test_a_diverged_trial_has_the_worst_value_and_counts(make_sweep: MakeSweep) -> None:
     from tests.sweeps.conftest import EXPERIMENT
 
     text = (
@@ -129,32 +129,33 @@ def test_a_diverged_trial_is_worth_the_worst_and_counts(make_sweep: MakeSweep) -
     assert (member.reported, member.value) == (ReportedState.VALUE, -1.0)
 
 
-def test_three_failures_alike_stop_the_sweep_and_running_again_tries_them_again(
+def test_three_failures_of_one_cause_stop_the_sweep_and_a_new_run_tries_them_again(
     make_sweep: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.sweeps.tiny import Tiny
 
     sweep = make_sweep(trials=4)
-    working = Tiny.fit
+    original_fit = Tiny.fit
 
-    def broken(*given: object, **named: object) -> object:
+    def broken(*args: object, **kwargs: object) -> object:
         raise RuntimeError("a bug of the trainer's")
         yield
 
     monkeypatch.setattr(Tiny, "fit", broken)
     worker_of(sweep).run()
     assert states(sweep) == {"failed": 3}
-    assert "3 trials failed alike: RuntimeError: a bug of the trainer's" in stop_reason(sweep.paths)
+    reason = "3 trials failed with the same error: RuntimeError: a bug of the trainer's"
+    assert reason in stop_reason(sweep.paths)
     assert "Traceback" in sweep.paths.trials()[0].attempts()[0].traceback.read_text()
 
-    monkeypatch.setattr(Tiny, "fit", working)
+    monkeypatch.setattr(Tiny, "fit", original_fit)
     clear_stop(sweep.paths)
     worker_of(sweep).run()
     assert sweep.is_over()
     assert sum(n for state, n in states(sweep).items() if state != "failed") == 4
     failed = [p.signature for p in sweep.paths.trials() if read_result(p).state is State.FAILED]
-    again = [p.signature for p in sweep.paths.trials() if read_result(p).state is not State.FAILED]
-    assert set(failed) <= set(again)
+    ended = [p.signature for p in sweep.paths.trials() if read_result(p).state is not State.FAILED]
+    assert set(failed) <= set(ended)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -165,7 +166,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def at_gate(sweep: Sweep) -> Callable[[], bool]:
-    """Whether the worker has begun the epoch that waits for the gate."""
+    """Return a function that returns whether a worker waits at the gate."""
     return (sweep.paths.folder / "waiting").exists
 
 
@@ -175,7 +176,7 @@ def open_gate(sweep: Sweep) -> None:
 
 @contextmanager
 def working(worker: Worker) -> Iterator[None]:
-    """A worker in a thread; its sweep's gate is opened at the end, whatever happened."""
+    """Run a worker in a thread; open its sweep's gate at the end, also after an error."""
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -189,12 +190,12 @@ def rows_of(sweep: Sweep) -> int:
     return sum(len(read_curve(trial)) for trial in sweep.paths.trials())
 
 
-def test_a_stopped_worker_gives_its_trial_back_and_the_next_goes_on(make_sweep: MakeSweep) -> None:
+def test_a_stopped_worker_releases_its_trial_and_the_next_continues(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=2, pruner="none", gate_at=4)
     with working(worker_of(sweep)):
         wait_for(at_gate(sweep))
         stop_sweep(sweep.paths, "by hand")
-    assert len(read_curve(sweep.paths.trials()[0])) == 4  # the epoch under way was finished
+    assert len(read_curve(sweep.paths.trials()[0])) == 4  # the epoch in progress was finished
     assert sweep.paths.trials()[0].attempts()[-1].released.exists()
     clear_stop(sweep.paths)
     worker_of(sweep).run()
@@ -204,31 +205,33 @@ def test_a_stopped_worker_gives_its_trial_back_and_the_next_goes_on(make_sweep: 
     assert len(computed) == 9
 
 
-def test_a_worker_that_has_no_trainer_takes_no_trial(make_sweep: MakeSweep, tmp_path: Path) -> None:
+def test_a_worker_without_the_trainer_claims_no_trial(
+    make_sweep: MakeSweep, tmp_path: Path
+) -> None:
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
     claim.release()
     command = [sys.executable, "-m", "sweeps", "work", str(sweep.paths.folder), "--job", "far"]
-    apart = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # no `tests` from here
-    ended = subprocess.run(command, cwd=tmp_path, env=apart, capture_output=True, text=True)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # without `tests`
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2, ended.stderr
     assert "tests.sweeps.tiny" in ended.stderr
     assert len(claim.trial.attempts()) == 1
 
 
-def test_a_robbed_worker_writes_what_nobody_reads(make_sweep: MakeSweep) -> None:
+def test_rows_of_a_worker_that_lost_its_claim_do_not_count(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1, pruner="none", gate_at=4)
     worker = worker_of(sweep)
     with working(worker):
         wait_for(at_gate(sweep))
         trial = sweep.paths.trials()[0]
-        thief = claim_after(trial, 1, "thief")
-        assert thief is not None
-        shutil.copytree(trial.attempt(1).checkpoints, thief.attempt.checkpoints)
-        write_continued(thief.attempt, 3)
+        successor = claim_after(trial, 1, "successor")
+        assert successor is not None
+        shutil.copytree(trial.attempt(1).checkpoints, successor.attempt.checkpoints)
+        write_continued(successor.attempt, 3)
         append_row(trial.attempt(1), EpochRow(7, {"val/score": 99.0}, 0, 0.0))
         assert [row.epoch for row in read_curve(trial)] == [1, 2, 3]
-        thief.release()
+        successor.release()
     assert sweep.is_over()
     assert worker.study.trial(0).value < 1.0
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
@@ -253,15 +256,15 @@ def test_no_epoch_begins_that_would_not_end_in_time(
     monkeypatch.setattr("sweeps.workers.trial.longest_epoch", lambda trial: 1000.0 * rows_of(sweep))
     with working(worker):
         wait_for(at_gate(sweep))
-        worker.deadline = time.monotonic() + 3000  # 2200 s were in time, 3300 s are not
+        worker.deadline = time.monotonic() + 3000  # 2200 s are in time, 3300 s are not
     assert rows_of(sweep) == 3
     assert sweep.paths.trials()[-1].attempts()[-1].released.exists()
     worker.last_epoch_seconds = 4000.0
     worker.run()
-    assert rows_of(sweep) == 3  # nor was another trial begun
+    assert rows_of(sweep) == 3  # no other trial was begun
 
 
-def test_raising_the_number_of_trials_reaches_a_worker_at_work(make_sweep: MakeSweep) -> None:
+def test_raising_the_number_of_trials_reaches_a_running_worker(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1, gate_at=2)
     with working(worker_of(sweep)):
         wait_for(at_gate(sweep))
@@ -270,14 +273,14 @@ def test_raising_the_number_of_trials_reaches_a_worker_at_work(make_sweep: MakeS
     assert open_sweep(sweep.paths).is_over()
 
 
-def test_a_worker_may_be_given_a_number_of_trials(make_sweep: MakeSweep) -> None:
+def test_a_worker_may_have_a_limit_of_trials(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=5)
     worker_of(sweep, trials=2).run()
     assert len(sweep.paths.trials()) == 2
 
 
 def test_the_pruning_decision_is_the_same_when_asked_again(make_sweep: MakeSweep) -> None:
-    """Asked before anybody acted on it, and again after rivals came that would change it."""
+    """Asked once, and again after rivals were reported that would change the decision."""
     sweep = make_sweep(trials=6)
     worker_of(sweep).run()
     study = worker_of(sweep).study
@@ -302,20 +305,22 @@ def test_a_sweep_may_minimize(make_sweep: MakeSweep) -> None:
     assert totals.value == min(r.value for r in ended if r.state is State.COMPLETE)
 
 
-@pytest.mark.parametrize(("failures", "said"), [(3, "3 trials failed alike"), (10, "10 trials")])
-def test_failures_stop_the_sweep_whatever_they_say(
-    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, failures: int, said: str
+@pytest.mark.parametrize(
+    ("failures", "reason"),
+    [(3, "3 trials failed with the same error"), (10, "10 trials failed, the last one")],
+)
+def test_failures_stop_the_sweep_also_if_their_messages_differ(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, failures: int, reason: str
 ) -> None:
     from tests.sweeps.tiny import Tiny
 
-    def broken(*given: object, **named: object) -> object:
+    def broken(*args: object, **kwargs: object) -> object:
         count = next(counter)
         message = f"a path that differs: /tmp/{count}"
         if failures == 3:
             raise RuntimeError(message)
-        exec(
-            compile(f"{chr(10) * count}raise RuntimeError(message)", "bug", "exec")
-        )  # another line
+        # Raised in another line each time.
+        exec(compile(f"{chr(10) * count}raise RuntimeError(message)", "bug", "exec"))
         yield
 
     counter = itertools.count()
@@ -323,21 +328,21 @@ def test_failures_stop_the_sweep_whatever_they_say(
     sweep = make_sweep(trials=20)
     worker_of(sweep).run()
     assert len(sweep.paths.trials()) == failures
-    assert stop_reason(sweep.paths).startswith(said)
+    assert stop_reason(sweep.paths).startswith(reason)
 
 
-def test_failures_may_be_forgiven_more_than_once(
+def test_failed_trials_may_be_tried_again_more_than_once(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.sweeps.tiny import Tiny
 
-    working_fit, broken = Tiny.fit, {0, 3}
+    original_fit, broken = Tiny.fit, {0, 3}
 
-    def fit(*given: object, **named: object) -> object:
-        number = int(given[2].parents[2].name[:4])
+    def fit(*args: object, **kwargs: object) -> object:
+        number = int(args[2].parents[2].name[:4])
         if number in broken:
             raise RuntimeError("a bug")
-        yield from working_fit(*given, **named)
+        yield from original_fit(*args, **kwargs)
 
     monkeypatch.setattr(Tiny, "fit", fit)
     sweep = make_sweep(trials=6)
@@ -353,20 +358,20 @@ def test_failures_may_be_forgiven_more_than_once(
     assert not [m for m in worker.study.trials() if m.duplicate_of is not None]
 
 
-def test_a_trainer_that_ends_early_fails_and_does_not_go_round(
+def test_a_trial_whose_trainer_returns_early_fails_and_is_not_retried(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.sweeps.tiny import Tiny
 
-    working_fit = Tiny.fit
+    original_fit = Tiny.fit
 
-    def fit(*given: object, **named: object) -> object:
-        yield from itertools.islice(working_fit(*given, **named), 2)
+    def fit(*args: object, **kwargs: object) -> object:
+        yield from itertools.islice(original_fit(*args, **kwargs), 2)
 
     monkeypatch.setattr(Tiny, "fit", fit)
     sweep = make_sweep(trials=2, pruner="none")
     worker_of(sweep).run()
-    assert "the trainer ended after 2 of 9 epochs" in stop_reason(sweep.paths)
+    assert "the trainer returned after 2 of 9 epochs" in stop_reason(sweep.paths)
     assert all(len(trial.attempts()) == 1 for trial in sweep.paths.trials())
 
 
@@ -388,56 +393,56 @@ def test_a_record_that_cannot_be_written_ends_the_worker_and_not_the_trial(
         worker_of(sweep).run()
     monkeypatch.undo()
     trial = sweep.paths.trials()[0]
-    trial.attempts()[-1].released.touch()  # this process lives on, as a worker would not
+    trial.attempts()[-1].released.touch()  # this process runs on, unlike a worker's
     worker_of(sweep).run()
     assert states(sweep) == {"complete": 1}
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
 
 
-def test_an_owner_that_was_robbed_and_ends_all_the_same_has_the_last_word(
+def test_the_result_of_an_owner_that_lost_its_claim_counts_if_it_is_the_first(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its result, and the trimming after it, fall between two looks of who took the trial."""
+    """It is written, and the checkpoints trimmed, between two reads by the worker after it."""
     from sweeps.workers import trial as running
 
     sweep = make_sweep(trials=1, pruner="none")
     worker_of(sweep).run()
     (trial,) = sweep.paths.trials()
     before = [file for file in trial.folder.rglob("*.pt") if file.name == "best.pt"]
-    worker, looks = worker_of(sweep), iter([None])
+    worker, results = worker_of(sweep), iter([None])
     an_open_trial = replace(worker.study.trial(trial.number), reported=ReportedState.NOTHING)
-    monkeypatch.setattr(running, "read_result", lambda paths: next(looks, read_result(paths)))
+    monkeypatch.setattr(running, "read_result", lambda paths: next(results, read_result(paths)))
     monkeypatch.setattr(worker.study, "trial", lambda number: an_open_trial)
-    claim = claim_after(trial, 1, "robber")
+    claim = claim_after(trial, 1, "successor")
     running.run_trial(running.TrialRun(sweep, worker.study, claim, lambda seconds: False))
     assert list(trial.folder.rglob("*.pt")) == before
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
     assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
-def test_an_orphan_that_somebody_took_meanwhile_is_not_taken_from_him(
+def test_an_orphan_that_another_worker_has_just_claimed_stays_with_it(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
     worker_of(sweep)._next_claim().release()
-    quick, slow, taken = worker_of(sweep), worker_of(sweep), []
+    quick, slow, claims = worker_of(sweep), worker_of(sweep), []
 
-    def be_overtaken(worker: Worker, trial: TrialPaths) -> bool:
-        if worker is slow and not taken:  # between its look at the trial and its claim
-            taken.append(quick._claim_orphan())
+    def claim_by_quick(worker: Worker, trial: TrialPaths) -> bool:
+        if worker is slow and not claims:  # between finding the orphan and claiming it
+            claims.append(quick._claim_orphan())
         return True
 
-    monkeypatch.setattr(Worker, "_can_run", be_overtaken)
+    monkeypatch.setattr(Worker, "_can_run", claim_by_quick)
     assert slow._claim_orphan() is None
-    assert taken[0].is_held()
+    assert claims[0].is_held()
 
 
-def test_a_picture_that_fails_fails_nothing(
+def test_an_error_in_the_figure_fails_no_trial(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.sweeps.tiny import Tiny
 
-    def broken(*given: object) -> None:
+    def broken(*args: object) -> None:
         raise RuntimeError("no font")
 
     monkeypatch.setattr(Tiny, "write_figure", broken)
@@ -446,12 +451,13 @@ def test_a_picture_that_fails_fails_nothing(
     assert states(sweep) == {"complete": 2}
 
 
-def test_a_trial_the_study_gave_up_is_settled_and_replaced(make_sweep: MakeSweep) -> None:
-    """What a frozen asker leaves: a folder made after its proposal was voided."""
+def test_a_trial_whose_proposal_was_discarded_is_settled_and_replaced(
+    make_sweep: MakeSweep,
+) -> None:
+    """A process that was stopped leaves this: a folder made after its proposal was discarded."""
     sweep = make_sweep(trials=2, pruner="none")
     worker = worker_of(sweep)
-    asker = Proposer(sweep, worker.study, "frozen", 1)
-    claim = asker.propose()
+    claim = Proposer(sweep, worker.study, "stopped", 1).propose()
     worker.study.discard(claim.trial.number)
     claim.release()
     worker.run()
@@ -459,32 +465,32 @@ def test_a_trial_the_study_gave_up_is_settled_and_replaced(make_sweep: MakeSweep
     assert states(sweep) == {"failed": 1, "complete": 2}
 
 
-def test_a_refused_proposal_does_not_hinder_forgiveness(
+def test_a_discarded_proposal_does_not_prevent_failed_trials_from_being_tried_again(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A voided proposal is told as failed too, but nobody wants it again."""
+    """A discarded proposal is reported as failed, too, but is not tried again."""
     from tests.sweeps.tiny import Tiny
 
     sweep = make_sweep(trials=3, pruner="none")
     worker = worker_of(sweep)
     number, _ = worker.study.ask(sweep.resolved.space, None)
     worker.study.discard(number)
-    working_fit = Tiny.fit
+    original_fit = Tiny.fit
 
-    def broken(*given: object, **named: object) -> object:
+    def broken(*args: object, **kwargs: object) -> object:
         raise RuntimeError("a bug")
         yield
 
     monkeypatch.setattr(Tiny, "fit", broken)
     worker_of(sweep, trials=1).run()
-    monkeypatch.setattr(Tiny, "fit", working_fit)
+    monkeypatch.setattr(Tiny, "fit", original_fit)
     clear_stop(sweep.paths)
     worker_of(sweep).run()
     assert sweep.is_over()
     assert states(sweep) == {"failed": 1, "complete": 3}
 
 
-def test_proposals_that_ran_out_of_luck_do_not_end_a_sweep_for_good(make_sweep: MakeSweep) -> None:
+def test_a_sweep_that_found_nothing_new_can_be_resumed(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     worker_of(sweep).run()
     sweep.paths.exhausted.write_text('{"reason": "nothing new"}')
@@ -495,7 +501,7 @@ def test_proposals_that_ran_out_of_luck_do_not_end_a_sweep_for_good(make_sweep: 
 
 
 @pytest.mark.parametrize("recreated", [False, True])
-def test_a_trial_whose_folder_was_removed_is_let_go_and_another_takes_its_place(
+def test_a_trial_whose_folder_was_removed_is_dropped_and_replaced(
     recreated: bool, make_sweep: MakeSweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep = make_sweep(trials=3, gate_at=2)
@@ -505,7 +511,7 @@ def test_a_trial_whose_folder_was_removed_is_let_go_and_another_takes_its_place(
         time.sleep(0.01)
     (removed,) = sweep.paths.trials()
     shutil.rmtree(removed.folder)
-    if recreated:  # by a trainer that makes the folder of its checkpoints where it is missing
+    if recreated:  # by a trainer that creates its checkpoint folder if that is missing
         removed.attempt(1).checkpoints.mkdir(parents=True)
         removed.folder.joinpath("computed.log").touch()
     (sweep.paths.folder / "open").touch()
@@ -515,14 +521,14 @@ def test_a_trial_whose_folder_was_removed_is_let_go_and_another_takes_its_place(
     assert all(state_of(trial) is not State.FAILED for trial in sweep.paths.trials())
 
 
-def test_an_asker_that_was_passed_over_leaves_nothing_and_asks_again(
+def test_a_proposal_under_a_lost_lock_leaves_nothing_and_is_made_again(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = make_sweep(trials=2, epochs=1)
     original, renewals = Turn.renew, itertools.count(1)
 
     def renew(turn: Turn) -> None:
-        if next(renewals) == 2:  # just before the folder takes its name
+        if next(renewals) == 2:  # just before the folder gets its name
             raise LockLostError("passed over")
         original(turn)
 

@@ -1,4 +1,4 @@
-"""The data and configurations that the commands are tried on."""
+"""Data and configurations for the tests of the commands."""
 
 from pathlib import Path
 

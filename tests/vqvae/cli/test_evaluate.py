@@ -8,7 +8,7 @@ from tests.vqvae.cli.test_main import run
 from vqvae.config import DataConfig
 
 
-def test_one_patient_is_not_several(
+def test_one_patient_is_counted_in_the_singular(
     trained: Path, tmp_path: Path, data: DataConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(data.root, tmp_path / "set")
@@ -22,12 +22,12 @@ def test_one_patient_is_not_several(
     assert "test: 4 slices of 1 patient " in capsys.readouterr().out
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_a_device_that_is_not_there_does_not_blame_the_configuration(
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this host has a CUDA device")
+def test_the_error_for_a_missing_device_does_not_name_the_configuration(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("evaluate", "--model", trained, "--device", "cuda") == 2
 
     shown = capsys.readouterr().err
-    assert "torch sees no CUDA device here" in shown
+    assert "torch finds no CUDA device on this host" in shown
     assert "training.device" not in shown

@@ -1,4 +1,4 @@
-"""Names of folders, files and patients that mean harm: used as names, shown as text."""
+"""Hostile names of folders, files and patients are used as names and printed as text."""
 
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from vqvae.config import ModelConfig
 from vqvae.export.write import _describe
 from vqvae.model.vqvae import VQVAE
 
-# As one part of a path; a name of no letters, or one too long for a file, is another matter.
+# Each as one component of a path, without names of dots and spaces, and without very long ones.
 NAMES = [n.replace("/", "_") for n in HOSTILE if n.strip(". ") and len(n) < 200 and "\0" not in n]
 
 
-def prints(capsys: pytest.CaptureFixture[str]) -> bool:
+def output_is_printable(capsys: pytest.CaptureFixture[str]) -> bool:
     shown = capsys.readouterr()
     return all(c.isprintable() or c == "\n" for c in shown.out + shown.err)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_data_set_of_such_a_name(
+def test_a_data_set_with_a_hostile_name_is_written_and_checked(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = ["--train-patients", "1", "--validate-patients", "1", "--test-patients", "1"]
@@ -31,11 +31,11 @@ def test_a_data_set_of_such_a_name(
     assert run("data", "phantom", *few, "--", tmp_path / name) == 0
     assert run("data", "check", "--", tmp_path / name) == 0
 
-    assert prints(capsys)
+    assert output_is_printable(capsys)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_scans_and_patients_of_such_names(
+def test_scans_and_patients_with_hostile_names_are_processed(
     trained: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -52,7 +52,7 @@ def test_scans_and_patients_of_such_names(
         "data", "import", "in", "made", "--patient", "(x.*)[.]nii", "--split", "0.5,0.3,0.2"
     ) in {0, 2}
 
-    assert prints(capsys)
+    assert output_is_printable(capsys)
     assert len(list((tmp_path / "out").rglob("*.nii"))) == len(NAMES)
     assert len(list((tmp_path / "back").rglob("*.nii"))) == len(NAMES)
     assert {path.name for path in tmp_path.iterdir()} <= {"in", "out", "codes", "back", "made"}
@@ -66,7 +66,7 @@ def test_a_packages_description_holds_no_markup(name: str) -> None:
     assert not set("<>[]|`\n\x1b") & set(shown)
 
 
-def test_intensities_and_places_at_the_edge_are_refused_without_a_warning(
+def test_extreme_intensities_are_refused_without_a_warning(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = np.zeros((24, 20), np.float64)

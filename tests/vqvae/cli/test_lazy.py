@@ -69,8 +69,8 @@ def test_the_help_lists_the_commands_and_imports_none(program: Path) -> None:
     assert status == 0
     assert "What it does." in shown
     lines = ("Say hello.", "Take long.", "One and two.", "Fail.")
-    places = [shown.index(line) for line in lines]
-    assert places == sorted(places)
+    positions = [shown.index(line) for line in lines]
+    assert positions == sorted(positions)
     assert "internal" not in shown
     assert shown.endswith("loaded:\n")
 
@@ -85,7 +85,7 @@ def test_the_help_lists_the_commands_and_imports_none(program: Path) -> None:
         (["internal"], "work is done", "slow"),
     ],
 )
-def test_a_command_that_is_named_is_imported_alone(
+def test_only_the_named_command_is_imported(
     program: Path, arguments: list[str], printed: str, loaded: str
 ) -> None:
     assert run(program, *arguments) == (0, f"{printed}\nloaded: {loaded}\n", "")
@@ -109,7 +109,7 @@ def test_a_commands_own_help_has_its_options(program: Path) -> None:
         (["group", "thre"], "No such command 'thre'"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(
+def test_a_wrong_command_line_gives_an_error_of_one_line(
     program: Path, arguments: list[str], message: str
 ) -> None:
     status, _, errors = run(program, *arguments)
@@ -119,7 +119,7 @@ def test_a_wrong_command_line_is_one_line(
     assert errors.count("\n") == 1
 
 
-def test_a_command_that_cannot_be_imported_is_one_line(program: Path) -> None:
+def test_a_command_that_cannot_be_imported_gives_an_error_of_one_line(program: Path) -> None:
     status, _, errors = run(program, "broken")
 
     assert status == 1

@@ -45,9 +45,7 @@ def test_train_evaluate_reconstruct(
     assert all(-1 <= float(row["ssim"]) <= 1 for row in rows)
 
 
-def test_debug_shows_where_it_went_wrong(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_debug_shows_the_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", tmp_path / "no.toml", "--out", tmp_path, "--debug") == 2
 
     assert "Traceback" in capsys.readouterr().err
@@ -63,7 +61,7 @@ def test_debug_shows_where_it_went_wrong(
         (["reconstruct", "{here}", "--model", "m", "--out", "o"], "no file in it ends in .nii"),
     ],
 )
-def test_a_wrong_path_is_told_in_one_line(
+def test_a_wrong_path_gives_an_error_of_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (tmp_path / "text.pt").write_text("not a checkpoint")
@@ -76,7 +74,7 @@ def test_a_wrong_path_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("below", ["", "x"])
-def test_a_file_in_the_way_is_found_before_the_work(
+def test_a_file_in_place_of_the_output_folder_is_found_before_the_work(
     toml: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -102,7 +100,7 @@ def test_a_misspelt_device_is_refused(command: str, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("arguments", [["evaluate"], ["train"], ["nothing"], ["train", "--x"]])
-def test_a_wrong_command_line_is_told_apart_from_failed_work(arguments: list[str]) -> None:
+def test_a_wrong_command_line_has_its_own_exit_status(arguments: list[str]) -> None:
     assert run(*arguments) == 2
 
 
@@ -113,7 +111,7 @@ def test_a_wrong_command_line_is_told_apart_from_failed_work(arguments: list[str
         (["data", "--help"], {"torch"}, "phantom"),
     ],
 )
-def test_asking_for_help_loads_no_torch(arguments: list[str], heavy: set[str], named: str) -> None:
+def test_help_does_not_import_torch(arguments: list[str], heavy: set[str], named: str) -> None:
     code = (
         "import sys, vqvae.cli.main, vqvae.sweep\n"
         f"try: vqvae.cli.main.main({arguments})\n"
@@ -128,13 +126,13 @@ def test_asking_for_help_loads_no_torch(arguments: list[str], heavy: set[str], n
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_says_of_each_command_what_it_says_of_itself(name: str) -> None:
-    place, line = COMMANDS[name]
+def test_the_line_of_each_command_is_the_first_line_of_its_own_help(name: str) -> None:
+    location, line = COMMANDS[name]
 
-    assert load_command(name, place).help.splitlines()[0] == line
+    assert load_command(name, location).help.splitlines()[0] == line
 
 
-def test_a_misspelt_command_is_answered_with_the_one_that_is_meant(
+def test_the_error_for_a_misspelt_command_names_the_closest_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("trian") == 2
@@ -143,7 +141,7 @@ def test_a_misspelt_command_is_answered_with_the_one_that_is_meant(
     assert shown == "error: No such command 'trian'. Did you mean 'train'?; see: vqvae --help\n"
 
 
-def test_the_module_is_a_command() -> None:
+def test_the_module_runs_as_a_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "vqvae", "data", "--help"], capture_output=True, check=False
     )

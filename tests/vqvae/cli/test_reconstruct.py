@@ -28,7 +28,7 @@ def test_a_reconstruction_has_the_geometry_and_intensities_of_its_scan(
         assert figure.width > 200
 
 
-def test_a_scan_is_never_written_over(
+def test_a_scan_is_never_overwritten(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scan = write_nifti(tmp_path / "scan.nii", blobs(1, 32, 24))
@@ -41,7 +41,7 @@ def test_a_scan_is_never_written_over(
     assert "would both be written" in capsys.readouterr().err
 
 
-def test_one_bad_scan_does_not_keep_the_others_from_being_done(
+def test_a_bad_scan_does_not_stop_the_others(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scans = tmp_path / "in"
@@ -70,7 +70,7 @@ def test_one_bad_scan_does_not_keep_the_others_from_being_done(
     assert "[bold]" in "".join(shown.out.split())
 
 
-def test_scans_that_differ_in_their_suffix_have_a_figure_each(
+def test_scans_that_differ_only_in_their_suffix_have_one_figure_each(
     trained: Path, tmp_path: Path
 ) -> None:
     for name in ("s.nii", "s.nii.gz", "t.nii"):
@@ -82,9 +82,7 @@ def test_scans_that_differ_in_their_suffix_have_a_figure_each(
     assert figures == ["s.nii.gz.png", "s.nii.png", "t.png"]
 
 
-def test_what_was_reconstructed_before_is_not_taken_for_scans(
-    trained: Path, tmp_path: Path
-) -> None:
+def test_earlier_reconstructions_are_not_used_as_inputs(trained: Path, tmp_path: Path) -> None:
     write_nifti(tmp_path / "scan.nii", blobs(1, 32, 24))
 
     for _ in range(2):

@@ -21,7 +21,7 @@ from vqvae.config import Config
         ("batch_size = 4", "batch_size = 400", "training.batch_size = 400 is more than the 12"),
     ],
 )
-def test_a_wrong_configuration_is_told_in_one_line(
+def test_a_wrong_configuration_gives_an_error_of_one_line(
     toml: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str
 ) -> None:
     toml.write_text(toml.read_text().replace(old, new))
@@ -35,7 +35,7 @@ def test_a_wrong_configuration_is_told_in_one_line(
         assert str(toml) in shown
 
 
-def test_a_training_that_diverges_is_a_failure(
+def test_a_training_that_diverges_exits_with_an_error(
     toml: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toml.write_text(toml.read_text() + 'optimizer = "sgd"\nlearning_rate = 1e30\n')
@@ -45,7 +45,7 @@ def test_a_training_that_diverges_is_a_failure(
     assert "training ended early" in capsys.readouterr().err
 
 
-def test_a_resolved_configuration_is_what_the_file_says(toml: Path) -> None:
+def test_the_configuration_has_the_values_of_the_file(toml: Path) -> None:
     from vqvae.config import read_config
 
     assert read_config(toml).model.width == 8

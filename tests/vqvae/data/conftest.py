@@ -1,4 +1,4 @@
-"""Small data sets in the layout, made of real files."""
+"""Small data sets in the HipMRI layout, as real files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ SMALL = PhantomConfig(
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A phantom that no test changes."""
+    """A phantom; tests must not change it."""
     root = tmp_path_factory.mktemp("shared") / "phantom"
     write_phantom(SMALL, root)
     return root
@@ -32,7 +32,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def write() -> Callable[..., Path]:
-    """Write a NIfTI file of some pixels; returns its path."""
+    """A function that writes a NIfTI file and returns its path."""
 
     def to(path: Path, pixels: object = None, affine: object = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def write() -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny(tmp_path: Path, write: Callable[..., Path]) -> DataConfig:
-    """Two slices of one patient in each split, in a folder that may be changed."""
+    """A data set with two slices of one patient in each split; tests may change it."""
     for case, split in enumerate(("train", "validate", "test"), 4):
         for number in (10, 2):
             folder = tmp_path / "set" / f"keras_slices_{split}"

@@ -14,11 +14,11 @@ def images(data: DataConfig) -> Images:
 
 
 def keys(batches: list[torch.Tensor]) -> list[tuple[int, ...]]:
-    """Something by which to tell an image from the others."""
+    """Keys that identify images: integer sums over their rows."""
     return [tuple((1e6 * image).long().sum((0, 1)).tolist()) for b in batches for image in b]
 
 
-def test_an_epoch_has_every_image_once(images: Images) -> None:
+def test_an_epoch_contains_every_image_once(images: Images) -> None:
     batches = list(images.shuffled(3, seed=0, epoch=1))
 
     assert sorted(keys(batches)) == sorted(keys(list(images.in_order(5))))
@@ -36,7 +36,7 @@ def test_a_batch_has_one_shape_and_the_order_mixes_them(images: Images) -> None:
     assert len(widths) > 3
 
 
-def test_the_order_follows_from_seed_and_epoch_alone(images: Images) -> None:
+def test_the_order_depends_on_seed_and_epoch_alone(images: Images) -> None:
     first = keys(list(images.shuffled(3, seed=1, epoch=2)))
 
     assert keys(list(images.shuffled(3, seed=1, epoch=2))) == first
@@ -51,7 +51,7 @@ def test_intensities_lie_between_zero_and_one(images: Images) -> None:
         assert batch.amax() == 1
 
 
-def test_bit_patterns_on_a_device_mean_the_same_intensities(images: Images) -> None:
+def test_images_on_a_device_have_the_same_intensities(images: Images) -> None:
     bits = tuple(torch.from_numpy(group.view("int16").copy()) for group in images.host)
     resident = Images(images.host, bits, CPU, torch.channels_last)
 

@@ -22,14 +22,14 @@ OPEN = (
 )
 
 
-def test_decoded_once(tiny: DataConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_split_is_decoded_once(tiny: DataConfig, capsys: pytest.CaptureFixture[str]) -> None:
     open_split(tiny, "train")
     assert "decoding train slices: 2" in capsys.readouterr().err
     open_split(tiny, "train")
     assert capsys.readouterr().err == ""
 
 
-def test_a_change_of_a_file_is_seen(tiny: DataConfig) -> None:
+def test_a_changed_file_is_decoded_again(tiny: DataConfig) -> None:
     path = tiny.root / "keras_slices_train" / "case_004_week_0_slice_2.nii.gz"
     before = np.array(open_split(tiny, "train").groups[0].images[0])
     scan = read_slice(path)
@@ -39,13 +39,13 @@ def test_a_change_of_a_file_is_seen(tiny: DataConfig) -> None:
     np.testing.assert_array_equal(after, before[::-1])
 
 
-def test_a_slice_that_went_is_seen(tiny: DataConfig) -> None:
+def test_a_removed_slice_is_noticed(tiny: DataConfig) -> None:
     assert len(open_split(tiny, "train")) == 2
     (tiny.root / "keras_slices_train" / "case_004_week_0_slice_2.nii.gz").unlink()
     assert len(open_split(tiny, "train")) == 1
 
 
-def test_processes_together_decode_once(phantom: Path, tmp_path: Path) -> None:
+def test_several_processes_decode_a_split_once(phantom: Path, tmp_path: Path) -> None:
     config = DataConfig(root=phantom, cache=tmp_path / "cache").model_dump_json()
     processes = [
         subprocess.Popen(
@@ -61,7 +61,7 @@ def test_processes_together_decode_once(phantom: Path, tmp_path: Path) -> None:
     assert sum(err.count("decoding") for _, err in results) == 1
 
 
-def test_a_failed_build_leaves_nothing(tiny: DataConfig) -> None:
+def test_a_failed_build_leaves_no_entry(tiny: DataConfig) -> None:
     (tiny.root / "keras_slices_train" / "case_004_week_0_slice_2.nii.gz").write_bytes(b"nothing")
     with pytest.raises(InputError, match="slice_2"):
         open_split(tiny, "train")
@@ -69,7 +69,7 @@ def test_a_failed_build_leaves_nothing(tiny: DataConfig) -> None:
     assert [path.suffix for path in tiny.cache.iterdir()] == [".lock"]
 
 
-def test_a_folder_that_cannot_be_written(tiny: DataConfig, tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_written_is_named(tiny: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     config = tiny.model_copy(update={"cache": tmp_path / "file" / "cache"})
     with pytest.raises(
@@ -78,7 +78,9 @@ def test_a_folder_that_cannot_be_written(tiny: DataConfig, tmp_path: Path) -> No
         open_split(config, "train")
 
 
-def test_where_it_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_is_chosen_or_temporary_or_the_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert cache_folder(tmp_path) == tmp_path
     monkeypatch.setenv("TMPDIR", "/scratch/job")
     assert cache_folder(None).parent == Path("/scratch/job")
@@ -87,7 +89,7 @@ def test_where_it_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_folder(None) == Path("/home/me/cache/vqvae/slices")
 
 
-def test_what_went_stale_is_removed_after_a_week(tiny: DataConfig) -> None:
+def test_unused_entries_are_removed_after_a_week(tiny: DataConfig) -> None:
     assert tiny.cache is not None
     folder = tiny.root / "keras_slices_train"
     open_split(tiny, "train")
@@ -105,7 +107,7 @@ def test_what_went_stale_is_removed_after_a_week(tiny: DataConfig) -> None:
     assert len(list(tiny.cache.glob("train-*/"))) == 2
 
 
-def test_what_other_sets_left_is_removed_but_nothing_that_is_not_ours(tiny: DataConfig) -> None:
+def test_unused_entries_of_other_data_sets_are_removed_but_no_other_files(tiny: DataConfig) -> None:
     assert tiny.cache is not None
     elsewhere = tiny.root.with_name("elsewhere")
     shutil.copytree(tiny.root, elsewhere)
@@ -118,12 +120,12 @@ def test_what_other_sets_left_is_removed_but_nothing_that_is_not_ours(tiny: Data
     open_split(tiny, "train")
 
     kept = sorted(path.name for path in tiny.cache.iterdir())
-    assert len(kept) == 4  # the new entry, its lock, and what is not ours
+    assert len(kept) == 4  # the new entry, its lock, and the two that are not entries
     assert {"notes.txt", "train-data"} < set(kept)
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "no index"])
-def test_an_entry_that_cannot_be_mapped_is_made_again(tiny: DataConfig, damage: str) -> None:
+def test_an_entry_that_cannot_be_mapped_is_written_again(tiny: DataConfig, damage: str) -> None:
     assert tiny.cache is not None
     before = np.array(open_split(tiny, "train").groups[0].images)
     entry = next(tiny.cache.glob("train-*/"))
@@ -145,24 +147,28 @@ def test_a_slice_that_cannot_be_scored_is_refused_by_name(
     name = "case_004_week_0_slice_3.nii"
     write(tiny.root / "keras_slices_train" / name, np.zeros((10, 40), np.int16))
 
-    with pytest.raises(InputError, match=f"{name}: 10x40 pixels are too few; SSIM needs 11"):
+    with pytest.raises(
+        InputError, match=f"{name}: 10x40 pixels are too few; SSIM needs at least 11"
+    ):
         open_split(tiny, "train")
 
 
 def mapped(pid: int, folder: Path) -> tuple[int, int]:
-    """What a process has in memory of the files in a folder, and its share of that, in KiB."""
-    sizes, ours = {"Rss:": 0, "Pss:": 0}, False
+    """The memory of a process for the files of a folder (resident, proportional share), in KiB."""
+    sizes, in_folder = {"Rss:": 0, "Pss:": 0}, False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         word, _, rest = line.partition(" ")
         if "-" in word:  # the first line of a mapping
-            ours = str(folder) in rest
-        elif ours and word in sizes:
+            in_folder = str(folder) in rest
+        elif in_folder and word in sizes:
             sizes[word] += int(rest.split()[0])
     return sizes["Rss:"], sizes["Pss:"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux alone says who has what")
-def test_workers_on_one_machine_share_the_decoded_slices(phantom: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps").exists(), reason="only Linux reports mapped memory"
+)
+def test_workers_on_one_host_share_the_decoded_slices(phantom: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     config = DataConfig(root=phantom, cache=cache)
     size = sum(group.images.nbytes for group in open_split(config, "train").groups) // 1024
@@ -178,7 +184,7 @@ def test_workers_on_one_machine_share_the_decoded_slices(phantom: Path, tmp_path
         for _ in range(2)
     ]
     assert len({worker.stdout.readline() for worker in workers}) == 1  # both have read every pixel
-    gc.collect()  # this process has them mapped no more
+    gc.collect()  # unmaps the slices in this process
     for worker in workers:
         held, share = mapped(worker.pid, cache)
         assert held >= size

@@ -14,7 +14,7 @@ def test_restore_undoes_scale_within_the_clip() -> None:
     assert 0 < (~inside).sum() <= pixels.size * 0.001 + 1
 
 
-def test_scaled_is_between_zero_and_one_from_the_minimum_up() -> None:
+def test_scaled_intensities_lie_between_zero_and_one() -> None:
     scaled, window = scale(np.random.default_rng(0).normal(-50, 20, (32, 32)))
     assert scaled.dtype == np.float32
     assert (scaled.min(), scaled.max()) == (0, 1)
@@ -22,14 +22,14 @@ def test_scaled_is_between_zero_and_one_from_the_minimum_up() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -3, 700])
-def test_a_constant_slice_is_zero_and_comes_back(value: int) -> None:
+def test_a_constant_slice_is_scaled_to_zero_and_restored(value: int) -> None:
     pixels = np.full((8, 8), value, np.int16)
     scaled, window = scale(pixels)
     assert not scaled.any()
     np.testing.assert_array_equal(restore(scaled, window), pixels)
 
 
-def test_a_single_bright_pixel_survives() -> None:
+def test_a_single_bright_pixel_is_kept() -> None:
     pixels = np.zeros((64, 64), np.float32)
     pixels[3, 4] = 9
     assert scale(pixels)[0][3, 4] == 1

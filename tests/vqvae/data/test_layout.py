@@ -8,7 +8,7 @@ from vqvae.data.layout import SliceName, list_splits
 from vqvae.errors import InputError
 
 
-def test_names_are_ordered_by_their_integers(tiny: DataConfig) -> None:
+def test_names_are_sorted_by_their_numbers(tiny: DataConfig) -> None:
     files = list_splits(tiny.root)["train"].files
     assert [file.name.slice for file in files] == [2, 10]
     names = [SliceName(4, 0, 10), SliceName(40, 0, 1), SliceName(4, 1, 0), SliceName(4, 0, 2)]
@@ -21,7 +21,7 @@ def test_names_are_ordered_by_their_integers(tiny: DataConfig) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_a_name_reads_back(suffix: str) -> None:
+def test_a_name_is_parsed_from_its_file_name(suffix: str) -> None:
     name = SliceName(4, 12, 10)
     assert name.stem() == "case_004_week_12_slice_10"
     assert SliceName.parse(name.stem() + suffix) == name
@@ -30,7 +30,7 @@ def test_a_name_reads_back(suffix: str) -> None:
     assert SliceName.parse("case_004_week_0.nii") is None
 
 
-def test_the_folder_between_is_optional(tiny: DataConfig) -> None:
+def test_the_folder_keras_slices_data_is_optional(tiny: DataConfig) -> None:
     direct = list_splits(tiny.root)
     inner = tiny.root.rename(tiny.root.with_name("moved"))
     tiny.root.mkdir()
@@ -41,7 +41,9 @@ def test_the_folder_between_is_optional(tiny: DataConfig) -> None:
     ]
 
 
-def test_a_folder_named_like_its_file(tiny: DataConfig, write: Callable[..., Path]) -> None:
+def test_a_file_in_a_folder_of_its_name_is_found(
+    tiny: DataConfig, write: Callable[..., Path]
+) -> None:
     name = "case_004_week_3_slice_1.nii"
     write(tiny.root / "keras_slices_train" / name / name)
     listing = list_splits(tiny.root)["train"]
@@ -56,13 +58,13 @@ def test_patients_in_two_splits_are_named(tiny: DataConfig, write: Callable[...,
         list_splits(tiny.root)
 
 
-def test_the_same_slice_twice(tiny: DataConfig, write: Callable[..., Path]) -> None:
+def test_two_files_of_one_slice_are_refused(tiny: DataConfig, write: Callable[..., Path]) -> None:
     write(tiny.root / "keras_slices_train" / "case_4_week_0_slice_2.nii")
     with pytest.raises(InputError, match="are the same slice"):
         list_splits(tiny.root)
 
 
-def test_what_is_missing_is_named_with_the_mend(tiny: DataConfig, tmp_path: Path) -> None:
+def test_missing_data_are_named_with_what_to_do(tiny: DataConfig, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent does not exist; .* 'vqvae data phantom"):
         list_splits(tmp_path / "absent")
     folder = tiny.root / "keras_slices_validate"
@@ -75,7 +77,7 @@ def test_what_is_missing_is_named_with_the_mend(tiny: DataConfig, tmp_path: Path
         list_splits(tiny.root)
 
 
-def test_hidden_and_other_files_do_not_count(tiny: DataConfig, write: Callable[..., Path]) -> None:
+def test_hidden_and_other_files_are_ignored(tiny: DataConfig, write: Callable[..., Path]) -> None:
     folder = tiny.root / "keras_slices_train"
     (folder / "._case_004_week_0_slice_2.nii.gz").write_text("left by a Mac")
     (folder / "notes.txt").write_text("left by a person")

@@ -37,7 +37,7 @@ def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_slice(tmp_path / "a.nii").pixels, PIXELS * 0.5 + 10)
 
 
-def test_nifti_2_and_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_nifti_2_and_a_file_in_a_folder_of_its_name_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.nii").mkdir()
     nibabel.save(nibabel.Nifti2Image(PIXELS, AFFINE), tmp_path / "a.nii" / "a.nii")
     scan = read_slice(tmp_path / "a.nii")
@@ -47,7 +47,7 @@ def test_nifti_2_and_a_folder_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 @pytest.mark.parametrize("keep", [0, 1, 200, 0.9])
-def test_a_file_cut_short_is_named(
+def test_a_truncated_file_is_named(
     tmp_path: Path, write: Callable[..., Path], name: str, keep: float
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.int16)
@@ -59,7 +59,7 @@ def test_a_file_cut_short_is_named(
     assert "\n" not in str(caught.value)
 
 
-def test_other_files_are_named(tmp_path: Path, write: Callable[..., Path]) -> None:
+def test_files_that_are_not_slices_are_named(tmp_path: Path, write: Callable[..., Path]) -> None:
     (tmp_path / "text.nii").write_text("no scan " * 100)
     (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"no scan " * 100))
     for name in ("text.nii", "text.nii.gz", "absent.nii"):
@@ -82,14 +82,12 @@ def test_pixels_of_another_shape_are_refused(tmp_path: Path, write: Callable[...
         write_slice(tmp_path / "b.nii", np.zeros((3, 3)), scan)
 
 
-def test_shape_without_trailing_axes(tmp_path: Path, write: Callable[..., Path]) -> None:
+def test_the_shape_has_no_trailing_axes(tmp_path: Path, write: Callable[..., Path]) -> None:
     assert read_shape(write(tmp_path / "a.nii", PIXELS[:, :, None])) == (8, 6)
     assert read_shape(write(tmp_path / "a.nii.gz", PIXELS[:, :, None])) == (8, 6)
 
 
-def test_a_shape_is_read_whatever_the_suffix_says(
-    tmp_path: Path, write: Callable[..., Path]
-) -> None:
+def test_a_shape_is_read_for_any_suffix(tmp_path: Path, write: Callable[..., Path]) -> None:
     content = write(tmp_path / "a.nii", PIXELS).read_bytes()
     (tmp_path / "zipped.nii").write_bytes(gzip.compress(content))
     (tmp_path / "plain.nii.gz").write_bytes(content)

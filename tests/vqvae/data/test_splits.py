@@ -37,7 +37,7 @@ def test_images_are_the_scaled_slices(phantom: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(split.groups[1].images[1] / 65535, expected, atol=1e-5)
 
 
-def test_every_oddity_is_read(phantom: Path, tmp_path: Path) -> None:
+def test_every_irregular_file_is_read(phantom: Path, tmp_path: Path) -> None:
     config = DataConfig(root=phantom, cache=tmp_path)
     found = {name for split in SPLITS for g in open_split(config, split).groups for name in g.names}
     assert found == {
@@ -48,18 +48,18 @@ def test_every_oddity_is_read(phantom: Path, tmp_path: Path) -> None:
     }
 
 
-def test_inventory_and_fingerprint(phantom: Path, tmp_path: Path) -> None:
-    here = inspect(DataConfig(root=phantom))
-    assert here.slices == {"train": 24, "validate": 12, "test": 12}
-    assert here.patients == {"train": (4, 5), "validate": (6,), "test": (7,)}
+def test_a_copy_has_the_same_inventory_and_fingerprint(phantom: Path, tmp_path: Path) -> None:
+    original = inspect(DataConfig(root=phantom))
+    assert original.slices == {"train": 24, "validate": 12, "test": 12}
+    assert original.patients == {"train": (4, 5), "validate": (6,), "test": (7,)}
     shutil.copytree(phantom / "keras_slices_data", tmp_path / "copy")
     copy = DataConfig(root=tmp_path / "copy")
-    assert inspect(copy).fingerprint == here.fingerprint
+    assert inspect(copy).fingerprint == original.fingerprint
     next((tmp_path / "copy" / "keras_slices_test").glob("*.nii")).write_bytes(b"shorter")
-    assert inspect(copy).fingerprint != here.fingerprint
+    assert inspect(copy).fingerprint != original.fingerprint
 
 
-def test_a_bad_slice_stops_the_work_with_its_name(tiny: DataConfig) -> None:
+def test_a_bad_slice_is_an_error_with_its_name(tiny: DataConfig) -> None:
     bad = tiny.root / "keras_slices_train" / "case_004_week_0_slice_2.nii.gz"
     bad.write_bytes(bad.read_bytes()[:60])
     with pytest.raises(InputError, match=r"case_004_week_0_slice_2.nii.gz: not a readable"):
@@ -67,7 +67,7 @@ def test_a_bad_slice_stops_the_work_with_its_name(tiny: DataConfig) -> None:
     assert len(open_split(tiny, "test")) == 2
 
 
-def test_a_skipped_slice_is_said_and_recorded(
+def test_a_skipped_slice_is_logged_and_recorded(
     tiny: DataConfig, write: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tiny.root / "keras_slices_train"
@@ -85,7 +85,7 @@ def test_a_skipped_slice_is_said_and_recorded(
         open_split(tiny, "train")
 
 
-def test_nothing_left_is_an_error(tiny: DataConfig) -> None:
+def test_a_split_without_any_readable_slice_is_an_error(tiny: DataConfig) -> None:
     for file in (tiny.root / "keras_slices_test").iterdir():
         file.write_bytes(b"nothing")
     with pytest.raises(InputError, match="no slice of test can be read"):

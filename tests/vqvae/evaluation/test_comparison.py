@@ -12,7 +12,7 @@ from vqvae.evaluation.metrics import psnr, ssim
 from vqvae.training.checkpoint import load_model
 
 
-def test_a_slice_is_what_the_model_makes_of_it_with_its_scores(trained: Path) -> None:
+def test_a_slice_is_reconstructed_and_scored_as_by_the_model(trained: Path) -> None:
     model, _ = load_model(trained)
     original = np.random.default_rng(0).random((33, 27), np.float32)
 
@@ -20,11 +20,11 @@ def test_a_slice_is_what_the_model_makes_of_it_with_its_scores(trained: Path) ->
 
     images = torch.from_numpy(original)[None, None]
     with torch.inference_mode():
-        made, indices = model(images)
-    np.testing.assert_array_equal(found.pixels, made[0, 0].numpy())
+        reconstructed, indices = model(images)
+    np.testing.assert_array_equal(found.pixels, reconstructed[0, 0].numpy())
     assert found.codes == indices.numel()
-    assert found.ssim == float(ssim(images, made))
-    assert found.psnr == float(psnr(images, made))
+    assert found.ssim == float(ssim(images, reconstructed))
+    assert found.psnr == float(psnr(images, reconstructed))
 
 
 def test_a_slice_too_small_to_score_is_refused(trained: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_slice_too_small_to_score_is_refused(trained: Path) -> None:
         reconstruct_slice(model, np.zeros((8, 20), np.float32))
 
 
-def test_slices_are_named_and_taken_from_all_groups(data: DataConfig, trained: Path) -> None:
+def test_slices_are_named_and_come_from_all_groups(data: DataConfig, trained: Path) -> None:
     model, _ = load_model(trained)
     split = open_split(data, "train")
 
@@ -47,7 +47,7 @@ def test_slices_are_named_and_taken_from_all_groups(data: DataConfig, trained: P
 
 
 @pytest.mark.parametrize(("number", "expected"), [(2, [2, 5]), (8, list(range(8))), (99, 8)])
-def test_compared_slices_lie_evenly_between_the_ends(
+def test_compared_slices_are_evenly_spaced(
     data: DataConfig, trained: Path, number: int, expected: list[int] | int
 ) -> None:
     model, _ = load_model(trained)

@@ -14,12 +14,12 @@ from vqvae.model.vqvae import VQVAE
 
 @pytest.fixture
 def model(data: DataConfig) -> VQVAE:
-    made = VQVAE(tiny(data).model)
-    made.quantizer.codebook.vectors.normal_()
-    return made.eval()
+    model = VQVAE(tiny(data).model)
+    model.quantizer.codebook.vectors.normal_()
+    return model.eval()
 
 
-def test_every_slice_counts_once_whatever_its_shape(model: VQVAE, data: DataConfig) -> None:
+def test_every_slice_counts_once_in_any_shape(model: VQVAE, data: DataConfig) -> None:
     found = evaluate(model, tiny(data), "train")
 
     assert found.slices == 12
@@ -34,7 +34,7 @@ def test_every_slice_counts_once_whatever_its_shape(model: VQVAE, data: DataConf
     assert found.intervals["ssim"].low <= found.scores["ssim"] <= found.intervals["ssim"].high
 
 
-def test_it_agrees_with_scoring_by_hand(model: VQVAE, data: DataConfig) -> None:
+def test_the_ssim_agrees_with_scoring_each_image(model: VQVAE, data: DataConfig) -> None:
     from vqvae.data.batches import open_images
     from vqvae.data.splits import open_split
 
@@ -47,7 +47,7 @@ def test_it_agrees_with_scoring_by_hand(model: VQVAE, data: DataConfig) -> None:
     assert found.scores["ssim"] == pytest.approx(scores.mean().item(), abs=1e-5)
 
 
-def test_resampling_is_over_patients_not_slices() -> None:
+def test_the_bootstrap_resamples_patients_not_slices() -> None:
     apart = [np.full(50, 0.2), np.full(50, 0.8)]
     alike = [np.array([0.2, 0.8] * 25)] * 2
 
@@ -57,11 +57,11 @@ def test_resampling_is_over_patients_not_slices() -> None:
     assert bootstrap(apart) == bootstrap(apart)
 
 
-def test_one_patient_says_nothing_about_patients() -> None:
+def test_one_patient_has_no_interval() -> None:
     assert bootstrap([np.ones(60)]) is None
 
 
-def test_the_body_is_filled_and_leaves_the_air_out() -> None:
+def test_the_body_has_no_holes_and_no_air() -> None:
     rows, columns = np.mgrid[:64, :48]
     distance = np.hypot(rows - 32, columns - 24)
     image = np.where((distance < 18) & (distance > 6), 0.8, 0.0).astype(np.float32)
@@ -78,7 +78,7 @@ def test_a_blank_slice_has_no_body() -> None:
     assert not body(torch.zeros(1, 1, 32, 32)).any()
 
 
-def test_blobs_have_one() -> None:
+def test_an_image_of_blobs_has_a_body() -> None:
     image = torch.from_numpy(blobs(1, 32, 24) / 900)[None, None]
 
     assert 0.02 < body(image).double().mean() < 0.9

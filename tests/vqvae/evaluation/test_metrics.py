@@ -18,7 +18,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def reference(x: np.ndarray, y: np.ndarray, blur: object, edge: int, factor: float = 1) -> float:
-    """SSIM of two [H, W] images of range 1, in float64, straight from the paper's equation 13."""
+    """SSIM of two images [H, W] with range 1, in float64, by equation 13 of the paper."""
     mx, my = blur(x), blur(y)
     vx, vy = factor * (blur(x * x) - mx**2), factor * (blur(y * y) - my**2)
     cov = factor * (blur(x * y) - mx * my)
@@ -40,7 +40,7 @@ def each(pair: tuple[torch.Tensor, torch.Tensor]) -> list[tuple[np.ndarray, np.n
     return list(zip(x, y, strict=True))
 
 
-def test_ssim_equals_an_independent_one(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_ssim_equals_an_independent_reference(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     expected = [reference(x, y, gaussian, 0) for x, y in each(pair)]
 
     np.testing.assert_allclose(metrics.ssim(*pair), expected, atol=1e-5)
@@ -75,17 +75,17 @@ def test_zscore_ssim_scales_by_the_original(pair: tuple[torch.Tensor, torch.Tens
     np.testing.assert_allclose(metrics.ssim_zscore(*pair), expected, atol=1e-4)
 
 
-def test_ssim_inside_looks_only_there(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_ssim_inside_depends_only_on_the_mask(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     x, y = pair
-    inside = torch.zeros_like(x, dtype=torch.bool)
-    inside[..., 10:20, 10:20] = True
-    spoilt = y.clone()
-    spoilt[..., 26:, :] = 0
+    mask = torch.zeros_like(x, dtype=torch.bool)
+    mask[..., 10:20, 10:20] = True
+    changed_outside = y.clone()
+    changed_outside[..., 26:, :] = 0
 
-    here = metrics.ssim_inside(x, spoilt, inside)
+    found = metrics.ssim_inside(x, changed_outside, mask)
 
-    torch.testing.assert_close(here, metrics.ssim_inside(x, y, inside))
-    assert (metrics.ssim_inside(x, y, inside & False)).isnan().all()
+    torch.testing.assert_close(found, metrics.ssim_inside(x, y, mask))
+    assert (metrics.ssim_inside(x, y, mask & False)).isnan().all()
 
 
 def test_equal_images_score_highest(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -104,7 +104,7 @@ def test_psnr_and_nmse_follow_their_definitions(pair: tuple[torch.Tensor, torch.
     np.testing.assert_allclose(metrics.nmse(*pair), np.divide(errors, energies), rtol=1e-4)
 
 
-def test_a_blank_slice_has_no_nmse_and_a_finite_rest() -> None:
+def test_a_blank_slice_has_no_nmse_and_finite_other_scores() -> None:
     blank = torch.zeros(1, 1, 16, 16)
 
     assert metrics.nmse(blank, blank + 0.1).isnan().all()
@@ -123,5 +123,5 @@ def test_the_smallest_slice_that_is_read_can_be_scored() -> None:
     assert metrics.ssim(smallest, smallest).isfinite().all()
 
 
-def test_the_share_of_codes_used_counts_codes_not_uses() -> None:
+def test_codebook_usage_counts_codes_not_uses() -> None:
     assert metrics.codebook_usage(torch.tensor([5, 0, 1, 0])) == 0.5

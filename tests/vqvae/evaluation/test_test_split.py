@@ -19,8 +19,8 @@ pytestmark = pytest.mark.xdist_group("package")
 SEGMENTED = (40, 41)
 
 
-def draw(base: Path, case: int, at: int, shape: tuple[int, int] = (32, 24)) -> Path:
-    """A segmentation with bone in every slice, and a prostate in the first alone."""
+def write_segmentation(base: Path, case: int, at: int, shape: tuple[int, int] = (32, 24)) -> Path:
+    """Write a segmentation with bone; that of slice 0 also has a prostate."""
     labels = np.ones(shape, np.float32)
     labels[4:12, 4:12] = 2
     if at == 0:
@@ -31,11 +31,11 @@ def draw(base: Path, case: int, at: int, shape: tuple[int, int] = (32, 24)) -> P
 
 @pytest.fixture
 def config(data: DataConfig, tmp_path: Path) -> Config:
-    """Data whose test slices have segmentations, all but one."""
+    """Data in which all test slices but one have segmentations."""
     root = shutil.copytree(data.root, tmp_path / "set")
     for case in SEGMENTED:
         for at in range(SLICES):
-            draw(root / "keras_slices_data", case, at)
+            write_segmentation(root / "keras_slices_data", case, at)
     next(root.rglob("seg_041*slice_3.nii.gz")).unlink()
     return tiny(DataConfig(root=root, cache=tmp_path / "cache"))
 
@@ -45,7 +45,7 @@ def found(config: Config, package: Path, tmp_path: Path) -> SplitScores:
     return trainer.evaluate(config, package, tmp_path / "out")
 
 
-def test_a_package_is_scored_whole_by_patient_and_by_organ(
+def test_a_package_is_scored_in_total_by_patient_and_by_organ(
     found: SplitScores, config: Config
 ) -> None:
     names = {"ssim", "ssim_body", "ssim_uniform7", "ssim_zscore", "psnr", "nmse"}
@@ -64,7 +64,7 @@ def test_a_package_is_scored_whole_by_patient_and_by_organ(
     assert set(trainer.floors) <= set(found.scores)
 
 
-def test_it_says_on_which_data(found: SplitScores, config: Config) -> None:
+def test_the_scores_identify_their_data(found: SplitScores, config: Config) -> None:
     assert found.data["name"] == "set"
     assert found.data["source"] == str(config.data.root)
     assert found.data["digest"] == digest_of(config.data.root)
@@ -77,7 +77,7 @@ def test_it_says_on_which_data(found: SplitScores, config: Config) -> None:
     }
 
 
-def test_every_slice_has_its_row_and_the_worst_are_drawn(
+def test_every_slice_has_its_row_and_the_worst_are_in_a_figure(
     found: SplitScores, tmp_path: Path
 ) -> None:
     rows = list(csv.DictReader((tmp_path / "out" / TABLE).read_text().splitlines()))
@@ -94,7 +94,7 @@ def test_every_slice_has_its_row_and_the_worst_are_drawn(
         assert figure.width > 6 * 112
 
 
-def test_again_it_says_the_same_to_the_last_bit(
+def test_scoring_again_gives_the_same_bits(
     found: SplitScores, config: Config, package: Path, tmp_path: Path
 ) -> None:
     again = trainer.evaluate(config, package, tmp_path / "again")
@@ -105,7 +105,7 @@ def test_again_it_says_the_same_to_the_last_bit(
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_an_organ_is_scored_over_its_own_pixels(config: Config, package: Path) -> None:
+def test_an_organ_is_scored_on_its_own_pixels(config: Config, package: Path) -> None:
     import torch
 
     from vqvae.data.intensity import scale
@@ -126,7 +126,7 @@ def test_an_organ_is_scored_over_its_own_pixels(config: Config, package: Path) -
     assert row.scores["psnr_prostate"] == pytest.approx(float(psnr(image[part], made[part])), 1e-4)
 
 
-def test_a_segmentation_that_cannot_be_read_costs_only_its_own_figures(
+def test_a_segmentation_that_cannot_be_read_costs_only_its_own_scores(
     config: Config, package: Path, tmp_path: Path
 ) -> None:
     next(config.data.root.rglob("seg_040*slice_1.nii.gz")).write_bytes(b"nothing")
@@ -139,13 +139,13 @@ def test_a_segmentation_that_cannot_be_read_costs_only_its_own_figures(
 def test_a_segmentation_of_another_size_is_refused(
     config: Config, package: Path, tmp_path: Path
 ) -> None:
-    draw(config.data.root / "keras_slices_data", 40, 1, shape=(32, 20))
+    write_segmentation(config.data.root / "keras_slices_data", 40, 1, shape=(32, 20))
 
     with pytest.raises(InputError, match=r"slice_1\.nii\.gz: a segmentation of 32x20 pixels for a"):
         trainer.evaluate(config, package, tmp_path / "out")
 
 
-def test_without_segmentations_or_other_patients_there_are_fewer_figures(
+def test_without_segmentations_and_other_patients_there_are_fewer_scores(
     data: DataConfig, package: Path, tmp_path: Path
 ) -> None:
     root = shutil.copytree(data.root, tmp_path / "set")

@@ -1,4 +1,4 @@
-"""What would run code when torch opens it does so, and is refused here."""
+"""Files that make torch execute code when it opens them: each does so, and each is refused."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ Records = dict[str, bytes]
 
 
 class Touch:
-    """What makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,7 +58,7 @@ def packed(records: Records, how: int = zipfile.ZIP_STORED, root: str = ROOT) ->
 
 
 def with_program(package: Path, folder: Path, content: bytes, name: str = RECONSTRUCT) -> Path:
-    """A copy of a package with another program, its digest in `package.json` made to fit."""
+    """A copy of a package with another program and the right digest in `package.json`."""
     shutil.copytree(package, folder)
     (folder / name).write_bytes(content)
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -161,7 +161,7 @@ PLACES = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("place", PLACES)
-def test_what_runs_when_torch_opens_it_is_refused(
+def test_a_file_that_runs_code_when_torch_opens_it_is_refused(
     package: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -190,9 +190,7 @@ def test_what_runs_when_torch_opens_it_is_refused(
         "../escape",
     ],
 )
-def test_a_record_that_no_program_needs_is_refused(
-    package: Path, tmp_path: Path, name: str
-) -> None:
+def test_a_record_that_no_program_has_is_refused(package: Path, tmp_path: Path, name: str) -> None:
     records = read(package / DECODE) | {name: b"\x7fELF"}
 
     with pytest.raises(InputError, match="which no program of this package does"):
@@ -216,13 +214,13 @@ def argument(found: Any) -> None:
     [
         (call, "target 'torch.os.system' is in no program of this package"),
         (metadata, "'metadata' is not empty"),
-        (argument, "'as_operator' is no key of a program of this package"),
+        (argument, "'as_operator' is not a key of any program of this package"),
         (lambda found: found.update(guards_code=["True"]), "'guards_code' is not empty"),
-        (lambda found: found.update(range_constraints={"x();y": 0}), "is no key of a program"),
+        (lambda found: found.update(range_constraints={"x();y": 0}), "is not a key of any program"),
         (lambda found: found.update(opset_version={"aten": 2**60}), "is larger than in any"),
     ],
 )
-def test_a_graph_holds_nothing_but_what_these_programs_consist_of(
+def test_a_graph_with_a_name_that_no_program_has_is_refused(
     package: Path, tmp_path: Path, change: Callable[[Any], None], message: str
 ) -> None:
     records = read(package / DECODE)
@@ -245,7 +243,7 @@ def test_a_size_expression_is_refused_at_once(package: Path, tmp_path: Path) -> 
         "archive.checked(path.read_bytes(), path)"
     )
 
-    # A match that went back over every way of splitting the digits would take years.
+    # A match that backtracks over every way of splitting the digits would take years.
     done = subprocess.run(
         [sys.executable, "-c", code, str(hostile / DECODE)], capture_output=True, timeout=100
     )
@@ -261,7 +259,7 @@ def larger(records: Records, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 10**6, 10**30, -1, "1", None])
-def test_a_tensor_that_is_not_there_is_not_allocated(
+def test_a_tensor_larger_than_its_record_is_not_allocated(
     package: Path, tmp_path: Path, number: Any
 ) -> None:
     records = read(package / DECODE)
@@ -271,12 +269,12 @@ def test_a_tensor_that_is_not_there_is_not_allocated(
         open_package(with_program(package, tmp_path / "p", packed(records), DECODE))
 
 
-def test_a_packed_record_is_refused_unread(package: Path, tmp_path: Path) -> None:
+def test_a_compressed_record_is_refused_unread(package: Path, tmp_path: Path) -> None:
     records = read(package / DECODE) | {"data/weights/weight_999": bytes(50_000_000)}
     content = packed(records, zipfile.ZIP_DEFLATED)
     assert len(content) < 200_000
 
-    with pytest.raises(InputError, match="is packed, and torch packs nothing"):
+    with pytest.raises(InputError, match="is compressed or encrypted; torch writes it plain"):
         open_package(with_program(package, tmp_path / "p", content, DECODE))
 
 
@@ -287,11 +285,11 @@ def test_a_packed_record_is_refused_unread(package: Path, tmp_path: Path) -> Non
         (lambda records: records.update({GRAPH: b"[" * 100_000}), "refused"),
         (lambda records: records.update({GRAPH: b"{"}), "refused"),
         (lambda records: records.update({WEIGHTS: b"[]"}), "refused"),
-        (lambda records: records.update({"byteorder": b"big"}), "'byteorder' does not say"),
+        (lambda records: records.update({"byteorder": b"big"}), "'byteorder' does not hold"),
         (lambda records: records.update({"archive_format": b"aoti"}), "'archive_format' does not"),
     ],
 )
-def test_what_is_missing_or_not_as_torch_writes_it_is_refused(
+def test_a_record_that_is_missing_or_not_as_torch_writes_it_is_refused(
     package: Path, tmp_path: Path, change: Callable[[Records], None], message: str
 ) -> None:
     records = read(package / DECODE)
@@ -313,16 +311,14 @@ def test_an_archive_of_the_old_format_is_refused(package: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("keep", [0, 10, 5000, -1])
-def test_a_file_that_is_cut_short_is_refused(package: Path, tmp_path: Path, keep: int) -> None:
+def test_a_truncated_file_is_refused(package: Path, tmp_path: Path, keep: int) -> None:
     content = (package / RECONSTRUCT).read_bytes()[:keep]
 
     with pytest.raises(InputError, match=r"model\.pt2: refused"):
         open_package(with_program(package, tmp_path / "p", content))
 
 
-def test_a_graph_that_does_not_fit_together_is_told_in_one_line(
-    package: Path, tmp_path: Path
-) -> None:
+def test_an_inconsistent_graph_gives_an_error_of_one_line(package: Path, tmp_path: Path) -> None:
     records = read(package / DECODE)
     records[GRAPH] = changed(records[GRAPH], lambda found: nodes(found).pop(0))
 
@@ -331,20 +327,20 @@ def test_a_graph_that_does_not_fit_together_is_told_in_one_line(
         opened.decode(torch.zeros(1, 3, 3, dtype=torch.int64), 12, 12)
 
 
-def test_what_the_installed_torch_writes_is_known(package: Path) -> None:
-    """Fails after an upgrade of torch: docs/exported-programs.md says what to do then."""
+def test_all_names_that_the_installed_torch_writes_are_known(package: Path) -> None:
+    """This can fail after an upgrade of torch; docs/exported-programs.md says what to do."""
     assert_known({name: (package / name).read_bytes() for name in NAMES})
     assert_known(programs_of(make(stride=16, codebook="gradient", residual_blocks=0)))
 
 
 class Erf(torch.nn.Module):
-    """What no program of this package computes."""
+    """A module with an operator that no program of this package has."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images.erf()
 
 
-def test_an_operator_that_is_not_known_is_named_in_one_line() -> None:
+def test_an_unknown_operator_is_named_in_one_line() -> None:
     axes = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     content = programs._written(Erf(), torch.zeros(2, 1, 24, 20), axes)
 
@@ -358,7 +354,7 @@ def test_an_operator_that_is_not_known_is_named_in_one_line() -> None:
     )
 
 
-def test_all_that_is_not_known_is_named_at_once(package: Path) -> None:
+def test_all_unknown_names_are_listed_at_once(package: Path) -> None:
     records = read(package / DECODE) | {"data/new/part": b""}
 
     def other_weights(found: Any) -> None:

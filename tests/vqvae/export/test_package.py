@@ -14,7 +14,7 @@ from vqvae.training.checkpoint import load_model
 pytestmark = pytest.mark.xdist_group("package")
 
 
-def test_it_does_what_the_model_does(package: Path, trained: Path) -> None:
+def test_a_package_gives_what_its_model_gives(package: Path, trained: Path) -> None:
     opened, (model, _) = open_package(package), load_model(trained)
     images = torch.rand(3, 1, 37, 29)
 
@@ -27,7 +27,7 @@ def test_it_does_what_the_model_does(package: Path, trained: Path) -> None:
     assert (opened.codebook_size, opened.stride) == (16, 4)
 
 
-def test_its_identity_is_that_of_its_programs(package: Path, tmp_path: Path) -> None:
+def test_the_identity_depends_on_the_programs_alone(package: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(package, tmp_path / "copy")
     content = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(content | {"about": "something else"}))
@@ -38,7 +38,7 @@ def test_its_identity_is_that_of_its_programs(package: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", [*NAMES, MANIFEST])
-def test_a_file_that_is_missing_is_named(package: Path, tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_named(package: Path, tmp_path: Path, name: str) -> None:
     copy = shutil.copytree(package, tmp_path / "copy")
     (copy / name).unlink()
 
@@ -46,7 +46,7 @@ def test_a_file_that_is_missing_is_named(package: Path, tmp_path: Path, name: st
         open_package(copy)
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"is {tmp_path / 'absent'} a package"):
         open_package(tmp_path / "absent")
 
@@ -66,14 +66,14 @@ def test_a_damaged_program_is_named(package: Path, tmp_path: Path) -> None:
     [
         ({"format": 2}, "not a package of format 1: format"),
         ({"surprise": 1}, "not a package of format 1: surprise"),
-        ({"programs": {}}, "programs are to be model.pt2, encode.pt2, decode.pt2"),
-        ({"programs": {"../../x.pt2": "0"}}, "programs are to be"),
+        ({"programs": {}}, "'programs' must name exactly model.pt2, encode.pt2, decode.pt2"),
+        ({"programs": {"../../x.pt2": "0"}}, "'programs' must name exactly"),
         ({"stride": 3}, "stride"),
         ({"codebook_size": "many"}, "codebook_size"),
-        (None, "no JSON"),
+        (None, "not valid JSON"),
     ],
 )
-def test_a_foreign_description_is_refused(
+def test_a_description_of_another_format_is_refused(
     package: Path, tmp_path: Path, change: dict[str, Any] | None, message: str
 ) -> None:
     copy = shutil.copytree(package, tmp_path / "copy")

@@ -28,13 +28,15 @@ SIZES = [(256, 128), (256, 144), (64, 53)]
 
 
 @pytest.mark.parametrize("number", [1, 2, 7])
-def test_any_batch_of_any_size_comes_back(package: Path, trained: Path, number: int) -> None:
+def test_a_package_agrees_with_its_model_for_any_batch(
+    package: Path, trained: Path, number: int
+) -> None:
     model, _ = load_model(trained)
 
     verify(model, open_package(package), [(number, *size) for size in SIZES])
 
 
-def test_another_network_exports_too_down_to_a_grid_of_one_code(tmp_path: Path) -> None:
+def test_another_network_is_exported_and_works_for_a_grid_of_one_code(tmp_path: Path) -> None:
     model = make(stride=16, codebook="gradient", residual_blocks=0)
 
     write_package(model, tmp_path / "p", data="made up")
@@ -42,7 +44,7 @@ def test_another_network_exports_too_down_to_a_grid_of_one_code(tmp_path: Path) 
     verify(model, open_package(tmp_path / "p"), [(1, 11, 13)])
 
 
-def test_a_package_says_what_it_is(package: Path, data: DataConfig) -> None:
+def test_a_package_describes_its_model(package: Path, data: DataConfig) -> None:
     found = read_manifest(package)
 
     assert {path.name for path in package.iterdir()} == {*NAMES, EXAMPLE, MANIFEST}
@@ -57,8 +59,8 @@ def test_a_package_says_what_it_is(package: Path, data: DataConfig) -> None:
     assert 0 <= example.min() < example.max() <= 1
 
 
-def test_the_rule_of_intensity_that_it_tells_is_the_one_that_is_used(package: Path) -> None:
-    """The five lines, run on a slice, give what this package's own reading of it gives."""
+def test_the_described_scaling_is_the_one_that_is_used(package: Path) -> None:
+    """The lines in the description, run on a slice, give what `vqvae.data.intensity` gives."""
     import numpy as np
 
     from vqvae.data.intensity import scale
@@ -72,8 +74,8 @@ def test_the_rule_of_intensity_that_it_tells_is_the_one_that_is_used(package: Pa
     np.testing.assert_array_equal(found["scaled"], scale(pixels)[0])
 
 
-def test_the_lines_need_torch_and_numpy_alone(package: Path) -> None:
-    """Every other package, this one included, is kept from being imported."""
+def test_the_described_code_needs_torch_and_numpy_alone(package: Path) -> None:
+    """Every other package, vqvae included, cannot be imported."""
     code = """
 import sys
 from importlib.machinery import ModuleSpec
@@ -115,7 +117,7 @@ assert made.shape == (24, 20) and abs(made - pixels).mean() < 0.5
     assert done.returncode == 0, done.stderr
 
 
-def test_a_program_has_no_example_inputs_and_no_paths_of_this_machine(package: Path) -> None:
+def test_a_program_has_no_example_inputs_and_no_paths_of_this_host(package: Path) -> None:
     for name in NAMES:
         records = read(package / name)
         examples = zipfile.ZipFile(io.BytesIO(records["data/sample_inputs/model.pt"]))
@@ -124,7 +126,7 @@ def test_a_program_has_no_example_inputs_and_no_paths_of_this_machine(package: P
             assert b".py" not in content
 
 
-def test_mlflow_opens_it_with_its_check_for_pickles_switched_on(
+def test_mlflow_opens_a_package_with_its_check_for_pickles_enabled(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.pytorch import _load_pyfunc
@@ -136,7 +138,9 @@ def test_mlflow_opens_it_with_its_check_for_pickles_switched_on(
     np.testing.assert_array_equal(served.predict(images), expected)
 
 
-def test_what_is_there_is_not_replaced(trained: Path, package: Path, data: DataConfig) -> None:
+def test_an_existing_package_is_not_replaced(
+    trained: Path, package: Path, data: DataConfig
+) -> None:
     before = (package / MANIFEST).read_bytes()
 
     with pytest.raises(InputError, match="is not empty"):
@@ -147,7 +151,7 @@ def test_what_is_there_is_not_replaced(trained: Path, package: Path, data: DataC
 
 @pytest.fixture(scope="module")
 def others(trained: Path) -> dict[str, dict[str, bytes]]:
-    """Programs of models that are not the trained one: another, and one that decodes otherwise."""
+    """Programs of two other models: another network, and the trained one with another decoder."""
     model, _ = load_model(trained)
     with torch.no_grad():
         model.decoder[0].bias += 0.1
@@ -158,11 +162,11 @@ def others(trained: Path) -> dict[str, dict[str, bytes]]:
     ("other", "names", "reason"),
     [
         ("model", NAMES, "encode.pt2 chooses other codes than the model"),
-        ("model", (ENCODE,), "decoding its codes is not, bit for bit, what model.pt2 gives"),
+        ("model", (ENCODE,), "decode.pt2 does not give, bit for bit, what model.pt2 gives"),
         ("decoder", NAMES, "images differ from the model's by 0"),
     ],
 )
-def test_programs_that_do_something_else_are_not_packaged(
+def test_programs_that_do_not_agree_with_the_model_are_not_packaged(
     trained: Path,
     package: Path,
     others: dict[str, dict[str, bytes]],

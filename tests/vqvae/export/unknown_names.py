@@ -1,6 +1,6 @@
-"""All that a program's archive holds and `vqvae/export/archive_check.py` does not know, by kind.
+"""List all names in a program's archive that `vqvae/export/archive_check.py` does not know.
 
-The check itself ends at the first such name. Whoever brings it up to date wants all of them.
+The check itself stops at the first such name; updating its list needs all of them.
 """
 
 import io
@@ -20,13 +20,13 @@ from vqvae.export.archive_check import checked
 
 PAGE = "docs/exported-programs.md"
 KINDS = {"target": "operators", "expr_str": "size expressions"}
-"""What stands under these keys, in people's words; under another key, `values of` that key."""
+"""How a message calls the values of these keys; those of another key are `values of` that key."""
 
 Names = dict[str, set[str]]
 
 
 def assert_known(programs: Mapping[str, bytes]) -> None:
-    """Fail, in one line that names all of them, if programs hold what the list does not know."""
+    """Raise AssertionError, with all unknown names in one line, if programs have any."""
     unknown: Names = defaultdict(set)
     for content in programs.values():
         for kind, names in unknown_names(content).items():
@@ -47,7 +47,7 @@ def assert_known(programs: Mapping[str, bytes]) -> None:
 
 
 def unknown_names(content: bytes) -> Names:
-    """What is unknown of one program: operators, argument kinds, records, keys and values."""
+    """The unknown names of one program: operators, arguments, records, keys and values."""
     unknown: Names = defaultdict(set)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         records = {n.removeprefix(archive_check._ROOT): archive.read(n) for n in archive.namelist()}
@@ -59,12 +59,12 @@ def unknown_names(content: bytes) -> Names:
         archive_check._Weights.model_validate_json(records[archive_check._WEIGHTS])
     except ValidationError as error:
         extra = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
-        unknown["keys"] |= {f"{place[-1]} of a weight" for place in extra}
+        unknown["keys"] |= {f"{location[-1]} of a weight" for location in extra}
     return {kind: names for kind, names in unknown.items() if names}
 
 
 def _walk(found: Any, key: str, unknown: Names) -> None:
-    """Note what `archive_check._check_graph` would refuse for its name."""
+    """Add the names that `archive_check._check_graph` would refuse."""
     if key in archive_check._EMPTY and found:
         unknown["keys"].add(f"{key} (not empty)")
     match found:

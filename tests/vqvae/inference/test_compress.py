@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def odd_scan(path: Path, kind: type = nibabel.Nifti1Image) -> Path:
-    """What a header can hold: scaling, units, codes, an oblique affine, text, big-endian."""
+    """Write a scan whose header has scaling, units, codes, an oblique affine and a comment."""
     pixels = np.rint(blobs(3, 33, 26))[..., None].astype(">i2")
     header = kind.header_class(endianness=">")
     header.set_data_dtype(">i2")
@@ -46,11 +46,11 @@ def scans(tmp_path: Path) -> Path:
 
 
 @pytest.mark.xdist_group("package")
-@pytest.mark.parametrize("place", ["trained", "package"])
-def test_decoding_gives_what_reconstructing_does_bit_for_bit(
-    scans: Path, tmp_path: Path, place: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("source", ["trained", "package"])
+def test_decoding_gives_what_reconstructing_gives_bit_for_bit(
+    scans: Path, tmp_path: Path, source: str, request: pytest.FixtureRequest
 ) -> None:
-    model = request.getfixturevalue(place)
+    model = request.getfixturevalue(source)
     codes, made, expected = (tmp_path / name for name in ("codes", "made", "expected"))
 
     assert run("encode", "--model", model, scans, "--out", codes) == 0
@@ -70,7 +70,7 @@ def test_decoding_gives_what_reconstructing_does_bit_for_bit(
         assert found.header.get_xyzt_units() == given.header.get_xyzt_units()
 
 
-def test_each_slice_of_a_volume_is_coded_by_itself(trained: Path, tmp_path: Path) -> None:
+def test_each_slice_of_a_volume_is_coded_separately(trained: Path, tmp_path: Path) -> None:
     slices = [(at + 1) * blobs(at, 32, 25) for at in range(3)]
     write_nifti(tmp_path / "in" / "volume.nii", np.stack(slices, axis=2))
     for at, pixels in enumerate(slices):
@@ -80,11 +80,11 @@ def test_each_slice_of_a_volume_is_coded_by_itself(trained: Path, tmp_path: Path
 
     volume = nibabel.load(tmp_path / "out" / "volume.nii").get_fdata()
     for at in range(3):
-        alone = nibabel.load(tmp_path / "out" / f"slice_{at}.nii").get_fdata()
-        np.testing.assert_array_equal(volume[..., at], alone)
+        single = nibabel.load(tmp_path / "out" / f"slice_{at}.nii").get_fdata()
+        np.testing.assert_array_equal(volume[..., at], single)
 
 
-def test_sizes_are_told_file_by_file_and_together(
+def test_sizes_are_printed_for_each_file_and_in_total(
     scans: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     codes = tmp_path / "codes"
@@ -92,7 +92,7 @@ def test_sizes_are_told_file_by_file_and_together(
 
     shown = capsys.readouterr().out
     assert "bits per pixel" in shown
-    assert "* the scan is not compressed: what gzip makes of it" in shown
+    assert "* the scan is not compressed; this is its size after gzip" in shown
     before = sum(path.stat().st_size for path in scans.rglob("*.nii.gz"))
     before += sum(len(gzip.compress(path.read_bytes(), 6)) for path in scans.rglob("*.nii"))
     after = sum(path.stat().st_size for path in codes.rglob("*.vqc"))
@@ -115,7 +115,7 @@ def test_another_models_codes_are_refused(
     assert run("decode", "--model", trained, path, "--out", tmp_path / "d") == 2
 
     ours = model.identity[:12]
-    message = f"a.nii.gz.vqc: its codes are those of model cdcdcdcdcdcd, not of {ours}"
+    message = f"a.nii.gz.vqc: its codes are from model cdcdcdcdcdcd, not from {ours}"
     assert message in capsys.readouterr().err
 
 
@@ -136,10 +136,10 @@ def test_damaged_files_are_named_and_the_others_decoded(
 
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert "a.nii.gz.vqc: cut short" in lines[0]
+    assert "a.nii.gz.vqc: truncated" in lines[0]
     assert "c.nii.gz.vqc: not a coded scan" in lines[1]
     assert "e.nii.gz.vqc: " in lines[2]
-    assert "3 of 6 files could not be decoded, named above" in lines[3]
+    assert "3 of 6 files could not be decoded (listed above)" in lines[3]
     assert len(list((tmp_path / "made").rglob("*.nii*"))) == 3
 
 
@@ -153,10 +153,10 @@ def test_a_header_of_another_size_is_refused(
     path.write_bytes(pack(type(one)(**{**vars(one), "header": other.header})))
 
     assert run("decode", "--model", trained, path, "--out", tmp_path / "made") == 2
-    assert "a.nii.gz.vqc: its header is of another size" in capsys.readouterr().err
+    assert "a.nii.gz.vqc: its header has another size" in capsys.readouterr().err
 
 
-def test_decoding_beside_the_originals_leaves_them_alone(
+def test_decoding_beside_the_originals_does_not_change_them(
     scans: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (scans / "a.nii.gz").read_bytes()
@@ -164,7 +164,7 @@ def test_decoding_beside_the_originals_leaves_them_alone(
     codes = scans / "a.nii.gz.vqc"
 
     assert run("decode", "--model", trained, codes, "--out", scans) == 2
-    assert "something else is there already; name another --out" in capsys.readouterr().err
+    assert "another file is there already; give another --out" in capsys.readouterr().err
     assert (scans / "a.nii.gz").read_bytes() == before
     for _ in range(2):
         assert run("decode", "--model", trained, codes, "--out", tmp_path / "made") == 0
@@ -178,7 +178,7 @@ def test_decoding_beside_the_originals_leaves_them_alone(
         ("absent.vqc", "no such file or folder"),
     ],
 )
-def test_a_file_of_another_name_is_refused_before_the_model_is_looked_for(
+def test_a_file_with_another_suffix_is_refused_before_the_model_is_opened(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, message: str
 ) -> None:
     if "absent" not in name:

@@ -14,7 +14,7 @@ from vqvae.inference.vqc_format import Coded, pack, unpack
 
 
 def scan(size: int = 512, slices: int = 2, *, plain: bool = False) -> Coded:
-    """A coded scan; a plain one has a few codes only, and so has much to gain by LZMA."""
+    """A coded scan; a plain one uses only two codes, so that LZMA makes it much smaller."""
     random = np.random.default_rng(0)
     return Coded(
         identity="ab" * 32,
@@ -44,14 +44,14 @@ def test_what_is_unpacked_is_what_was_packed(size: int, plain: bool) -> None:
     assert same(unpack(pack(coded)), coded)
 
 
-def test_codes_take_their_bits_and_no_more() -> None:
+def test_codes_take_no_more_than_their_bits() -> None:
     one, ten = (len(pack(scan(512, slices))) for slices in (1, 10))
 
     # 70 codes of 9 bits; a window is 16 bytes before it is compressed.
     assert (ten - one) / 9 <= 70 * 9 / 8 + 16
 
 
-def test_codes_that_are_used_unevenly_take_less() -> None:
+def test_codes_that_are_used_unevenly_take_fewer_bytes() -> None:
     assert len(pack(scan(512, 10, plain=True))) < len(pack(scan(512, 10))) - 400
 
 
@@ -65,15 +65,15 @@ WHOLE = pack(scan(plain=True))
 
 
 def sealed(content: bytes) -> bytes:
-    """With a check sum that is right: what a hostile file would have."""
+    """The content with a correct checksum, as a hostile file would have it."""
     return content[:-4] + struct.pack("<I", zlib.crc32(content[:-4]))
 
 
 @given(st.integers(0, len(WHOLE) - 5), st.integers(1, 255), st.integers(0, 3))
 def test_any_change_is_read_or_refused(at: int, by: int, more: int) -> None:
     content = bytearray(WHOLE)
-    for place in range(at, min(at + more + 1, len(WHOLE) - 4)):
-        content[place] ^= by
+    for index in range(at, min(at + more + 1, len(WHOLE) - 4)):
+        content[index] ^= by
     with pytest.raises(InputError):
         unpack(bytes(content))
     with contextlib.suppress(InputError):
@@ -83,27 +83,27 @@ def test_any_change_is_read_or_refused(at: int, by: int, more: int) -> None:
 
 @pytest.mark.parametrize("keep", [0, 3, 4, 40, 62, 100, len(WHOLE) - 1])
 def test_a_file_that_is_cut_short_is_refused(keep: int) -> None:
-    with pytest.raises(InputError, match=r"not a coded scan|another version|cut short"):
+    with pytest.raises(InputError, match=r"not a coded scan|another version|truncated"):
         unpack(WHOLE[:keep])
 
 
 @pytest.mark.parametrize(
     ("at", "form", "value", "message"),
     [
-        (0, "<4s", b"\x89PNG", "does not begin with VQC"),
+        (0, "<4s", b"\x89PNG", "does not start with VQC"),
         (3, "<B", 2, "of another version"),
-        (4, "<B", 9, "stored in a way .9. that this program does not know"),
-        (5, "<B", 0, "sizes that no such file has"),
-        (6, "<I", 1, "sizes that no such file has"),
-        (10, "<HHI", (65535, 65535, 2**32 - 1), "sizes that no such file has"),
-        (10, "<HHI", (1, 1, 2**21), "sizes that no such file has"),  # each slice has a window
+        (4, "<B", 9, "stored by method 9; the valid ones are 0 and 1"),
+        (5, "<B", 0, "its header has impossible sizes"),
+        (6, "<I", 1, "its header has impossible sizes"),
+        (10, "<HHI", (65535, 65535, 2**32 - 1), "its header has impossible sizes"),
+        (10, "<HHI", (1, 1, 2**21), "its header has impossible sizes"),  # each slice has a window
         (10, "<HHI", (4000, 4000, 2), "more or fewer codes than its size says"),
-        (14, "<I", 0, "sizes that no such file has"),
-        (22, "<I", 2**32 - 1, "sizes that no such file has"),
-        (22, "<I", 10**6, "a description of another length"),
+        (14, "<I", 0, "its header has impossible sizes"),
+        (22, "<I", 2**32 - 1, "its header has impossible sizes"),
+        (22, "<I", 10**6, "its description has another length"),
     ],
 )
-def test_a_head_that_lies_is_refused_before_anything_is_allocated(
+def test_a_false_header_is_refused_before_memory_is_allocated(
     at: int, form: str, value: object, message: str
 ) -> None:
     content = bytearray(WHOLE)
@@ -113,7 +113,7 @@ def test_a_head_that_lies_is_refused_before_anything_is_allocated(
         unpack(sealed(bytes(content)))
 
 
-def test_a_bomb_is_not_unpacked() -> None:
+def test_a_decompression_bomb_is_not_decompressed() -> None:
     bomb = zlib.compress(bytes(100_000_000), 9)
     content = pack(replace(scan(), header=b"x"))
     head = bytearray(content[:62])
@@ -122,7 +122,7 @@ def test_a_bomb_is_not_unpacked() -> None:
     codes = content[62 + struct.unpack_from("<I", content, 18)[0] : -4]
     struct.pack_into("<I", head, 18, len(bomb))
 
-    with pytest.raises(InputError, match="a description of another length"):
+    with pytest.raises(InputError, match="its description has another length"):
         unpack(sealed(bytes(head) + bomb + codes + bytes(4)))
 
 
@@ -130,10 +130,10 @@ def test_a_code_beyond_the_codebook_is_refused() -> None:
     content = bytearray(pack(scan(512)))
     struct.pack_into("<I", content, 6, 300)  # as many bits each, fewer codes
 
-    with pytest.raises(InputError, match="a code beyond the codebook's 300"):
+    with pytest.raises(InputError, match="a code is beyond the codebook's 300"):
         unpack(sealed(bytes(content)))
 
 
-def test_what_could_not_be_read_again_is_not_written() -> None:
-    with pytest.raises(InputError, match="cut it up"):
+def test_a_scan_that_could_not_be_read_again_is_not_written() -> None:
+    with pytest.raises(InputError, match="split it into smaller volumes"):
         pack(replace(scan(), height=60000, width=60000))

@@ -12,13 +12,13 @@ from vqvae.model.quantizer import EmaCodebook, Quantizer
 
 def make(**changes: object) -> Quantizer:
     defaults = {"codebook_size": 8, "code_dimension": 3, "dead_code_threshold_steps": 0}
-    made = Quantizer(ModelConfig.model_validate(defaults | changes))
-    made.codebook.vectors.data.normal_()
-    return made
+    module = Quantizer(ModelConfig.model_validate(defaults | changes))
+    module.codebook.vectors.data.normal_()
+    return module
 
 
 @pytest.mark.parametrize("at_once", [1, 50, 2**22])
-def test_nearest_is_what_trying_every_code_finds(
+def test_the_nearest_code_is_that_of_an_exhaustive_search(
     at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantizer, "_MAX_DISTANCES", at_once)
@@ -30,7 +30,7 @@ def test_nearest_is_what_trying_every_code_finds(
     assert torch.equal(found, distances.argmin(-1))
 
 
-def test_a_vector_is_the_channels_of_one_place() -> None:
+def test_a_vector_has_the_channels_of_one_grid_position() -> None:
     maps = torch.randn(2, 3, 4, 5)
 
     flat = quantizer.flatten_to_vectors(maps)
@@ -38,7 +38,7 @@ def test_a_vector_is_the_channels_of_one_place() -> None:
     assert torch.equal(flat[1 * 20 + 2 * 5 + 3], maps[1, :, 2, 3])
 
 
-def test_quantized_values_are_the_nearest_codes() -> None:
+def test_quantized_values_are_the_nearest_code_vectors() -> None:
     module, encoded = make(), torch.randn(2, 3, 4, 5)
 
     result = module(encoded)
@@ -55,7 +55,7 @@ def test_the_straight_through_gradient_is_one() -> None:
     assert torch.equal(encoded.grad, torch.ones_like(encoded))
 
 
-def test_each_loss_moves_only_what_it_is_for() -> None:
+def test_each_loss_has_a_gradient_for_its_own_side_only() -> None:
     module, encoded = make(codebook="gradient"), torch.randn(2, 3, 4, 5, requires_grad=True)
     result = module(encoded)
     codes = module.codes_to_vectors(result.indices)
@@ -79,7 +79,7 @@ def test_each_loss_moves_only_what_it_is_for() -> None:
     torch.testing.assert_close(result.commitment_loss, expected)
 
 
-def test_running_means_equal_a_numpy_reference() -> None:
+def test_moving_averages_equal_a_numpy_reference() -> None:
     size, decay = 6, 0.9
     codebook = EmaCodebook(size, 3, decay)
     codebook.replace_(torch.ones(size, dtype=torch.bool), torch.randn(size, 3))
@@ -91,15 +91,15 @@ def test_running_means_equal_a_numpy_reference() -> None:
         indices = quantizer.nearest_codes(batch, codebook.vectors)
         codebook.update_(batch, indices)
         for code in range(size):
-            mine = batch.double().numpy()[indices.numpy() == code]
-            counts[code] = decay * counts[code] + (1 - decay) * len(mine)
-            sums[code] = decay * sums[code] + (1 - decay) * mine.sum(0)
-            if len(mine):
+            chosen_by = batch.double().numpy()[indices.numpy() == code]
+            counts[code] = decay * counts[code] + (1 - decay) * len(chosen_by)
+            sums[code] = decay * sums[code] + (1 - decay) * chosen_by.sum(0)
+            if len(chosen_by):
                 vectors[code] = sums[code] / counts[code]
         np.testing.assert_allclose(codebook.vectors, vectors, rtol=1e-4, atol=1e-5, err_msg=step)
 
 
-def test_an_unused_code_stays_where_it_is_for_ever() -> None:
+def test_an_unused_code_never_moves() -> None:
     codebook = EmaCodebook(2, 3, decay=0.5)
     codebook.replace_(torch.tensor([True, True]), torch.tensor([[0.0] * 3, [100.0] * 3]))
 
@@ -110,7 +110,7 @@ def test_an_unused_code_stays_where_it_is_for_ever() -> None:
     assert codebook.vectors.abs().max() <= 100
 
 
-def test_codes_start_on_vectors_of_the_first_batch() -> None:
+def test_the_codebook_is_initialized_with_vectors_of_the_first_batch() -> None:
     module, encoded = make(), torch.randn(1, 3, 2, 2)
 
     module.init_codebook_(encoded, torch.Generator().manual_seed(1))
@@ -120,7 +120,7 @@ def test_codes_start_on_vectors_of_the_first_batch() -> None:
 
 
 @pytest.mark.parametrize("kind", ["ema", "gradient"])
-def test_an_idle_code_is_revived_after_as_many_batches_as_asked(kind: str) -> None:
+def test_a_dead_code_is_replaced_after_the_threshold(kind: str) -> None:
     module = make(codebook=kind, dead_code_threshold_steps=3)
     module.codebook.vectors.data[5] = 1000.0
     generator = torch.Generator().manual_seed(1)
@@ -135,7 +135,7 @@ def test_an_idle_code_is_revived_after_as_many_batches_as_asked(kind: str) -> No
     assert module.idle[5] == 0
 
 
-def test_revival_is_repeatable_from_the_generators_state() -> None:
+def test_samples_are_repeatable_from_the_generators_state() -> None:
     errors, generator = torch.rand(50), torch.Generator().manual_seed(3)
     state = generator.get_state()
     first = quantizer.sample_by_error(errors, 10, generator)
@@ -145,23 +145,23 @@ def test_revival_is_repeatable_from_the_generators_state() -> None:
     assert torch.equal(quantizer.sample_by_error(errors, 10, generator), first)
 
 
-def test_vectors_without_error_are_not_drawn() -> None:
+def test_vectors_without_error_are_not_sampled() -> None:
     errors = torch.tensor([0.0, 0.0, 1.0, 0.0, 3.0])
 
-    drawn = quantizer.sample_by_error(errors, 4000, torch.Generator().manual_seed(0))
+    samples = quantizer.sample_by_error(errors, 4000, torch.Generator().manual_seed(0))
 
-    assert set(drawn.tolist()) == {2, 4}
-    assert 0.7 < (drawn == 4).double().mean() < 0.8
+    assert set(samples.tolist()) == {2, 4}
+    assert 0.7 < (samples == 4).double().mean() < 0.8
 
 
 @pytest.mark.parametrize("errors", [torch.zeros(3), torch.full((3,), math.nan)])
-def test_drawing_survives_errors_that_say_nothing(errors: torch.Tensor) -> None:
-    drawn = quantizer.sample_by_error(errors, 5, torch.Generator())
+def test_samples_are_valid_for_errors_of_zero_or_nan(errors: torch.Tensor) -> None:
+    samples = quantizer.sample_by_error(errors, 5, torch.Generator())
 
-    assert ((drawn >= 0) & (drawn < 3)).all()
+    assert ((samples >= 0) & (samples < 3)).all()
 
 
-def test_usage_counts_every_place() -> None:
+def test_code_counts_cover_every_position() -> None:
     indices = torch.randint(0, 5, (2, 3, 4))
 
     assert torch.equal(
@@ -169,7 +169,7 @@ def test_usage_counts_every_place() -> None:
     )
 
 
-def test_half_precision_outside_leaves_the_quantizer_in_float32() -> None:
+def test_the_quantizer_computes_in_float32_under_autocast() -> None:
     module, encoded = make(), torch.randn(1, 3, 4, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         result = module(encoded)

@@ -16,14 +16,14 @@ def make(**changes: object) -> VQVAE:
 
 @pytest.mark.parametrize("stride", [2, 4, 8, 16])
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (17, 18)])
-def test_any_size_comes_back_as_it_went_in(stride: int, size: tuple[int, int]) -> None:
+def test_a_reconstruction_has_the_size_of_its_image(stride: int, size: tuple[int, int]) -> None:
     images = torch.rand(2, 1, *size)
 
-    made, codes = make(stride=stride)(images)
+    reconstructed, codes = make(stride=stride)(images)
 
-    assert made.shape == images.shape
+    assert reconstructed.shape == images.shape
     assert codes.shape == (2, *(-(-side // stride) for side in size))
-    assert 0 <= made.min() <= made.max() <= 1
+    assert 0 <= reconstructed.min() <= reconstructed.max() <= 1
 
 
 def test_cropping_undoes_padding() -> None:
@@ -37,7 +37,7 @@ def test_cropping_undoes_padding() -> None:
 
 
 @pytest.mark.parametrize("loss", ["l1", "mse"])
-def test_the_terms_follow_their_definitions(loss: str) -> None:
+def test_the_loss_terms_follow_their_definitions(loss: str) -> None:
     model, images = make(reconstruction_loss=loss, commitment=0.7), torch.rand(3, 1, 18, 21)
     model.reconstruction_scale.fill_(0.5)
 
@@ -61,7 +61,7 @@ def test_only_a_codebook_with_a_gradient_adds_its_loss() -> None:
 
 
 @pytest.mark.parametrize("loss", ["l1", "mse"])
-def test_answering_with_the_mean_costs_one(loss: str) -> None:
+def test_the_scale_is_the_loss_of_predicting_the_mean(loss: str) -> None:
     config = ModelConfig.model_validate({"reconstruction_loss": loss})
     images = torch.rand(5, 1, 16, 16)
 
@@ -70,12 +70,12 @@ def test_answering_with_the_mean_costs_one(loss: str) -> None:
     torch.testing.assert_close(reconstruction_scale_of(config, images), expected)
 
 
-def test_blank_training_images_do_not_divide_by_nothing() -> None:
+def test_the_scale_of_blank_training_images_is_not_zero() -> None:
     assert reconstruction_scale_of(ModelConfig(), torch.zeros(2, 1, 16, 16)) > 0
 
 
 @pytest.mark.parametrize("kind", ["ema", "gradient"])
-def test_every_parameter_learns(kind: str) -> None:
+def test_every_parameter_has_a_gradient(kind: str) -> None:
     model = make(codebook=kind)
 
     model.losses(torch.rand(2, 1, 16, 16)).total.backward()
@@ -83,20 +83,20 @@ def test_every_parameter_learns(kind: str) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
-        # Nothing comes past the last layer of a residual block before its first step.
+        # The last layer of a residual block starts at 0, so the layers before it have gradient 0.
         if ".body.1." not in name:
             assert parameter.grad.any(), name
 
 
-def test_the_first_images_are_nearly_plain() -> None:
+def test_the_first_reconstructions_have_little_contrast() -> None:
     model = make(width=32, residual_blocks=4)
 
-    made = model.losses(torch.rand(4, 1, 32, 32)).images
+    reconstructed = model.losses(torch.rand(4, 1, 32, 32)).images
 
-    assert 0 < made.std() < 0.3
+    assert 0 < reconstructed.std() < 0.3
 
 
-def test_a_residual_block_begins_by_adding_nothing() -> None:
+def test_a_residual_block_starts_as_the_identity() -> None:
     blocks = [some for some in make(residual_blocks=2).modules() if isinstance(some, Residual)]
     features = torch.randn(2, 8, 5, 5)
 
@@ -113,13 +113,13 @@ def test_codes_alone_give_the_reconstruction_bit_for_bit(
     model = make(codebook=codebook).eval()
     images = torch.rand(3, 1, 37, 26).contiguous(memory_format=layout)
 
-    made, indices = model(images)
+    reconstructed, indices = model(images)
 
     assert torch.equal(model.encode(images), indices)
-    assert torch.equal(model.decode(indices, 37, 26), made)
+    assert torch.equal(model.decode(indices, 37, 26), reconstructed)
 
 
-def test_validation_sees_what_the_codes_alone_give() -> None:
+def test_validation_scores_what_the_codes_alone_give() -> None:
     model, images = make().eval(), torch.rand(3, 1, 37, 26)
 
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_validation_sees_what_the_codes_alone_give() -> None:
     assert torch.equal(found, model(images)[0])
 
 
-def test_training_carries_the_gradient_past_the_codes() -> None:
+def test_the_reconstruction_loss_has_a_gradient_for_the_encoder() -> None:
     model = make()
 
     model.losses(torch.rand(2, 1, 16, 16)).reconstruction.backward()

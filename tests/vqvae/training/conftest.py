@@ -1,4 +1,4 @@
-"""Trainings that take milliseconds, and what is compared of them."""
+"""Helpers for trainings that take milliseconds."""
 
 from dataclasses import replace
 from itertools import islice
@@ -30,6 +30,6 @@ def train(
     return list(islice(fit(config, folder, threads=threads, **rest), upto))
 
 
-def lasting(row: Epoch) -> dict[str, float]:
-    """What must not differ between two runs: all but the clock's figures."""
+def repeatable_metrics(row: Epoch) -> dict[str, float]:
+    """The metrics that must be equal in two runs: all except the speed."""
     return {k: v for k, v in row.metrics.items() if k != "train/images_per_second"}

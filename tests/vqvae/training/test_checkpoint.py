@@ -19,7 +19,7 @@ from vqvae.training.checkpoint import (
 from vqvae.training.loop import fit
 
 
-def test_a_checkpoint_holds_nothing_that_must_be_unpickled(trained: Path) -> None:
+def test_a_checkpoint_has_nothing_that_must_be_unpickled(trained: Path) -> None:
     found = torch.load(trained / LAST, weights_only=True)
 
     whole = {"model", "optimizer", "random", "step", "best", "row", "config", "threads", "data"}
@@ -37,7 +37,7 @@ def test_a_model_loads_from_its_folder_or_its_file(trained: Path, config: Config
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"text"])
-def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / LAST).write_bytes(content)
 
     with pytest.raises(InputError, match=r"last.pt: not a checkpoint of this program"):
@@ -51,7 +51,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
         load(tmp_path / LAST)
 
 
-def test_a_path_through_a_file_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_not_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
 
     with pytest.raises(InputError, match=r"file/last.pt: no such checkpoint"):
@@ -74,9 +74,7 @@ def test_tensors_that_do_not_fit_are_refused(trained: Path, config: Config, part
             load_model(trained)
 
 
-def test_a_checkpoint_from_before_metrics_could_be_chosen_loads(
-    trained: Path, config: Config
-) -> None:
+def test_an_old_checkpoint_without_a_choice_of_metric_loads(trained: Path, config: Config) -> None:
     found = torch.load(trained / LAST, weights_only=True)
     best = found["best"]
     found["best"] = {"epoch": best["epoch"], "ssim": best["value"]}
@@ -87,12 +85,12 @@ def test_a_checkpoint_from_before_metrics_could_be_chosen_loads(
     assert [row.epoch for row in fit(config, trained, threads=1)] == [1, 2, 3]
 
 
-def test_best_costs_no_second_copy(trained: Path) -> None:
+def test_best_takes_no_second_copy(trained: Path) -> None:
     assert (trained / BEST).samefile(trained / LAST)
     assert sorted(path.name for path in trained.iterdir()) == [BEST, LAST]
 
 
-def test_what_is_kept_to_fall_back_on_is_three_files_at_most(trained: Path, tmp_path: Path) -> None:
+def test_at_most_three_different_checkpoints_are_kept(trained: Path, tmp_path: Path) -> None:
     for epoch, best in ((1, 1), (2, 1), (3, 3), (4, 4), (5, 4), (6, 4)):
         save(checkpoint_of(trained, epoch, best), tmp_path / "one")
         assert len({file.stat().st_ino for file in (tmp_path / "one").iterdir()}) <= 3
@@ -105,7 +103,7 @@ def test_a_finished_training_keeps_last_and_best_alone(config: Config, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEST, LAST]
 
 
-def test_no_harm_to_a_file_goes_unseen(trained: Path, tmp_path: Path) -> None:
+def test_every_truncation_of_a_file_is_noticed(trained: Path, tmp_path: Path) -> None:
     content = (trained / LAST).read_bytes()
     for at in range(0, len(content), 997):
         (tmp_path / "cut").write_bytes(content[:at])

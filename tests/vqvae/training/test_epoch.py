@@ -16,7 +16,7 @@ from vqvae.training.loop import fit
 from vqvae.training.state import TrainingState, initial_state
 
 
-def test_the_threads_asked_for_compute_and_are_given_back(
+def test_the_requested_threads_are_used_and_restored_afterwards(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, inside = torch.get_num_threads(), []
@@ -44,7 +44,7 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
     assert 0.02 <= rates[-1] < 0.03
 
 
-def test_a_constant_rate_stays() -> None:
+def test_a_constant_rate_does_not_change() -> None:
     config = TrainingConfig(learning_rate=0.5, schedule="constant", warmup=0)
 
     assert {learning_rate(config, step, 10) for step in range(10)} == {0.5}
@@ -53,11 +53,11 @@ def test_a_constant_rate_stays() -> None:
 def step(
     config: Config, accumulation_steps: int
 ) -> tuple[TrainingState, Losses, list[torch.Tensor]]:
-    """One step on a batch of five, and the gradients it followed."""
+    """Do one step on a batch of five; return the state, the losses and the gradients."""
     split = open_split(config.data, "train")
     images = open_images(split, torch.device("cpu"), torch.channels_last)
     state = initial_state(config, torch.device("cpu"), images)
-    state.model.quantizer.idle.fill_(1)  # a code that this batch does not choose is revived
+    state.model.quantizer.idle.fill_(1)  # a code that this batch does not choose is replaced
     losses = train_step(state, images.select(0, torch.arange(5)), 1e-2, accumulation_steps)
     return state, losses, [p.grad for p in state.model.parameters()]
 

@@ -37,13 +37,11 @@ from vqvae.training.failures import classify_error
     ],
     ids=str,
 )
-def test_an_exception_tells_of_memory_of_the_process_or_of_the_program(
-    error: Exception, kind: str
-) -> None:
+def test_exceptions_are_classified_by_class_and_message(error: Exception, kind: str) -> None:
     assert classify_error(error) == kind
 
 
-def test_what_torch_raises_where_the_host_has_too_little_memory_is_known() -> None:
+def test_out_of_memory_on_the_host_is_classified() -> None:
     with pytest.raises(RuntimeError) as refused:
         torch.empty(2**60)
 

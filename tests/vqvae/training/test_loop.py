@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.vqvae.conftest import tiny
-from tests.vqvae.training.conftest import lasting, train
+from tests.vqvae.training.conftest import repeatable_metrics, train
 from vqvae.config import Config, DataConfig
 from vqvae.errors import InputError
 from vqvae.evaluation.evaluate import evaluate
@@ -25,7 +25,7 @@ FINE = {
     "val/reconstruction_loss": 1.0,
     "val/perplexity": 5.0,
 }
-"""Figures of an epoch that nothing is wrong with."""
+"""Metrics of a normal epoch."""
 
 
 def assert_same_state(one: Path, other: Path) -> None:
@@ -42,7 +42,7 @@ def assert_same_state(one: Path, other: Path) -> None:
             assert torch.equal(value, states[1][key][name]), (key, name)
 
 
-def test_every_epoch_is_measured_under_the_promised_names(config: Config, tmp_path: Path) -> None:
+def test_every_epoch_has_the_documented_metrics(config: Config, tmp_path: Path) -> None:
     rows = train(config, tmp_path)
 
     assert [row.epoch for row in rows] == [1, 2, 3]
@@ -56,7 +56,7 @@ def test_every_epoch_is_measured_under_the_promised_names(config: Config, tmp_pa
     assert rows[-1].metrics["val/loss"] < rows[0].metrics["val/loss"]
 
 
-def test_a_row_is_on_disk_before_it_is_handed_out(config: Config, tmp_path: Path) -> None:
+def test_an_epoch_is_on_disk_before_it_is_yielded(config: Config, tmp_path: Path) -> None:
     for row in fit(config, tmp_path, threads=1):
         assert load(tmp_path / LAST).row == row
 
@@ -86,7 +86,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
         found = train(config, folder, upto=2, continue_from=earlier, threads=threads)
         assert found[0] == previous[-1]
         previous = found
-        assert lasting(found[1]) == lasting(whole[at - 1])
+        assert repeatable_metrics(found[1]) == repeatable_metrics(whole[at - 1])
 
     assert_same_state(tmp_path / "whole" / LAST, folder / LAST)
     assert_same_state(tmp_path / "whole" / BEST, folder / BEST)
@@ -100,13 +100,13 @@ def test_best_is_the_epoch_with_the_highest_ssim(config: Config, tmp_path: Path)
     assert load(tmp_path / LAST).best.epoch == expected.epoch
 
 
-def test_a_finished_run_hands_out_its_last_row_and_ends(config: Config, tmp_path: Path) -> None:
+def test_a_finished_training_yields_its_last_epoch_and_ends(config: Config, tmp_path: Path) -> None:
     rows = train(config, tmp_path)
 
     assert train(config, tmp_path) == rows[-1:]
 
 
-def test_it_stops_before_an_epoch_when_told(config: Config, tmp_path: Path) -> None:
+def test_a_training_stops_before_an_epoch_when_asked_to(config: Config, tmp_path: Path) -> None:
     answers = iter([False, True])
 
     rows = train(config, tmp_path, should_stop=lambda: next(answers))
@@ -114,7 +114,7 @@ def test_it_stops_before_an_epoch_when_told(config: Config, tmp_path: Path) -> N
     assert [row.epoch for row in rows] == [1]
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(
+def test_a_loss_that_is_not_finite_ends_the_training_with_a_reason(
     data: DataConfig, tmp_path: Path
 ) -> None:
     config = tiny(data, optimizer="sgd", learning_rate=1e30)
@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_reason(
     assert train(config, tmp_path) == rows[-1:]
 
 
-def test_a_collapsed_codebook_ends_the_run_but_not_in_the_first_epoch() -> None:
+def test_a_collapsed_codebook_ends_the_training_but_not_in_the_first_epoch() -> None:
     metrics = FINE | {"val/perplexity": 1.2}
 
     assert divergence_reason(metrics, epoch=1, codes=16) is None
@@ -140,15 +140,17 @@ def test_a_collapsed_codebook_ends_the_run_but_not_in_the_first_epoch() -> None:
     )
 
 
-def test_a_loss_that_exploded_ends_the_run_at_once() -> None:
+def test_a_loss_that_exploded_ends_the_training_at_once() -> None:
     high = {**FINE, "train/loss": 1e3, "val/reconstruction_loss": 99.0}
 
-    assert divergence_reason(high, epoch=1, codes=16) is None  # it may have come down meanwhile
+    assert (
+        divergence_reason(high, epoch=1, codes=16) is None
+    )  # a high mean may have fallen by the end
     message = divergence_reason(high | {"val/reconstruction_loss": 1234.5}, epoch=1, codes=16)
     assert "exploded: val/reconstruction_loss is 1234 in epoch 1" in message
 
 
-def test_a_training_that_explodes_is_told_so(data: DataConfig, tmp_path: Path) -> None:
+def test_a_training_that_explodes_ends_early(data: DataConfig, tmp_path: Path) -> None:
     config = tiny(data, optimizer="sgd", learning_rate=200.0, schedule="constant")
 
     rows = train(config, tmp_path)
@@ -181,7 +183,7 @@ def test_of_equal_epochs_the_earlier_is_the_best(maximize: bool, expected: int) 
 
 
 @pytest.mark.parametrize(("metric", "maximize"), [("val/loss", False), ("val/psnr", True)])
-def test_best_follows_the_metric_that_is_asked_for(
+def test_best_follows_the_metric_of_the_objective(
     data: DataConfig, tmp_path: Path, metric: str, maximize: bool
 ) -> None:
     config, objective = tiny(data, epochs=4), Objective(metric, maximize)
@@ -195,14 +197,14 @@ def test_best_follows_the_metric_that_is_asked_for(
     assert_same_state(tmp_path / "whole" / LAST, tmp_path / "cut" / LAST)
 
 
-def test_a_device_that_is_not_there_is_refused(data: DataConfig, tmp_path: Path) -> None:
+def test_a_missing_device_is_refused(data: DataConfig, tmp_path: Path) -> None:
     if torch.cuda.is_available():
-        pytest.skip("this machine has a CUDA device")
+        pytest.skip("this host has a CUDA device")
     with pytest.raises(InputError, match="no CUDA device"):
         train(tiny(data, device="cuda"), tmp_path)
 
 
-def test_validation_scores_as_evaluation_does_in_half_precision_too(
+def test_validation_of_a_bfloat16_training_scores_as_evaluation_does(
     data: DataConfig, tmp_path: Path
 ) -> None:
     config = tiny(data, precision="bfloat16")
@@ -216,20 +218,20 @@ def test_validation_scores_as_evaluation_does_in_half_precision_too(
 def test_no_more_than_a_micro_batch_is_computed_at_once(
     data: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, seen = tiny(data, batch_size=5, epochs=1), []
+    config, sizes = tiny(data, batch_size=5, epochs=1), []
     encode = VQVAE.to_vectors
 
     def record(model: VQVAE, images: torch.Tensor) -> torch.Tensor:
-        seen.append(len(images))
+        sizes.append(len(images))
         return encode(model, images)
 
     monkeypatch.setattr(VQVAE, "to_vectors", record)
     train(config, tmp_path, accumulation_steps=4)
 
-    assert max(seen) == 2
+    assert max(sizes) == 2
 
 
-def test_a_training_goes_on_in_micro_batches(config: Config, tmp_path: Path) -> None:
+def test_a_training_can_resume_in_micro_batches(config: Config, tmp_path: Path) -> None:
     whole = train(config, tmp_path / "whole")
     first = train(config, tmp_path / "cut", upto=1)
 

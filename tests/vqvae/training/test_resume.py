@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.vqvae.conftest import tiny
-from tests.vqvae.training.conftest import checkpoint_of, lasting, train
+from tests.vqvae.training.conftest import checkpoint_of, repeatable_metrics, train
 from vqvae.config import Config, DataConfig
 from vqvae.errors import InputError, UnavailableError
 from vqvae.training.checkpoint import BEST, LAST, Objective, load, save
@@ -19,7 +19,7 @@ from vqvae.training.loop import fit
 from vqvae.training.resume import adopt, find_checkpoint
 
 
-def test_the_best_checkpoint_is_carried_over(config: Config, tmp_path: Path) -> None:
+def test_the_best_checkpoint_is_copied_to_the_new_folder(config: Config, tmp_path: Path) -> None:
     train(config, tmp_path / "one", upto=2)
     best = load(tmp_path / "one" / BEST)
 
@@ -39,7 +39,7 @@ def test_a_kill_between_last_and_best_is_repaired(config: Config, tmp_path: Path
     assert load(tmp_path / BEST).row.epoch == 1
 
 
-def test_a_best_epoch_by_another_metric_is_not_gone_on_from(config: Config, tmp_path: Path) -> None:
+def test_a_best_epoch_by_another_metric_is_refused(config: Config, tmp_path: Path) -> None:
     train(config, tmp_path, upto=1)
 
     with pytest.raises(InputError, match=r"best.pt was chosen by val/ssim, not val/loss"):
@@ -53,29 +53,29 @@ def test_another_configuration_is_refused(config: Config, data: DataConfig, tmp_
         train(tiny(data, width=16), tmp_path)
 
 
-def test_going_on_with_other_threads_is_said(
+def test_resuming_with_another_number_of_threads_is_logged(
     config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     train(config, tmp_path, upto=1)
 
     list(fit(config, tmp_path, threads=2))
 
-    assert "going on with 2 CPU threads after 1" in caplog.text
+    assert "resuming with 2 CPU threads after 1" in caplog.text
 
 
 def test_other_data_are_refused_but_may_move(data: DataConfig, tmp_path: Path) -> None:
     shutil.copytree(data.root, tmp_path / "set")
-    here = data.model_copy(update={"root": tmp_path / "set"})
+    moved = data.model_copy(update={"root": tmp_path / "set"})
     train(tiny(data), tmp_path / "run", upto=1)
 
-    assert train(tiny(here), tmp_path / "run", upto=2)[-1].epoch == 2
+    assert train(tiny(moved), tmp_path / "run", upto=2)[-1].epoch == 2
 
     next((tmp_path / "set").rglob("case_005*slice_1*")).unlink()
     with pytest.raises(InputError, match=r"run: holds a run on other data than .*set has now"):
-        train(tiny(here), tmp_path / "run")
+        train(tiny(moved), tmp_path / "run")
 
 
-def test_a_refused_continuation_leaves_the_new_folder_alone(
+def test_a_refused_training_does_not_create_the_new_folder(
     config: Config, data: DataConfig, tmp_path: Path
 ) -> None:
     train(config, tmp_path / "one", upto=1)
@@ -94,10 +94,10 @@ def test_moving_the_folder_changes_nothing(config: Config, tmp_path: Path) -> No
 
     rows = train(config, tmp_path / "there")
 
-    assert lasting(rows[-1]) == lasting(whole[-1])
+    assert repeatable_metrics(rows[-1]) == repeatable_metrics(whole[-1])
 
 
-def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
+def test_a_checkpoint_that_cannot_be_read_now_is_not_treated_as_damaged(
     trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     read = Path.read_bytes
@@ -114,7 +114,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
     assert find_checkpoint(tmp_path / "next", [trained]).checkpoint.row.epoch == 1
 
 
-def test_what_a_killed_writer_left_is_removed(trained: Path, config: Config) -> None:
+def test_files_of_a_killed_writer_are_removed(trained: Path, config: Config) -> None:
     (trained / f".{LAST}.draft-1").write_bytes(b"half")
 
     list(islice(fit(config, trained, threads=1), 1))
@@ -122,7 +122,7 @@ def test_what_a_killed_writer_left_is_removed(trained: Path, config: Config) -> 
     assert sorted(path.name for path in trained.iterdir()) == [BEST, LAST]
 
 
-def test_a_killed_process_can_be_continued(config: Config, tmp_path: Path) -> None:
+def test_a_killed_training_can_be_resumed(config: Config, tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from vqvae.config import Config\n"
         "from vqvae.training.loop import fit\n"
@@ -139,14 +139,14 @@ def test_a_killed_process_can_be_continued(config: Config, tmp_path: Path) -> No
     assert [row.epoch for row in rows] == [1, 2, 3]
 
 
-def cut_short(file: Path) -> None:
+def truncate(file: Path) -> None:
     content = file.read_bytes()
-    file.unlink()  # its other names keep what they had
+    file.unlink()  # its other names keep the old content
     file.write_bytes(content[: len(content) // 2])
 
 
 def flip(file: Path) -> None:
-    """Damage that torch itself does not see: other bytes within a tensor."""
+    """Change a byte inside a tensor: damage that torch itself does not notice."""
     content = bytearray(file.read_bytes())
     at = bytes(content).index(b"data/0") + 200
     content[at] ^= 0xFF
@@ -159,14 +159,14 @@ def empty(file: Path) -> None:
     file.touch()
 
 
-@pytest.mark.parametrize("harm", [cut_short, flip, empty])
+@pytest.mark.parametrize("damage", [truncate, flip, empty])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same-folder", "new-folder"])
-def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(
-    config: Config, tmp_path: Path, harm: Callable[[Path], None], elsewhere: bool
+def test_a_training_resumes_from_the_checkpoint_before_a_damaged_one(
+    config: Config, tmp_path: Path, damage: Callable[[Path], None], elsewhere: bool
 ) -> None:
     whole = list(fit(config, tmp_path / "whole", threads=1))
     list(islice(fit(config, tmp_path / "cut", threads=1), 2))
-    harm(tmp_path / "cut" / LAST)
+    damage(tmp_path / "cut" / LAST)
 
     folder = tmp_path / "new" if elsewhere else tmp_path / "cut"
     rows = list(fit(config, folder, threads=1, continue_from=[tmp_path / "cut"]))
@@ -178,13 +178,13 @@ def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(
         assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
-def test_the_attempt_before_is_gone_on_from_where_one_is_damaged_throughout(
+def test_a_training_resumes_from_an_earlier_attempt_if_one_has_no_intact_checkpoint(
     config: Config, tmp_path: Path
 ) -> None:
     list(islice(fit(config, tmp_path / "one", threads=1), 1))
     list(islice(fit(config, tmp_path / "two", threads=1, continue_from=[tmp_path / "one"]), 2))
     for file in (tmp_path / "two").iterdir():
-        cut_short(file)
+        truncate(file)
 
     earlier = [tmp_path / "two", tmp_path / "one"]
     rows = list(fit(config, tmp_path / "three", threads=1, continue_from=earlier))
@@ -192,23 +192,25 @@ def test_the_attempt_before_is_gone_on_from_where_one_is_damaged_throughout(
     assert [row.epoch for row in rows] == [1, 2, 3]
 
 
-def test_training_begins_anew_where_nothing_is_whole(
+def test_training_starts_from_the_beginning_if_all_checkpoints_are_damaged(
     config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = list(islice(fit(config, tmp_path / "one", threads=1), 1))
-    cut_short(tmp_path / "one" / LAST)
+    truncate(tmp_path / "one" / LAST)
 
     rows = list(fit(config, tmp_path / "two", threads=1, continue_from=[tmp_path / "one"]))
 
     assert [row.epoch for row in rows] == [1, 2, 3]
     assert rows[0].metrics["val/loss"] == first[0].metrics["val/loss"]
     assert "last.pt: not a checkpoint of this program; looking for" in caplog.text
-    assert "training begins anew" in caplog.text
+    assert "training starts from the beginning" in caplog.text
 
 
-def test_damaged_files_of_ones_own_are_not_written_over(config: Config, tmp_path: Path) -> None:
+def test_damaged_checkpoints_in_the_own_folder_are_not_overwritten(
+    config: Config, tmp_path: Path
+) -> None:
     list(islice(fit(config, tmp_path, threads=1), 1))
-    cut_short(tmp_path / LAST)
+    truncate(tmp_path / LAST)
     left = (tmp_path / LAST).read_bytes()
 
     with pytest.raises(InputError, match=r"last.pt: not a checkpoint"):
@@ -217,13 +219,13 @@ def test_damaged_files_of_ones_own_are_not_written_over(config: Config, tmp_path
     assert (tmp_path / LAST).read_bytes() == left
 
 
-def test_the_best_epoch_is_the_one_that_the_checkpoint_before_had(
+def test_the_best_epoch_is_that_of_the_checkpoint_before_a_damaged_one(
     trained: Path, tmp_path: Path
 ) -> None:
-    """The damaged epoch was the best so far, and the one before it was not."""
+    """The damaged epoch was the best so far, but the one before it was not."""
     for epoch, best in ((1, 1), (2, 1), (3, 3)):
         save(checkpoint_of(trained, epoch, best), tmp_path / "one")
-    cut_short(tmp_path / "one" / LAST)
+    truncate(tmp_path / "one" / LAST)
 
     found = find_checkpoint(tmp_path / "two", [tmp_path / "one"])
     adopt(found, tmp_path / "two")

@@ -1,1 +1,1 @@
-"""Scans of any study brought into the layout."""
+"""Importing the scans of any study into the HipMRI layout, and checking a data set."""

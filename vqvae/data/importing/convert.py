@@ -1,4 +1,4 @@
-"""Bringing scans of any study into the HipMRI layout."""
+"""Importing the scans of any study into the HipMRI layout."""
 
 import json
 import math
@@ -24,14 +24,15 @@ RECORD = "import.json"
 
 @dataclass(frozen=True)
 class Options:
-    """How volumes become slices.
+    """How volumes are cut into slices.
 
     Attributes:
-        axis: cut across which.
-        size: None keeps each volume's own.
-        fit: how a slice comes to `size`.
-        min_tissue: a slice is dropped when a smaller share of its pixels holds tissue, which is
-            what exceeds a tenth of its volume's range from the minimum to the 99th percentile.
+        axis: the axis across which volumes are cut.
+        size: the size of all slices; None keeps the size that each volume gives.
+        fit: how slices are brought to `size`.
+        min_tissue: the smallest share of tissue pixels with which a slice is kept, 0 to 1. A pixel
+            is tissue if it is brighter than 10 % of the way from the volume's minimum to its 99th
+            percentile.
     """
 
     axis: Axis = Axis.AXIAL
@@ -42,40 +43,47 @@ class Options:
 
 @dataclass(frozen=True)
 class Volume:
-    """One volume, its files, and its place in the layout."""
+    """One volume: its files, and its split, case and week in the layout."""
 
     patient: str
+    """The patient's name in the source files."""
     split: SplitName
     case: int
     week: int
     files: tuple[File, ...]
+    """One file, or one file for each slice."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of one volume."""
+    """The result of importing one volume."""
 
     volume: Volume
     kept: int
+    """Slices that were written."""
     dropped: int
+    """Slices with too little tissue."""
 
 
 def divide(patients: Sequence[str], shares: str, seed: int) -> dict[str, SplitName]:
-    """Give every patient a split, by chance.
+    """Assign every patient to a split at random.
 
     Args:
         patients: their names.
-        shares: three fractions that sum to 1, or three counts that sum to the patients, with
-            commas: train, validate, test. Every split gets at least one patient.
-        seed: of the chance.
+        shares: for train, validate and test, separated by commas: three fractions that sum to 1, or
+            three counts that sum to the number of patients. Every split gets at least one patient.
+        seed: of the random assignment.
+
+    Returns:
+        The split of each patient.
 
     Raises:
-        InputError: there are fewer than three patients, or the shares are not such.
+        InputError: there are fewer than three patients, or `shares` is not valid.
     """
     if len(patients) < len(SPLITS):
         raise InputError(
-            f"{len(patients)} patients ({', '.join(patients)}) cannot be kept apart in three "
-            "splits; give more scans, or another --patient"
+            f"{len(patients)} patients ({', '.join(patients)}) are too few for three splits; give "
+            "the scans of at least three patients, or another --patient"
         )
     counts = _counts(shares, len(patients))
     order = np.random.default_rng(seed).permutation(sorted(patients))
@@ -84,10 +92,17 @@ def divide(patients: Sequence[str], shares: str, seed: int) -> dict[str, SplitNa
 
 
 def plan(patients: Patients, splits: Mapping[str, SplitName]) -> tuple[Volume, ...]:
-    """Give every volume a case and a week: that in its name, if these differ, or its rank.
+    """Assign every volume a case and a week.
+
+    The week is the one in its path, if all volumes of the patient have different ones, and else its
+    rank from 0.
+
+    Args:
+        patients: the files by patient.
+        splits: the split of each patient.
 
     Raises:
-        InputError: a file's header cannot be read.
+        InputError: the header of a file cannot be read.
     """
     cases = patients.cases()
     volumes = []
@@ -104,17 +119,17 @@ def plan(patients: Patients, splits: Mapping[str, SplitName]) -> tuple[Volume, .
 def write_import(
     volumes: Sequence[Volume], out: Path, options: Options, notes: Mapping[str, Any]
 ) -> tuple[Imported, ...]:
-    """Write the layout at `out`, whole or not at all, with a record of where all came from.
+    """Write the data set at `out`, atomically, with a record of the sources (`import.json`).
 
     Args:
-        volumes: as planned.
-        out: nothing may be there.
-        options: how they become slices.
-        notes: more for the record.
+        volumes: the result of `plan`.
+        out: a folder that does not exist yet.
+        options: how volumes are cut into slices.
+        notes: more entries of the record.
 
     Raises:
-        InputError: a volume cannot be read; nothing is left of a split; `out` is taken or cannot be
-            written.
+        InputError: a volume cannot be read, a split has no slice with enough tissue, or `out`
+            exists or cannot be written.
     """
     with new_folder(out) as unfinished:
         base = unfinished / SLICES_FOLDER
@@ -146,8 +161,8 @@ def _write_volume(volume: Volume, base: Path, options: Options) -> Imported:
             path = folder / f"{name.stem()}.nii.gz"
             if path.exists():
                 raise InputError(
-                    f"{volume.files[0].path}: slice {number} is there twice; "
-                    "import one of them, or number them apart"
+                    f"{volume.files[0].path}: two slices of its volume have the number {number}; "
+                    "import only one of them, or give them different numbers"
                 )
             write_image(path, _image(piece, dtype))
             kept += 1
@@ -155,14 +170,14 @@ def _write_volume(volume: Volume, base: Path, options: Options) -> Imported:
 
 
 def _slices(volume: Volume, axis: Axis) -> Iterator[tuple[int, Cut, DTypeLike]]:
-    """Number, slice and type on disk, which stays that of the source where it can."""
+    """Number, slice and type on disk; an integer type without scaling is kept, else float32."""
     for file in volume.files:
         image = read_image(file.path)
         pieces = cut(image, file.path, axis)
         first = slice_number(file) if len(volume.files) > 1 else 0
-        whole = np.dtype(image.get_data_dtype()).kind in "iu"
+        integer = np.dtype(image.get_data_dtype()).kind in "iu"
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
-        dtype = image.get_data_dtype() if whole and not scaled else np.float32
+        dtype = image.get_data_dtype() if integer and not scaled else np.float32
         for number, piece in enumerate(pieces, first):
             yield number, piece, dtype
 
@@ -170,9 +185,9 @@ def _slices(volume: Volume, axis: Axis) -> Iterator[tuple[int, Cut, DTypeLike]]:
 def _image(piece: Cut, dtype: DTypeLike) -> Any:
     pixels: NDArray[Any] = piece.pixels
     if np.dtype(dtype).kind in "iu":
-        # float32 rounds the largest whole numbers up to what the type does not hold.
-        ends = np.iinfo(dtype)
-        pixels = np.rint(pixels).astype(np.float64).clip(ends.min, ends.max)
+        # float32 rounds the largest integers up to values that do not fit into the type.
+        limits = np.iinfo(dtype)
+        pixels = np.rint(pixels).astype(np.float64).clip(limits.min, limits.max)
     image = nibabel.Nifti1Image(pixels.astype(dtype), piece.affine)
     image.header.set_xyzt_units("mm")
     return image
@@ -184,18 +199,21 @@ def _counts(shares: str, patients: int) -> list[int]:
     except ValueError:
         values = []
     if len(values) != len(SPLITS) or not all(0 < value < math.inf for value in values):
-        raise InputError(f"--split {shares!r}: write three shares, as in 0.7,0.15,0.15 or 20,4,3")
+        raise InputError(
+            f"--split {shares!r}: write three shares, as fractions (0.7,0.15,0.15) or as counts of "
+            "patients (20,4,3)"
+        )
     if all(value >= 1 for value in values):
         if sum(values) != patients or any(value != int(value) for value in values):
             raise InputError(f"--split {shares!r}: the counts must sum to the {patients} patients")
         return [int(value) for value in values]
     if abs(sum(values) - 1) > 1e-6:
         raise InputError(f"--split {shares!r}: the fractions must sum to 1")
-    # One each, and the rest to whoever is furthest below its share.
+    # One patient for each split; each further one for the split that is furthest below its share.
     counts = [1] * len(SPLITS)
     for _ in range(patients - len(SPLITS)):
-        wanting = [value * patients - count for value, count in zip(values, counts, strict=True)]
-        counts[wanting.index(max(wanting))] += 1
+        missing = [value * patients - count for value, count in zip(values, counts, strict=True)]
+        counts[missing.index(max(missing))] += 1
     return counts
 
 

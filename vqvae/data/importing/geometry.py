@@ -1,7 +1,7 @@
-"""Cutting volumes into slices of a size, each with its true place in the world.
+"""Cutting volumes into slices of a given size, each with the affine that fits it.
 
-An affine takes indices (row, column, 0) of a slice to millimetres; whatever is done to the pixels
-is done to it.
+An affine maps the indices (row, column, 0) of a slice to scanner coordinates in millimetres. Every
+operation on the pixels also changes the affine.
 """
 
 import re
@@ -19,11 +19,11 @@ from vqvae.data.nifti import SMALLEST_SIDE, read_array
 from vqvae.errors import InputError
 
 SHORTEST, LONGEST = 1e-4, 1e4
-"""Millimetres from one pixel to the next."""
+"""The valid range of the distance between neighbouring pixels, in mm; both ends are excluded."""
 
 
 class Axis(StrEnum):
-    """Which way a volume is cut; the value of each is what a person writes."""
+    """The orientation of slices; the values are those of the option `--axis`."""
 
     SAGITTAL = "sagittal"
     CORONAL = "coronal"
@@ -31,12 +31,12 @@ class Axis(StrEnum):
 
     @property
     def number(self) -> int:
-        """The axis across the slices once the volume's axes run right, front, head."""
+        """The index of the axis across the slices, in a volume with axes right, front, head."""
         return list(Axis).index(self)
 
 
 class Fit(StrEnum):
-    """How a slice comes to its size."""
+    """How a slice is brought to a size; see `fitted`."""
 
     CROP = "crop"
     RESAMPLE = "resample"
@@ -44,7 +44,7 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True)
 class Size:
-    """Rows and columns."""
+    """Rows and columns of a slice."""
 
     height: int
     width: int
@@ -54,7 +54,7 @@ class Size:
         """Read `256x128`.
 
         Raises:
-            InputError: it is written otherwise, or a side is not between 11 and 4096.
+            InputError: it has another form, or a side is not between 11 and 4096.
         """
         match = re.fullmatch(r"(\d+)x(\d+)", text)
         sides = [int(side) for side in match.groups()] if match else []
@@ -71,7 +71,7 @@ class Cut:
 
     Attributes:
         pixels: float32 [H, W].
-        affine: float64 [4, 4].
+        affine: float64 [4, 4], from indices (row, column, 0) to millimetres.
     """
 
     pixels: NDArray[np.float32]
@@ -79,27 +79,27 @@ class Cut:
 
 
 def cut(image: Any, path: Path, axis: Axis) -> list[Cut]:
-    """Cut a volume across one of the body's axes, as its header tells them.
+    """Cut a volume into slices across one of the body's axes, which its header gives.
 
     Args:
-        image: a nibabel image of 3 axes; oblique ones are cut along their nearest axis. One
-            of 2 axes is a slice already and stays as it is.
-        path: named in errors.
-        axis: the axis that is cut across.
+        image: a nibabel image with 3 axes; an oblique one is cut across the nearest axis. An image
+            with 2 axes is a slice already and stays as it is.
+        path: its file, for messages.
+        axis: the axis across which it is cut.
 
     Raises:
-        InputError: the volume has more axes, or cannot be read.
+        InputError: the image has more axes, its affine is not valid, or it cannot be read.
     """
     shape = image.shape
     if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[3:]):
-        raise InputError(f"{path}: shape {shape} is not one volume; take it apart first")
-    _refuse_nowhere(image.affine, path)
+        raise InputError(f"{path}: shape {shape} is not one volume; split it into volumes first")
+    _check_affine(image.affine, path)
     if len(shape) == 2 or shape[2] == 1:
         pixels = read_array(image, path).reshape(shape[:2])
         return [Cut(pixels, np.asarray(image.affine, np.float64))]
     upright = nibabel.as_closest_canonical(image)
     volume = read_array(upright, path).reshape(upright.shape[:3])
-    # The columns of the two axes in the slice, then that across it.
+    # The columns of the two axes in the slice, then that of the axis across it.
     order = [*(index for index in range(3) if index != axis.number), axis.number]
     affine = np.asarray(upright.affine, np.float64)[:, [*order, 3]]
     stack = np.moveaxis(volume, axis.number, 0)
@@ -107,10 +107,16 @@ def cut(image: Any, path: Path, axis: Axis) -> list[Cut]:
 
 
 def fitted(piece: Cut, size: Size, fit: Fit, background: float) -> Cut:
-    """Bring a slice to a size around its own middle.
+    """Bring a slice to a size; its centre stays the centre.
 
-    Cropping keeps the pixels and cuts or pads evenly. Resampling keeps the whole slice and its
-    proportions: square pixels, as small as will do, and padding on the sides that are left.
+    Cropping keeps the pixels, and cuts or pads all sides evenly. Resampling keeps the whole slice
+    and its proportions: pixels become square, as small as the size allows, and the rest is padded.
+
+    Args:
+        piece: the slice.
+        size: the new size.
+        fit: crop or resample.
+        background: the intensity of padded pixels.
     """
     if fit is Fit.CROP:
         return _cropped(piece, size, background)
@@ -118,41 +124,46 @@ def fitted(piece: Cut, size: Size, fit: Fit, background: float) -> Cut:
 
 
 def moved(affine: NDArray[np.float64], index: tuple[float, float, float]) -> NDArray[np.float64]:
-    """The affine whose origin lies at `index` of the old one."""
+    """The affine with its origin moved to `index` of the given affine."""
     result = affine.copy()
     result[:3, 3] = affine[:3, :3] @ np.asarray(index) + affine[:3, 3]
     return result
 
 
-def _refuse_nowhere(affine: NDArray[np.float64], path: Path) -> None:
-    """Refuse a place in the world that is none: axes that are not numbers, or of no length."""
-    steps = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and (steps > SHORTEST).all() and (steps < LONGEST).all()):
-        raise InputError(f"{path}: its header puts it nowhere (steps {steps} mm); fix its affine")
+def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
+    """Raise InputError unless the affine is finite and its pixel spacing is possible."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    valid = (spacing > SHORTEST).all() and (spacing < LONGEST).all()
+    if not (np.isfinite(affine).all() and valid):
+        raise InputError(
+            f"{path}: the affine in its header is not valid (pixel spacing {spacing} mm, not "
+            f"between {SHORTEST:g} and {LONGEST:g}); correct the affine"
+        )
 
 
 def _cropped(piece: Cut, size: Size, background: float) -> Cut:
-    wanted = (size.height, size.width)
-    result = np.full(wanted, background, np.float32)
-    # Positive where rows are cut off the start, negative where some are added.
-    starts = [(have - want) // 2 for have, want in zip(piece.pixels.shape, wanted, strict=True)]
+    new_shape = (size.height, size.width)
+    result = np.full(new_shape, background, np.float32)
+    # Positive where pixels are cut off at the start, negative where some are added.
+    starts = [(old - new) // 2 for old, new in zip(piece.pixels.shape, new_shape, strict=True)]
     source, target = [], []
-    for have, want, start in zip(piece.pixels.shape, wanted, starts, strict=True):
-        source.append(slice(max(start, 0), min(start + want, have)))
-        target.append(slice(max(-start, 0), min(have - start, want)))
+    for old, new, start in zip(piece.pixels.shape, new_shape, starts, strict=True):
+        source.append(slice(max(start, 0), min(start + new, old)))
+        target.append(slice(max(-start, 0), min(old - start, new)))
     result[tuple(target)] = piece.pixels[tuple(source)]
     return Cut(result, moved(piece.affine, (starts[0], starts[1], 0)))
 
 
 def _resampled(piece: Cut, size: Size, background: float) -> Cut:
-    have = np.asarray(piece.pixels.shape, float)
-    wanted = np.asarray([size.height, size.width], float)
+    old = np.asarray(piece.pixels.shape, float)
+    new = np.asarray([size.height, size.width], float)
     spacing = np.linalg.norm(piece.affine[:3, :2], axis=0)
-    pixel = float((have * spacing / wanted).max())
-    step = pixel / spacing  # old pixels to a new one
-    start = (have - 1) / 2 - step * (wanted - 1) / 2
-    # What is finer than the new pixels would turn into false patterns.
-    sigma = np.clip((step - 1) / 2, 0, have)  # beyond the slice's own size all is one grey
+    pixel = float((old * spacing / new).max())  # side of a new pixel, in mm
+    step = pixel / spacing  # old pixels per new pixel
+    start = (old - 1) / 2 - step * (new - 1) / 2
+    # Smoothing before downsampling: detail finer than the new pixels would cause aliasing. A sigma
+    # above the size of the slice would not change the result: the smoothed slice is constant.
+    sigma = np.clip((step - 1) / 2, 0, old)
     smooth = gaussian_filter(piece.pixels, sigma, mode="nearest")
     pixels = affine_transform(
         smooth, step, start, (size.height, size.width), order=1, cval=background

@@ -1,4 +1,4 @@
-"""Finding scans anywhere, and grouping them by patient from their names."""
+"""Finding scans in files and folders, and grouping them by patient."""
 
 import os
 import re
@@ -10,9 +10,10 @@ from pathlib import Path
 from vqvae.data.nifti import is_nifti_name, read_shape
 from vqvae.errors import InputError
 
-# Tried in this order; the first that fits every file is taken. All look at the path below the
-# source, because some studies name the folder and not the file after the patient. Bare numbers are
-# not guessed at: they may count scans, and one patient in two splits would go unnoticed.
+# Patterns of patient names. They are tried in this order, and the first that matches every file is
+# used. They are matched with the path below the source, because some studies name folders, not
+# files, after patients. A bare number is not guessed to be a patient: it may count scans, and then
+# one patient could be in two splits without any sign of it.
 GUESSES = (
     r"(?i)(?<![a-z])((?:patient|subject|case|sub)[-_ ]?\d+)",
     r"(?<![A-Za-z])(sub-[A-Za-z0-9]+)",
@@ -24,21 +25,22 @@ _SLICE = re.compile(r"(?i)slice[-_ ]?(\d+)|(\d+)(?=\D*$)")
 
 @dataclass(frozen=True)
 class File:
-    """A NIfTI file, and its path below the source it was found in."""
+    """A NIfTI file."""
 
     path: Path
     relative: str
+    """Its path below the source that it was found in."""
 
 
 @dataclass(frozen=True)
 class Patients:
-    """Whose files they are.
+    """Files by patient.
 
     Attributes:
-        pattern: the regular expression that named them.
-        guessed: whether nobody asked for it.
-        files: by the patient's name, in ascending order of both. Names that differ in case or in
-            leading zeros are one; it stands as it was spelt first.
+        pattern: the regular expression that finds the patient in a path.
+        guessed: whether the pattern is one of `GUESSES`, not given by the user.
+        files: the files of each patient, by name, both sorted. Names that differ only in case or in
+            leading zeros are one patient, under the spelling that occurs first.
     """
 
     pattern: str
@@ -46,7 +48,11 @@ class Patients:
     files: dict[str, tuple[File, ...]]
 
     def cases(self) -> dict[str, int]:
-        """Case numbers: the patients' own where their names hold unlike ones, else from 1."""
+        """The case number of each patient.
+
+        It is the last number in the patient's name if these numbers are all different, else 1, 2
+        and so on.
+        """
         numbers = [re.findall(r"\d+", name) for name in self.files]
         own = [int(found[-1]) for found in numbers if found]
         kept = len(set(own)) == len(self.files)
@@ -54,10 +60,10 @@ class Patients:
 
 
 def find_files(sources: Sequence[Path]) -> tuple[File, ...]:
-    """All NIfTI files among and below `sources`, in ascending order of their paths.
+    """All NIfTI files in `sources` (files and folders), sorted by path.
 
     Raises:
-        InputError: a source is missing, or holds none.
+        InputError: a source is missing, or has no NIfTI file.
     """
     found: dict[Path, File] = {}
     for source in sources:
@@ -76,13 +82,13 @@ def group_by_patient(files: Sequence[File], pattern: str | None) -> Patients:
     """Group files by patient.
 
     Args:
-        files: what was found.
-        pattern: a regular expression to be searched for in each file's path below its source;
-            its group named `patient`, or else its first group, or else all of it names the patient.
-            None: guess.
+        files: the result of `find_files`.
+        pattern: a regular expression that is searched for in each file's path below its source. The
+            patient's name is its group named `patient`, or else its first group, or else the whole
+            match. None: guess the pattern.
 
     Raises:
-        InputError: the pattern is not a regular expression, or does not fit some file.
+        InputError: the pattern is not a regular expression, or does not match some file.
     """
     if pattern is None:
         return _guess(files)
@@ -93,37 +99,40 @@ def group_by_patient(files: Sequence[File], pattern: str | None) -> Patients:
     names = [_name(expression, file.relative) for file in files]
     for file, name in zip(files, names, strict=True):
         if not name:
-            raise InputError(f"--patient {pattern!r} finds no patient in {file.relative}")
+            raise InputError(
+                f"--patient {pattern!r} finds no patient in {file.relative}; give a pattern that "
+                "matches all files"
+            )
     return _grouped(pattern, files, [name or "" for name in names], guessed=False)
 
 
 def volumes_of(files: Sequence[File]) -> list[tuple[File, ...]]:
     """Group one patient's files by volume.
 
-    A 3-D file is a volume. 2-D files whose paths differ in the slice's number alone are one
-    together, in the order of that number.
+    A 3-D file is a volume. 2-D files whose paths differ only in the slice number are one volume, in
+    the order of that number.
 
     Raises:
-        InputError: a file's header cannot be read.
+        InputError: the header of a file cannot be read.
     """
     groups: dict[str, list[File]] = defaultdict(list)
     for file in files:
         flat = len(read_shape(file.path)) == 2
         below = _SLICE.sub("#", file.relative, count=1) if flat else file.relative
-        # Two sources may hold files of the same name.
+        # Two sources may have files of the same name.
         source = str(file.path).removesuffix(file.relative)
         groups[source + below].append(file)
     return [tuple(sorted(group, key=slice_number)) for group in groups.values()]
 
 
 def slice_number(file: File) -> int:
-    """The number after `slice` in a file's path, or else the last one; 0 if there is none."""
+    """The number after `slice` in a file's path, else the last number in it; 0 if it has none."""
     match = _SLICE.search(file.relative)
     return int(match[match.lastindex or 0]) if match else 0
 
 
 def week_of(file: File) -> int | None:
-    """The week, where the path says one."""
+    """The number after `week` in a file's path; None if there is none."""
     match = _WEEK.search(file.relative)
     return int(match.group(1)) if match else None
 
@@ -161,12 +170,15 @@ def _grouped(
     pattern: str, files: Sequence[File], names: Sequence[str], *, guessed: bool
 ) -> Patients:
     groups: dict[str, list[File]] = defaultdict(list)
-    spelt: dict[str, str] = {}
+    first_spelling: dict[str, str] = {}
     for file, name in zip(files, names, strict=True):
-        groups[spelt.setdefault(_same(name), name)].append(file)
+        groups[first_spelling.setdefault(_normalized(name), name)].append(file)
     return Patients(pattern, guessed, {name: tuple(groups[name]) for name in sorted(groups)})
 
 
-def _same(name: str) -> str:
-    """One text for one patient: `Case04` and `case4` in two splits would go unnoticed."""
+def _normalized(name: str) -> str:
+    """The same text for all spellings of a patient.
+
+    Otherwise `Case04` and `case4` could be in two splits without any sign of it.
+    """
     return re.sub(r"\d+", lambda number: str(int(number[0])), name.casefold())

@@ -1,4 +1,4 @@
-"""Looking at every slice of a data set, and naming what is wrong."""
+"""Reading every slice of a data set, and listing all problems."""
 
 import os
 from collections import Counter
@@ -23,20 +23,21 @@ from vqvae.data.progress import track
 from vqvae.errors import InputError
 
 PERCENTILES = (1.0, 50.0, 99.0, 99.9, 100.0)
+"""Percentiles of the intensities in a slice that a survey reports."""
 
 
 @dataclass(frozen=True)
 class SplitSurvey:
-    """One split.
+    """The survey of one split.
 
     Attributes:
-        slices: how many can be read.
-        volumes: a week of a case is one.
-        patients: how many.
-        shapes: slices of each native shape.
-        dtypes: slices of each type on disk.
-        percentiles: of the intensities in a slice, the median over the slices, in the order of
-            `PERCENTILES`; empty without slices.
+        slices: the number of slices that can be read.
+        volumes: the number of volumes; a volume is one week of one case.
+        patients: the number of patients.
+        shapes: the number of slices of each native shape.
+        dtypes: the number of slices of each type on disk.
+        percentiles: the `PERCENTILES` of a slice, each as the median over the slices; empty if
+            there are no slices.
     """
 
     slices: int
@@ -49,12 +50,12 @@ class SplitSurvey:
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set.
+    """The survey of a data set.
 
     Attributes:
-        splits: those that are there.
-        problems: a line for each thing that is wrong.
-        oddities: a line for each slice that can be trained on, but hardly says anything.
+        splits: the splits that exist.
+        problems: one line for each problem.
+        oddities: one line for each slice that is valid but has no content.
     """
 
     splits: Mapping[SplitName, SplitSurvey]
@@ -63,7 +64,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _SliceSurvey:
     shape: tuple[int, ...]
     dtype: str
     percentiles: tuple[float, ...]
@@ -71,10 +72,10 @@ class _Look:
 
 
 def survey(root: Path) -> Survey:
-    """Read all slices.
+    """Read all slices of the data set at `root`.
 
     Raises:
-        InputError: no data set is there at all.
+        InputError: there is no data set at `root`.
     """
     base = find_base(root)
     listings: dict[SplitName, Listing] = {}
@@ -100,38 +101,41 @@ def _survey_split(
     split: SplitName, listing: Listing, problems: list[str], oddities: list[str]
 ) -> SplitSurvey:
     problems.extend(f"{name}: not named like a slice" for name in listing.odd)
-    looks = []
+    surveyed = []
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        results = pool.map(_look, listing.files)
+        results = pool.map(_survey_slice, listing.files)
         for result in track(results, f"reading {split} slices", len(listing.files)):
             if isinstance(result, str):
                 problems.append(result)
             else:
-                looks.append(result)
+                surveyed.append(result)
                 oddities.extend([result.oddity] if result.oddity else [])
     names = [file.name for file in listing.files]
     return SplitSurvey(
-        slices=len(looks),
+        slices=len(surveyed),
         volumes=len({(name.case, name.week) for name in names}),
         patients=len(listing.patients),
-        shapes=Counter(look.shape for look in looks),
-        dtypes=Counter(look.dtype for look in looks),
-        percentiles=tuple(np.median([look.percentiles for look in looks], axis=0).tolist())
-        if looks
+        shapes=Counter(one.shape for one in surveyed),
+        dtypes=Counter(one.dtype for one in surveyed),
+        percentiles=tuple(np.median([one.percentiles for one in surveyed], axis=0).tolist())
+        if surveyed
         else (),
     )
 
 
-def _look(file: SliceFile) -> _Look | str:
+def _survey_slice(file: SliceFile) -> _SliceSurvey | str:
+    """The survey of one slice; if it cannot be read, the reason."""
     try:
         scan = read_slice(file.path, SMALLEST_SIDE)
     except InputError as error:
         return str(error)
     percentiles = np.percentile(scan.pixels, PERCENTILES).tolist()
     low, high = scan.pixels.min(), scan.pixels.max()
-    return _Look(
+    return _SliceSurvey(
         shape=scan.pixels.shape,
         dtype=str(scan.header.get_data_dtype()),
         percentiles=tuple(percentiles),
-        oddity=f"{file.path}: all pixels are {low:g}; trained on as black" if low == high else None,
+        oddity=f"{file.path}: all pixels are {low:g}; it is used as a black slice"
+        if low == high
+        else None,
     )

@@ -1,1 +1,1 @@
-"""A synthetic male pelvis in the same layout."""
+"""A phantom: a synthetic data set of the male pelvis in the HipMRI layout."""

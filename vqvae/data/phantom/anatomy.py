@@ -1,7 +1,8 @@
-"""Whose pelvis it is: what differs between synthetic patients and between their visits.
+"""The parameters of synthetic patients and visits, and how they are sampled.
 
-Millimetres throughout. x runs from the patient's right to the left, y from back to front, z from
-feet to head; the middle of the prostate is near the origin.
+Lengths are in millimetres. x runs from the patient's right to the left, y from back to front, z
+from feet to head. The centre of the prostate is near the origin. A "level" is a value of z.
+Intensities are relative: 0 is air, about 1 the brightest tissue.
 """
 
 import math
@@ -9,42 +10,62 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LOWEST, HIGHEST = -58.0, 78.0  # the levels of the first and the last slice
+LOWEST, HIGHEST = -58.0, 78.0  # the ends of the imaged part of the body, levels in mm
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What stays the same from week to week."""
+    """The parameters of a patient, which are the same at all visits."""
 
     half_width: float
+    """Half the width of the body, skin included, in mm."""
     half_depth: float
-    fat: float  # thickness under the skin
-    size: float  # of the skeleton, 1 on average
-    spread: float  # of the hips, 1 on average
+    """Half the depth of the body from back to front, skin included, in mm."""
+    fat: float
+    """The thickness of the fat under the skin, in mm."""
+    size: float
+    """A scale factor of bones and organs, 1 on average."""
+    spread: float
+    """A scale factor of the distance of paired structures from the midline, 1 on average."""
     prostate: tuple[float, float, float]
-    zone: float  # the transition zone's share of the prostate
-    muscle: float  # intensity
+    """The radii of the prostate along x, y and z, in mm."""
+    zone: float
+    """The radius of the transition zone, as a fraction of that of the prostate."""
+    muscle: float
+    """The mean intensity of muscle."""
     marrow: float
-    lean: float  # how far the whole lies to one side
-    nodules: float  # how uneven the prostate is
+    """The mean intensity of bone marrow."""
+    lean: float
+    """How far the body lies from the centre of the image along x, in mm."""
+    nodules: float
+    """The amplitude of the intensity differences in the transition zone."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What changes from week to week."""
+    """The parameters of a visit: positioning, filling of organs, and the scanner's settings."""
 
-    bladder: float  # filling: radius in mm
-    rectum: float  # radius in mm
-    gas: float  # share of the rectum filled with gas
+    bladder: float
+    """The radius of the bladder, which depends on its filling, in mm."""
+    rectum: float
+    """The radius of the rectum, in mm."""
+    gas: float
+    """The share of the rectum that is filled with gas, from the front: 0, 0.6 or 1."""
     shift: tuple[float, float, float]
-    turn: float  # degrees
+    """The translation of the patient along x, y and z, in mm."""
+    turn: float
+    """The rotation of the patient around z, in degrees."""
     bias: tuple[float, float, float, float]
-    noise: float  # standard deviation in each of the two channels
-    gain: float  # intensity on disk of a value of 1
+    """The coefficients of the coil sensitivity, the exponential of a polynomial in x and y: of x,
+    y, x y and the squares; see `_receive` in `dataset.py`."""
+    noise: float
+    """The standard deviation of the noise in each of the two channels (real and imaginary)."""
+    gain: float
+    """The intensity on disk of a value of 1."""
 
 
 def sample_patient(random: np.random.Generator) -> Patient:
-    """A new patient."""
+    """Sample the parameters of a patient."""
     size = random.normal(1, 0.045)
     fat = random.uniform(9, 27)
     return Patient(
@@ -63,7 +84,7 @@ def sample_patient(random: np.random.Generator) -> Patient:
 
 
 def sample_visit(random: np.random.Generator) -> Visit:
-    """A new visit."""
+    """Sample the parameters of a visit."""
     return Visit(
         bladder=random.uniform(20, 38),
         rectum=random.uniform(10, 21),
@@ -82,16 +103,22 @@ def sample_visit(random: np.random.Generator) -> Visit:
 
 
 def levels(slices: int) -> list[float]:
-    """The level of each slice: the same stretch of body however many slices cut it."""
+    """The level of each slice, in mm: `slices` of them cover the same part of the body."""
     step = (HIGHEST - LOWEST) / slices
     return [LOWEST + step * (number + 0.5) for number in range(slices)]
 
 
 def ball(radius: float, height: float, z: float) -> float:
-    """The relative radius of an ellipsoid's cut at `z` above its centre; 0 beyond its poles."""
+    """The radius of an ellipsoid's cross-section at `z` above its centre; 0 beyond its poles.
+
+    Args:
+        radius: at the centre, in any unit; the result has the same unit.
+        height: half the ellipsoid's height, in mm.
+        z: in mm.
+    """
     return radius * math.sqrt(max(0.0, 1 - (z / height) ** 2))
 
 
 def fades(z: float, low: float, high: float, over: float = 8) -> float:
-    """1 between two levels, falling to 0 within `over` millimetres beyond them."""
+    """A factor that is 1 between the levels `low` and `high`, and 0 from `over` mm beyond them."""
     return min(max(min(z - low, high - z) / over + 1, 0.0), 1.0)

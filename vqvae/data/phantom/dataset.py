@@ -1,4 +1,8 @@
-"""A synthetic data set in the HipMRI layout, oddities included, made from a seed."""
+"""Writing a phantom: a synthetic data set in the HipMRI layout, determined by a seed.
+
+Its files have the irregularities of the real data set: another slice width in one volume, a third
+axis of length 1, uncompressed files, a folder named like its file.
+"""
 
 import functools
 import json
@@ -24,24 +28,26 @@ from vqvae.errors import InputError
 from vqvae.files import holds_something, new_folder
 
 RECORD = "phantom.json"
-VERSION = 1  # raised whenever the same configuration would give other bytes
+VERSION = 1  # raise it when the same configuration would give other bytes
 FIRST_CASE = 4
 _FIELD_OF_VIEW = 400.0  # millimetres along the height of a slice
 
 
 @dataclass(frozen=True)
 class _Volume:
-    """One visit of one patient, and where it belongs."""
+    """One visit of one patient."""
 
     split: SplitName
     case: int
     week: int
     wide: bool
+    """Whether its slices are 9/8 as wide as those of the other volumes."""
     odd_folder: bool
+    """Whether its first slice is in a folder named like the file."""
 
 
 def write_phantom(config: PhantomConfig, out: Path) -> None:
-    """Write the data set at `out`, whole or not at all.
+    """Write the data set at `out`, atomically.
 
     Raises:
         InputError: something is at `out` already, or it cannot be written.
@@ -51,13 +57,14 @@ def write_phantom(config: PhantomConfig, out: Path) -> None:
 
 
 def ensure_phantom(config: DataConfig) -> None:
-    """Make the data that the configuration says is to be made.
+    """Write the phantom of a data configuration if it is not there yet.
 
-    A phantom is written at the root if nothing is there; one that is there must be the one asked
-    for. Without a phantom in the configuration, nothing happens. Processes may come together.
+    If the root is empty or missing, the phantom is written there. Otherwise the root must have the
+    phantom of this configuration. Without `phantom` in the configuration, nothing happens. Several
+    processes may call this at the same time.
 
     Raises:
-        InputError: the root holds something else, or cannot be written.
+        InputError: the root has other data, or cannot be written.
     """
     if config.phantom is None:
         return
@@ -65,14 +72,14 @@ def ensure_phantom(config: DataConfig) -> None:
         try:
             write_phantom(config.phantom, config.root)
         except InputError:
-            # Another process may have been faster; what it wrote is checked like any other.
+            # Another process may have written it first; the check below is the same then.
             if not holds_something(config.root):
                 raise
     _check_phantom(config.root, config.phantom)
 
 
 def read_record(root: Path) -> dict[str, Any] | None:
-    """What the phantom at `root` was made from; None if no phantom is there."""
+    """The record of the phantom at `root` (see `record_of`); None if there is no phantom."""
     try:
         record = json.loads((root / RECORD).read_text())
     except (OSError, ValueError):
@@ -81,26 +88,26 @@ def read_record(root: Path) -> dict[str, Any] | None:
 
 
 def record_of(config: PhantomConfig) -> dict[str, Any]:
-    """What decides a phantom's bytes."""
+    """Everything that determines a phantom's bytes, as it is stored in `phantom.json`."""
     return {"version": VERSION, **config.model_dump(mode="json")}
 
 
-def _check_phantom(root: Path, wanted: PhantomConfig) -> None:
-    found = read_record(root)
-    if found is None:
+def _check_phantom(root: Path, requested: PhantomConfig) -> None:
+    stored = read_record(root)
+    if stored is None:
         raise InputError(
-            f"data folder {root} holds no phantom; leave 'phantom' out to use what is there, "
-            "or name another root"
+            f"data folder {root} holds no phantom; remove 'phantom' from the configuration to use "
+            "the data that are there, or set another root"
         )
     differences = [
-        f"{key} is {found.get(key)} there and {value} here"
-        for key, value in record_of(wanted).items()
-        if found.get(key) != value
+        f"{key} is {stored.get(key)} on disk and {value} in the configuration"
+        for key, value in record_of(requested).items()
+        if stored.get(key) != value
     ]
     if differences:
         raise InputError(
-            f"the phantom in {root} is another one ({', '.join(differences)}); "
-            "remove it or name another root"
+            f"data folder {root} holds a phantom of another configuration "
+            f"({', '.join(differences)}); remove it, or set another root"
         )
 
 
@@ -155,13 +162,13 @@ def _write_volume(config: PhantomConfig, volume: _Volume, base: Path) -> None:
 
 @functools.lru_cache(maxsize=1)  # the visits of a patient share them, and they cost the most
 def _textures(config: PhantomConfig, case: int) -> NDArray[np.float32]:
-    """Smooth noise [5, slices, H, 9/8 W], in the order of `Texture`'s attributes."""
+    """Smooth noise float32 [5, slices, H, 9/8 W], in the order of `Texture`'s attributes."""
     random = np.random.default_rng([config.seed, case, 0, 1])
     shape = (config.slices, config.height, config.width * 9 // 8)
     step = (HIGHEST - LOWEST) / config.slices
     pixel = _FIELD_OF_VIEW / config.height
     fields = []
-    for along_z, along_x, along_y in (
+    for along_z, along_x, along_y in (  # standard deviations of the smoothing, in mm
         (25, 28, 28),
         (25, 28, 28),
         (7, 5, 5),
@@ -176,7 +183,7 @@ def _textures(config: PhantomConfig, case: int) -> NDArray[np.float32]:
 
 
 def _receive(image: Field, visit: Visit, random: np.random.Generator) -> NDArray[np.uint16]:
-    """What the scanner makes of it: coil sensitivity, noise in two channels, a gain."""
+    """Simulate the scanner: coil sensitivity, noise in two channels, gain; uint16 [H, W]."""
     x, y = (axis / 100 for axis in grid(image.shape, 200 / image.shape[1]))
     across, along, skew, bowl = visit.bias
     bias = np.exp(across * x / 2 + along * y + skew * x * y / 2 - abs(bowl) * (x * x / 4 + y * y))
@@ -194,17 +201,17 @@ def _affine(config: PhantomConfig, shape: tuple[int, ...], level: float) -> NDAr
 
 
 def _image(values: NDArray[Any], affine: NDArray[np.float64], number: int) -> Any:
-    """As in the real set, some have a third axis."""
+    """The NIfTI image of slice `number`; as in the real data set, some have a third axis."""
     return nibabel.Nifti1Image(values[:, :, None] if number % 4 == 3 else values, affine)
 
 
 def _with_suffix(stem: Path, number: int) -> Path:
-    """As in the real set, some are not compressed."""
+    """The path with a suffix; as in the real data set, some files are not compressed."""
     return stem.with_name(stem.name + (".nii" if number % 5 == 4 else ".nii.gz"))
 
 
 def _folder_of_its_own(stem: Path) -> Path:
-    """As some unzippers leave it."""
+    """The path of a file in a new folder of the same name, as some unzip programs create it."""
     folder = stem.with_name(stem.name + ".nii")
     folder.mkdir()
     return folder / folder.name

@@ -1,6 +1,6 @@
 """Painting the pelvic organs of one cross-section: bowel, bladder, rectum, prostate.
 
-Bladder and rectum change with the visit, the prostate with the patient alone.
+Bladder and rectum depend on the visit, the prostate on the patient only.
 """
 
 import math
@@ -15,7 +15,7 @@ BLADDER, RECTUM, PROSTATE = 3, 4, 5
 
 
 def paint_organs(at: Section) -> None:
-    """Paint all of them over what holds them, the prostate last."""
+    """Paint all organs over the painted section, the prostate last."""
     _bowel(at)
     _bladder(at)
     _rectum(at)
@@ -25,8 +25,8 @@ def paint_organs(at: Section) -> None:
 def _bowel(at: Section) -> None:
     rise = fades(at.z, 44, 200, 14)
     if rise > 0:
-        room = ellipse(at.x, at.y, (0, 22), (72 * rise, 34 * rise))
-        loops = np.maximum(room, 14 * (0.2 - at.texture.warp_y))
+        cavity = ellipse(at.x, at.y, (0, 22), (72 * rise, 34 * rise))
+        loops = np.maximum(cavity, 14 * (0.2 - at.texture.warp_y))
         at.canvas.paint(loops, 0.28)
         at.canvas.paint(loops + 3, 0.5 + 0.14 * at.texture.medium)
 
@@ -55,26 +55,26 @@ def _rectum(at: Section) -> None:
     at.canvas.paint(shape, 0.3 + 0.04 * texture.fine, RECTUM)
     stool = 0.38 + 0.12 * texture.medium + 0.08 * texture.fine
     at.canvas.paint(shape + 3.2, stool)
-    if at.visit.gas > 0 and full > 0.3:  # gas rises to the front of a patient on his back
+    if at.visit.gas > 0 and full > 0.3:  # gas rises to the front: the patient lies on his back
         top = centre[1] + radius * (1 - 2 * at.visit.gas)
         at.canvas.paint(np.maximum(shape + 3.2, top - at.y), 0.03)
 
 
 def _prostate(at: Section) -> None:
     a, b, height = at.patient.prostate
-    part = ball(1, height, at.z)
+    radius = ball(1, height, at.z)  # as a fraction of that at the centre
     texture = at.texture
     vesicles = fades(at.z, height * 0.95, height + 9, 4)
     if vesicles > 0:
         band = turned(at.side, at.y, (17, -13), (17 * vesicles, 5 * vesicles), -12)
         at.canvas.paint(band, 0.62 + 0.25 * texture.fine)
-    if part <= 0.1:
+    if radius <= 0.1:
         return
-    shape = ellipse(at.x, at.y, (0, 4), (a * part, b * part)) + 0.7 * texture.medium
+    shape = ellipse(at.x, at.y, (0, 4), (a * radius, b * radius)) + 0.7 * texture.medium
     rough = at.patient.nodules
     at.canvas.paint(shape, 0.62 + 0.08 * texture.fine, PROSTATE)
-    zone = at.patient.zone * part
-    inner = ellipse(at.x, at.y, (0, 4 + 0.22 * b * part), (a * zone, b * zone))
+    zone = at.patient.zone * radius
+    inner = ellipse(at.x, at.y, (0, 4 + 0.22 * b * radius), (a * zone, b * zone))
     nodules = np.clip(0.42 + rough * (texture.medium + 0.6 * texture.fine), 0.15, 0.9)
     at.canvas.paint(inner + texture.medium, nodules)
     at.canvas.shade(inner + texture.medium, 0.7, 1.2)

@@ -1,7 +1,8 @@
-"""Painting what holds the pelvic organs: fat, muscles, bones and vessels of one cross-section.
+"""Painting fat, muscles, bones and vessels of one cross-section of the pelvis.
 
-Intensities are those of a T2-weighted scan. Every part has the levels at which it exists and a
-size that changes along them, so parts appear, grow and vanish from slice to slice.
+Intensities are like those of a T2-weighted scan. Every structure exists between two levels, and its
+size changes between them, so structures appear, grow and vanish from slice to slice. Numbers are
+positions, sizes and levels in millimetres, unless they are intensities.
 """
 
 import math
@@ -17,14 +18,14 @@ BODY, BONE = 1, 2
 
 @dataclass(frozen=True)
 class Texture:
-    """Smooth noise of unit variance on the slice's grid, fixed in the patient.
+    """Smooth noise of unit variance at the pixels of a slice, the same at all visits of a patient.
 
     Attributes:
-        warp_x: some centimetres coarse; bends outlines.
-        warp_y: the like.
-        medium: some 6 mm coarse; lobes and nodules.
-        fine: some 2 mm coarse; strands.
-        fibre: drawn out along x; muscle.
+        warp_x: [H, W], with a scale of some centimetres; bends outlines along x.
+        warp_y: the same along y.
+        medium: with a scale of about 6 mm; lobes and nodules.
+        fine: with a scale of about 2 mm; strands.
+        fibre: elongated along x; muscle.
     """
 
     warp_x: Field
@@ -35,18 +36,18 @@ class Texture:
 
 
 def grid(shape: tuple[int, ...], pixel: float) -> tuple[Field, Field]:
-    """Millimetres from the middle: x [H, 1] along rows, y [1, W] along columns."""
+    """The coordinates of pixels in mm from the centre: x [H, 1] of rows, y [1, W] of columns."""
     x, y = ((np.arange(size, dtype=np.float32) - (size - 1) / 2) * pixel for size in shape)
     return x[:, None], y[None, :]
 
 
 class Section:
-    """One level of one patient at one visit, ready to be painted."""
+    """A cross-section of one patient at one visit and one level, and the canvas to paint it on."""
 
     def __init__(
         self, patient: Patient, visit: Visit, z: float, texture: Texture, pixel: float
     ) -> None:
-        """Set up the canvas; `pixel` is the side of a pixel in millimetres."""
+        """Compute the coordinates; `z` is the level and `pixel` the side of a pixel, in mm."""
         self.patient, self.visit, self.texture = patient, visit, texture
         x, y = grid(texture.fine.shape, pixel)
         cos, sin = math.cos(math.radians(visit.turn)), math.sin(math.radians(visit.turn))
@@ -54,16 +55,16 @@ class Section:
         v = y - visit.shift[1]
         self.outer_x = u * cos + v * sin + 1.5 * texture.warp_x
         self.outer_y = v * cos - u * sin + 1.5 * texture.warp_y
-        # Bones and organs scale with the skeleton, the skin does not.
+        # Bones and organs scale with the patient's size, the skin does not.
         self.x = (self.outer_x + 2.5 * texture.warp_x) / patient.size
         self.y = (self.outer_y + 2.5 * texture.warp_y) / patient.size
-        self.side = np.abs(self.x) / patient.spread  # left and right at once
+        self.side = np.abs(self.x) / patient.spread  # the same on the left and on the right
         self.z = (z - visit.shift[2]) / patient.size
         self.canvas = Canvas(texture.fine.shape, 1.2 * pixel)
         self.muscle = patient.muscle * (1 + 0.22 * texture.fibre)
 
     def paint(self) -> Canvas:
-        """Paint everything but the organs, in order."""
+        """Paint everything except the organs, in order."""
         self._skin_and_fat()
         self._muscles()
         self._bones()
@@ -81,7 +82,7 @@ class Section:
         cleft = ellipse(self.outer_x, self.outer_y, (0, -depth), (3.5, max(0.0, 26 - 0.5 * z)))
         self.inside = body + patient.fat
         body = np.maximum(body, -cleft)
-        # Septa are dark lines in bright fat: where the noise changes its sign.
+        # Septa are dark lines in bright fat: they are where the noise changes its sign.
         septa = np.exp(-((self.texture.medium / 0.13) ** 2)) + 0.5 * (fine > 2.3)
         self.fat: Field = (0.8 + 0.03 * self.texture.warp_x) * (1 - 0.25 * septa)
         self.canvas.paint(body, 0.3, BODY)
@@ -100,7 +101,7 @@ class Section:
             turned(s, y, (108, -34), (26, 7), -30),  # under gluteus maximus
         ):
             self.canvas.paint(np.maximum(distance, self.inside + 2), self.fat)
-        parts = [
+        muscles = [
             (turned(s, y, (78, -56), (58, 19 + 0.06 * z), -24), -75, 62),  # gluteus maximus
             (turned(s, y, (128, 8), (13, 36), 8), -20, 90),  # gluteus medius, tensor
             (turned(s, y, (82, 45), (21, 17), 20), -30, 90),  # iliopsoas
@@ -110,11 +111,11 @@ class Section:
             (turned(s, y, (88, -18), (30, 11), -10), -45, 5),  # obturator externus, quadratus
             (turned(s, y, (30, 66), (27, 5.5), -6), 8, 90),  # rectus abdominis
         ]
-        for distance, low, high in parts:
+        for distance, low, high in muscles:
             size = fades(z, low, high, 14)
             if size > 0:
                 shape = np.maximum(distance + 14 * (1 - size), self.inside + 1)
-                self.canvas.paint(shape - 1.6, self.fat)  # between the sheaths
+                self.canvas.paint(shape - 1.6, self.fat)  # fat between the muscles
                 self.canvas.paint(shape, self.muscle)
 
     def _bone(self, distance: Field, cortex: float = 3.2) -> None:
@@ -129,7 +130,7 @@ class Section:
         if shaft > 0:
             centre = (134 + 0.12 * min(z + 20, 0), -6.0)
             trunk = turned(s, y, centre, (17 * shaft, 20 * shaft), 20)
-            if -18 < z < 16:  # the neck joins head and trochanter
+            if -18 < z < 16:  # the femoral neck connects head and trochanter
                 neck = bar(s, y, (98, 6), (132, -4), 14 * fades(z, -6, 8, 10))
                 trunk = np.minimum(trunk, neck)
             self._bone(trunk)
@@ -189,11 +190,11 @@ class Section:
     def _pelvic_floor(self) -> None:
         s, y, z = self.side, self.y, self.z
         wall = fades(z, -30, 42, 12)
-        if wall > 0:  # obturator internus lines the side wall
+        if wall > 0:  # obturator internus, along the side wall
             band = np.minimum(bar(s, y, (50, 34), (56, -4), 6.5), bar(s, y, (56, -4), (47, -34), 6))
             self.canvas.paint(band + 6 * (1 - wall), self.muscle)
         sling = fades(z, -40, 0, 10)
-        if sling > 0:  # levator ani embraces prostate and rectum
+        if sling > 0:  # levator ani, around prostate and rectum
             wide = 30 + 0.3 * min(z, 0)
             band = np.minimum(
                 bar(s, y, (wide * 0.7, 34), (wide, 0), 2.6), bar(s, y, (wide, 0), (5, -48), 2.6)

@@ -1,4 +1,4 @@
-"""What is known of jobs in SLURM, from a squeue that a test writes."""
+"""SLURM's queue and the rate limit, with commands that the tests write."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.sweeps.conftest import MakeSweep
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Make a command of the given lines of shell; its calls are counted in a file."""
+    """Write a command as a shell script; return the file in which its calls are counted."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -41,7 +41,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 def let_pass(slurm: SlurmPaths, seconds: float) -> None:
-    """Make what was asked and answered so much older."""
+    """Make the stored answer and the recorded commands older by so many seconds."""
     if slurm.queue.exists():
         content = json.loads(slurm.queue.read_text())
         slurm.queue.write_text(
@@ -51,7 +51,7 @@ def let_pass(slurm: SlurmPaths, seconds: float) -> None:
     slurm.queries.write_text(json.dumps([then - seconds for then in times]))
 
 
-def test_one_answer_serves_all_who_ask_within_a_minute(
+def test_one_answer_is_used_by_all_processes_for_a_minute(
     make_sweep: MakeSweep, command: Callable[[str, str], Path]
 ) -> None:
     calls = command(
@@ -71,7 +71,7 @@ def test_one_answer_serves_all_who_ask_within_a_minute(
     assert calls.read_text().count("called") == 2
 
 
-def test_no_third_question_is_put_within_a_minute(
+def test_no_third_command_is_run_within_a_minute(
     make_sweep: MakeSweep, command: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = command("squeue", "echo '7_1|RUNNING|n1|1:00|a|None'")
@@ -79,20 +79,20 @@ def test_no_third_question_is_put_within_a_minute(
     waited: list[float] = []
 
     def sleep(seconds: float) -> None:
-        if seconds > 1:  # not a lock's own
+        if seconds > 1:  # not the sleep of a lock
             waited.append(seconds)
             let_pass(paths.slurm, seconds)
 
     monkeypatch.setattr("sweeps.jobs.slurm.rate_limit.time.sleep", sleep)
     assert read_queue(paths).queried_at  # one
     let_pass(paths.slurm, 61)
-    assert read_queue(paths).entries  # the watcher's own pace leaves room for one who is in a hurry
+    assert read_queue(paths).entries  # a routine call keeps the second command for an urgent one
     assert calls.read_text().count("called") == 1
     read_queue(paths, max_age=5.0)  # two
     let_pass(paths.slurm, 10)
     assert run_if_allowed(paths.slurm, "squeue") is not None
     assert run_if_allowed(paths.slurm, "squeue") is None
-    assert read_queue(paths, max_age=5.0).entries  # which has to do for now
+    assert read_queue(paths, max_age=5.0).entries  # the older answer
     assert calls.read_text().count("called") == 3
     assert waited == []
     run_when_allowed(paths.slurm, "squeue")
@@ -102,7 +102,7 @@ def test_no_third_question_is_put_within_a_minute(
     assert calls.read_text().count("called") == 5
 
 
-def test_an_answer_that_is_too_old_is_none(
+def test_an_answer_that_has_expired_is_not_used(
     make_sweep: MakeSweep, command: Callable[[str, str], Path]
 ) -> None:
     command("squeue", "echo '7_1|RUNNING|n1|1:00|a|None'")
@@ -112,29 +112,30 @@ def test_an_answer_that_is_too_old_is_none(
     assert run_if_allowed(paths.slurm, "squeue")
     assert read_queue(paths) == Queue(0.0, {})
     write_job_record(paths.job("a-0").submitted, JobRecord("7_1", "slurm", None))
-    assert describe_jobs(paths) == ["jobs: 1 sent; SLURM is asked within a minute where they are"]
+    assert describe_jobs(paths) == [
+        "jobs: 1 submitted; their state in SLURM will be known within a minute"
+    ]
     let_pass(paths.slurm, 63)
     assert read_queue(paths).queried_at
     let_pass(paths.slurm, 200)
     assert run_if_allowed(paths.slurm, "squeue")
-    assert (
-        read_queue(paths).queried_at > file_server_time(paths.slurm) - 5
-    )  # not at the watcher's pace
+    # Without a usable answer a routine call may use the second command of the minute.
+    assert read_queue(paths).queried_at > file_server_time(paths.slurm) - 5
     assert describe_jobs(paths) == ["job 7_1 runs on n1 (1 min 00 s left)"]
 
 
-def test_a_controller_that_is_away_is_waited_for_and_a_refusal_is_not(
+def test_a_command_is_retried_while_the_controller_is_unavailable_but_not_after_a_refusal(
     tmp_path: Path, command: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.jobs.slurm.commands.PAUSE_SECONDS", 0.01)
-    away = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
+    unavailable = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
     calls = command(
         "squeue",
-        f"[ -f {tmp_path}/back ] && exit; touch {tmp_path}/back; echo '{away}' >&2; exit 1",
+        f"[ -f {tmp_path}/back ] && exit; touch {tmp_path}/back; echo '{unavailable}' >&2; exit 1",
     )
     assert run_command("squeue", patience=30) == ""
     assert calls.read_text().count("called") == 2
-    command("squeue", f"echo '{away}' >&2; exit 1")
+    command("squeue", f"echo '{unavailable}' >&2; exit 1")
     with pytest.raises(SlurmUnavailableError, match="Unable to contact"):
         run_command("squeue")
     calls = command("squeue", "echo 'squeue: error: Invalid user' >&2; exit 1")
@@ -144,45 +145,48 @@ def test_a_controller_that_is_away_is_waited_for_and_a_refusal_is_not(
 
 
 @pytest.mark.parametrize(
-    "complaint",
+    "message",
     [
         "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
         "slurm_load_jobs error: Socket timed out on send/recv operation",
         "Zero Bytes were transmitted or received",
     ],
 )
-def test_silence_is_known_from_a_refusal(complaint: str) -> None:
-    assert is_unavailable(complaint)
+def test_an_unavailable_controller_is_distinguished_from_a_refusal(message: str) -> None:
+    assert is_unavailable(message)
     assert not is_unavailable("sbatch: error: invalid partition specified: comp371")
 
 
-def test_a_jobs_end_is_what_slurm_or_its_first_line_wrote_down(
+def test_the_end_of_a_job_comes_from_slurm_or_from_the_job_script(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cluster = Cluster(scheduler="slurm", time_limit="12:00:00")
     assert seconds_left(cluster) == 12 * 3600
     line = f"{export_job_end(cluster)}; echo ${JOB_END_VARIABLE}"
-    noted = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-    monkeypatch.setenv(JOB_END_VARIABLE, noted.stdout.strip())
+    recorded = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    monkeypatch.setenv(JOB_END_VARIABLE, recorded.stdout.strip())
     assert seconds_left(cluster) == pytest.approx(12 * 3600, abs=5)
     monkeypatch.setenv("SLURM_JOB_END_TIME", f"{time.time() + 500:.0f}")
     assert seconds_left(cluster) == pytest.approx(500, abs=5)
     assert seconds_left(Cluster(time_limit="60")) == 3600
 
 
-def test_reasons_are_plain_words_with_the_mend_where_waiting_is_in_vain() -> None:
+def test_reasons_are_explained_with_what_to_do_if_the_job_never_starts() -> None:
     assert describe_reason("QOSMaxJobsPerUserLimit") == (
         "your other job is running; this one starts when it ends"
     )
-    said = describe_reason("PartitionConfig", "7_1")
-    assert said.startswith("it will never start: account,")
-    assert "scancel 7_1" in said
+    explanation = describe_reason("PartitionConfig", "7_1")
+    assert explanation.startswith("it will never start: account,")
+    assert "scancel 7_1" in explanation
     assert describe_reason("ReqNodeNotAvail, May be reserved").startswith("the nodes are down")
     assert "scontrol release 7" in describe_reason("launch failed requeued held", "7")
-    assert describe_reason("SomethingNew") == "SLURM says SomethingNew"
+    assert describe_reason("JobHeldAdmin", "7") == (
+        "the site's staff hold it; ask them to release it"
+    )
+    assert describe_reason("SomethingNew") == "SLURM's reason is SomethingNew"
 
 
-def test_who_has_no_name_here_is_asked_for_by_number(
+def test_a_user_without_a_name_is_asked_for_by_id(
     make_sweep: MakeSweep,
     command: Callable[[str, str], Path],
     tmp_path: Path,
@@ -192,11 +196,11 @@ def test_who_has_no_name_here_is_asked_for_by_number(
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr("sweeps.jobs.slurm.site_info.getpass.getuser", nameless)
-    calls = command("sacctmgr", f"echo \"$*\" > {tmp_path}/said; echo 'a|b|normal,urgent'")
+    calls = command("sacctmgr", f"echo \"$*\" > {tmp_path}/arguments; echo 'a|b|normal,urgent'")
     slurm = make_sweep().paths.slurm
-    for _ in range(2):  # and once only
-        known = read_user(slurm)
-        assert known is not None
-        assert (known.default, known.qos) == ("a", {"b": {"normal", "urgent"}})
-    assert f" show user {os.getuid()} withassoc " in (tmp_path / "said").read_text()
+    for _ in range(2):  # the second answer comes from the file
+        user = read_user(slurm)
+        assert user is not None
+        assert (user.default, user.qos) == ("a", {"b": {"normal", "urgent"}})
+    assert f" show user {os.getuid()} withassoc " in (tmp_path / "arguments").read_text()
     assert calls.read_text().count("called") == 1

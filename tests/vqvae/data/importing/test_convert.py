@@ -31,14 +31,14 @@ def study(tmp_path: Path, write: Callable[..., Path]) -> Path:
     return tmp_path / "study"
 
 
-def bring(study: Path, out: Path, options: Options, seed: int = 0) -> None:
+def import_study(study: Path, out: Path, options: Options, seed: int = 0) -> None:
     patients = group_by_patient(find_files([study]), None)
     splits = divide(list(patients.files), "0.5,0.25,0.25", seed)
     write_import(plan(patients, splits), out, options, {"seed": seed})
 
 
-def test_all_of_a_patient_is_in_one_split(study: Path, tmp_path: Path) -> None:
-    bring(study, tmp_path / "out", Options())
+def test_all_slices_of_a_patient_are_in_one_split(study: Path, tmp_path: Path) -> None:
+    import_study(study, tmp_path / "out", Options())
     found = inspect(DataConfig(root=tmp_path / "out"))
     assert found.slices == {"train": 12, "validate": 6, "test": 6}
     patients = [patient for split in found.patients.values() for patient in split]
@@ -50,8 +50,8 @@ def test_all_of_a_patient_is_in_one_split(study: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fit", list(Fit))
-def test_voxels_keep_places_and_values(study: Path, tmp_path: Path, fit: Fit) -> None:
-    bring(study, tmp_path / "out", Options(size=Size(32, 16), fit=fit))
+def test_voxels_keep_positions_and_values(study: Path, tmp_path: Path, fit: Fit) -> None:
+    import_study(study, tmp_path / "out", Options(size=Size(32, 16), fit=fit))
     record = json.loads((tmp_path / "out" / "import.json").read_text())
     sources = {(row["case"], row["week"]): row["sources"][0] for row in record["volumes"]}
     file = list_splits(tmp_path / "out")["train"].files[-1]
@@ -68,7 +68,7 @@ def test_voxels_keep_places_and_values(study: Path, tmp_path: Path, fit: Fit) ->
         assert scan.pixels[14, 5] == values[tuple(index)]
 
 
-def test_the_same_seed_divides_alike() -> None:
+def test_the_same_seed_gives_the_same_splits() -> None:
     names = [f"p{number}" for number in range(20)]
     assert divide(names, "0.7,0.15,0.15", 3) == divide(names[::-1], "0.7,0.15,0.15", 3)
     assert divide(names, "0.7,0.15,0.15", 3) != divide(names, "0.7,0.15,0.15", 4)
@@ -100,17 +100,17 @@ def test_shares(shares: str, patients: int, counts: list[int]) -> None:
         ("1.5,1.5,2", "must sum to the 5 patients"),
     ],
 )
-def test_shares_that_are_none(shares: str, message: str) -> None:
+def test_shares_that_are_not_valid_are_refused(shares: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         divide(["a", "b", "c", "d", "e"], shares, 0)
 
 
 def test_two_patients_are_too_few() -> None:
-    with pytest.raises(InputError, match=r"2 patients \(a, b\) cannot be kept apart"):
+    with pytest.raises(InputError, match=r"2 patients \(a, b\) are too few for three splits"):
         divide(["a", "b"], "0.7,0.15,0.15", 0)
 
 
-def test_slices_on_their_own_become_volumes(tmp_path: Path, write: Callable[..., Path]) -> None:
+def test_files_of_single_slices_become_volumes(tmp_path: Path, write: Callable[..., Path]) -> None:
     values = np.random.default_rng(0).integers(0, 500, (12, 10)).astype(np.float32)
     for patient in ("anna", "bert", "carl"):
         for number in (9, 11):
@@ -126,14 +126,14 @@ def test_slices_on_their_own_become_volumes(tmp_path: Path, write: Callable[...,
     ]
 
 
-def test_a_bad_volume_leaves_nothing(study: Path, tmp_path: Path) -> None:
+def test_an_import_with_a_bad_volume_writes_nothing(study: Path, tmp_path: Path) -> None:
     bad = study / "patient08_T1W.nii.gz"
     bad.write_bytes(bad.read_bytes()[:-300])
     with pytest.raises(InputError, match=r"patient08_T1W.nii.gz: not a readable"):
-        bring(study, tmp_path / "out", Options())
+        import_study(study, tmp_path / "out", Options())
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
 
 
-def test_nothing_but_background(study: Path, tmp_path: Path) -> None:
+def test_a_split_of_background_alone_is_refused(study: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no slice of train holds enough tissue"):
-        bring(study, tmp_path / "out", Options(min_tissue=0.9))
+        import_study(study, tmp_path / "out", Options(min_tissue=0.9))

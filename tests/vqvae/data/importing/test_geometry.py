@@ -12,7 +12,7 @@ ANYWHERE = Path("scan.nii")
 
 
 def oblique() -> nibabel.Nifti1Image:
-    """Axes run left, back, head, a little turned: as most scanners write them."""
+    """A slightly oblique image with axes left, back, head, as most scanners write them."""
     turn = np.array([[0.98, 0.17, 0.1], [-0.17, 0.98, 0], [-0.1, 0, 0.99]])
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([-0.7, -0.9, 3.0])
@@ -22,12 +22,12 @@ def oblique() -> nibabel.Nifti1Image:
 
 
 def world(affine: NDArray[np.float64], index: tuple[float, ...]) -> NDArray[np.float64]:
-    place: NDArray[np.float64] = affine[:3, :3] @ np.asarray(index, float) + affine[:3, 3]
-    return place
+    position: NDArray[np.float64] = affine[:3, :3] @ np.asarray(index, float) + affine[:3, 3]
+    return position
 
 
 @pytest.mark.parametrize("axis", list(Axis))
-def test_every_voxel_keeps_its_place_in_the_world(axis: Axis) -> None:
+def test_every_voxel_keeps_its_position_in_the_scanner(axis: Axis) -> None:
     image = oblique()
     values = np.asarray(image.dataobj)
     found = 0
@@ -51,7 +51,7 @@ def test_axial_slices_run_upwards_and_right_is_a_row() -> None:
 
 
 @pytest.mark.parametrize("size", [Size(16, 20), Size(8, 8), Size(9, 31), Size(15, 8)])
-def test_cropping_and_padding_keep_places(size: Size) -> None:
+def test_cropping_and_padding_keep_positions(size: Size) -> None:
     piece = cut(oblique(), ANYWHERE, Axis.AXIAL)[2]
     result = fitted(piece, size, Fit.CROP, background=-5)
     assert result.pixels.shape == (size.height, size.width)
@@ -63,7 +63,7 @@ def test_cropping_and_padding_keep_places(size: Size) -> None:
 
 
 @pytest.mark.parametrize("size", [Size(40, 48), Size(20, 64), Size(100, 90)])
-def test_resampling_keeps_places_and_proportions(size: Size) -> None:
+def test_resampling_keeps_positions_and_proportions(size: Size) -> None:
     x, y = np.meshgrid(np.arange(60.0), np.arange(80.0), indexing="ij")
     blob = np.exp(-(((x - 20) / 8) ** 2) - ((y - 50) / 8) ** 2).astype(np.float32)
     affine = np.array([[0.8, 0, 0, -20], [0, 1.1, 0, 4], [0, 0, 3, 9], [0, 0, 0, 1.0]])
@@ -76,7 +76,7 @@ def test_resampling_keeps_places_and_proportions(size: Size) -> None:
     np.testing.assert_allclose(position, world(affine, (20, 50, 0)), atol=0.75 * spacing[0])
 
 
-def test_a_flat_file_is_its_own_slice() -> None:
+def test_a_2d_file_is_a_single_slice() -> None:
     image = nibabel.Nifti1Image(np.ones((4, 6), np.int16), np.diag([1, 2, 3, 1]))
     (piece,) = cut(image, ANYWHERE, Axis.CORONAL)
     assert piece.pixels.shape == (4, 6)

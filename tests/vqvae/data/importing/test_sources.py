@@ -33,7 +33,9 @@ def files(*names: str) -> tuple[File, ...]:
         (("a.nii", "b.nii"), None),
     ],
 )
-def test_guesses(names: tuple[str, ...], patients: list[str] | None) -> None:
+def test_patients_are_guessed_from_names(
+    names: tuple[str, ...], patients: list[str] | None
+) -> None:
     if patients is None:
         with pytest.raises(InputError, match="give a regular expression with --patient"):
             group_by_patient(files(*names), None)
@@ -44,7 +46,7 @@ def test_guesses(names: tuple[str, ...], patients: list[str] | None) -> None:
 
 
 @pytest.mark.parametrize("pattern", [r"^([^_]+)_", r"(?P<patient>^[a-z]+)(_\d)", r"^[a-z]+"])
-def test_a_given_pattern(pattern: str) -> None:
+def test_a_given_pattern_finds_the_patients(pattern: str) -> None:
     found = group_by_patient(files("anna_1.nii", "anna_2.nii", "bert_1.nii"), pattern)
     assert {name: len(scans) for name, scans in found.files.items()} == {
         "anna": 2,
@@ -53,14 +55,14 @@ def test_a_given_pattern(pattern: str) -> None:
     assert found.cases() == {"anna": 1, "bert": 2}
 
 
-def test_bad_patterns() -> None:
+def test_bad_patterns_are_refused() -> None:
     with pytest.raises(InputError, match="is not a regular expression"):
         group_by_patient(files("a.nii"), "(")
     with pytest.raises(InputError, match=r"finds no patient in b.nii"):
         group_by_patient(files("a1.nii", "b.nii"), r"a\d")
 
 
-def test_patients_keep_numbers_that_tell_them_apart() -> None:
+def test_patients_keep_their_numbers_if_these_differ() -> None:
     assert group_by_patient(files("p007_a.nii", "p012_b.nii"), "(p\\d+)").cases() == {
         "p007": 7,
         "p012": 12,
@@ -76,13 +78,15 @@ def test_patients_keep_numbers_that_tell_them_apart() -> None:
         (("Anna_007.nii", "anna_7.nii"), r"^[A-Za-z]+_\d+"),
     ],
 )
-def test_one_patient_spelt_in_two_ways_is_one(names: tuple[str, str], pattern: str | None) -> None:
+def test_a_patient_with_two_spellings_is_one_patient(
+    names: tuple[str, str], pattern: str | None
+) -> None:
     found = group_by_patient(files(*names), pattern)
 
     assert [len(scans) for scans in found.files.values()] == [2]
 
 
-def test_find_files(tmp_path: Path, write: Callable[..., Path]) -> None:
+def test_files_are_found_in_files_and_folders(tmp_path: Path, write: Callable[..., Path]) -> None:
     write(tmp_path / "in" / "deep" / "a.nii.gz")
     write(tmp_path / "in" / "b.nii" / "b.nii")
     (tmp_path / "in" / "notes.txt").write_text("no scan")
@@ -104,7 +108,7 @@ def test_slices_of_a_folder_are_one_volume(tmp_path: Path, write: Callable[..., 
     assert [[slice_number(file) for file in group] for group in groups] == [[1], [2], [1, 2, 10]]
 
 
-def test_weeks() -> None:
+def test_weeks_are_read_from_names() -> None:
     assert [week_of(file) for file in files("Case_004_Week3.nii", "a_week_12.nii", "a.nii")] == [
         3,
         12,

@@ -8,7 +8,7 @@ from vqvae.data.importing.survey import survey
 from vqvae.data.splits import open_split
 
 
-def test_a_sound_set(phantom: Path) -> None:
+def test_a_valid_data_set_has_no_problems(phantom: Path) -> None:
     result = survey(phantom)
     assert result.problems == ()
     train = result.splits["train"]
@@ -18,7 +18,7 @@ def test_a_sound_set(phantom: Path) -> None:
     assert list(train.percentiles) == sorted(train.percentiles)
 
 
-def test_everything_wrong_is_named_at_once(tiny: DataConfig, write: Callable[..., Path]) -> None:
+def test_all_problems_are_listed_at_once(tiny: DataConfig, write: Callable[..., Path]) -> None:
     train, test = tiny.root / "keras_slices_train", tiny.root / "keras_slices_test"
     (train / "case_004_week_0_slice_2.nii.gz").write_bytes(b"nothing")
     write(train / "average.nii")

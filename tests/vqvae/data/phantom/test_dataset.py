@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert all(first[name] != other[name] for name in first if "case_" in name)
 
 
-def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
+def test_a_patient_does_not_depend_on_the_number_of_patients(tmp_path: Path) -> None:
     write_phantom(CONFIG, tmp_path / "a")
     write_phantom(CONFIG.model_copy(update={"test_patients": 2}), tmp_path / "b")
     same = filecmp.dircmp(
@@ -55,7 +55,7 @@ def test_a_patient_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None
     assert same.diff_files == []
 
 
-def test_it_has_the_layouts_oddities(phantom: Path) -> None:
+def test_a_phantom_has_the_irregularities_of_the_layout(phantom: Path) -> None:
     train = list_splits(phantom)["train"].files
     assert train[0].name == SliceName(4, 0, 0)
     assert train[0].path.parent.name == train[0].path.name
@@ -64,9 +64,9 @@ def test_it_has_the_layouts_oddities(phantom: Path) -> None:
     assert shapes == {(64, 32), (64, 32, 1), (64, 36), (64, 36, 1)}
 
 
-def test_images_and_labels_belong_together(phantom: Path) -> None:
+def test_images_and_labels_agree(phantom: Path) -> None:
     base = phantom / "keras_slices_data"
-    seen: set[float] = set()
+    found_labels: set[float] = set()
     for split in SPLITS:
         for file in list_split(base, split).files:
             relative = file.relative.replace("slices_", "slices_seg_").replace("case_", "seg_")
@@ -76,8 +76,8 @@ def test_images_and_labels_belong_together(phantom: Path) -> None:
             np.testing.assert_array_equal(image.affine, labels.affine)
             body, air = image.pixels[labels.pixels > 0], image.pixels[labels.pixels == 0]
             assert body.mean() > 4 * air.mean()
-            seen |= set(np.unique(labels.pixels).tolist())
-    assert seen == {0, 1, 2, 3, 4, 5}
+            found_labels |= set(np.unique(labels.pixels).tolist())
+    assert found_labels == {0, 1, 2, 3, 4, 5}
 
 
 def test_patients_weeks_and_slices_differ(phantom: Path) -> None:
@@ -89,14 +89,14 @@ def test_patients_weeks_and_slices_differ(phantom: Path) -> None:
         assert np.corrcoef(one.ravel(), read_slice(files[other]).pixels.ravel())[0, 1] < 0.97
 
 
-def test_slices_lie_where_their_levels_are(phantom: Path) -> None:
+def test_slices_have_the_positions_of_their_levels(phantom: Path) -> None:
     files = list_splits(phantom)["test"].files[:6]
     levels = [read_slice(file.path).affine[2, 3] for file in files]
     np.testing.assert_allclose(np.diff(levels), levels[1] - levels[0], rtol=1e-5)
     assert levels[1] > levels[0]
 
 
-def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
+def test_existing_files_are_not_changed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="is not empty; name another"):
         write_phantom(CONFIG, tmp_path)
@@ -108,7 +108,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
 SMALLEST = CONFIG.model_copy(update={"slices": 3, "height": 32, "width": 32})
 
 
-def test_ensure_writes_once_and_keeps_what_is_there(tmp_path: Path) -> None:
+def test_ensure_writes_once_and_keeps_an_existing_phantom(tmp_path: Path) -> None:
     config = DataConfig(root=tmp_path / "new" / "phantom", phantom=SMALLEST)
     ensure_phantom(config)
     before = inspect(config)
@@ -120,17 +120,18 @@ def test_ensure_writes_once_and_keeps_what_is_there(tmp_path: Path) -> None:
 def test_ensure_refuses_another_phantom(tmp_path: Path) -> None:
     ensure_phantom(DataConfig(root=tmp_path / "p", phantom=SMALLEST))
     other = SMALLEST.model_copy(update={"seed": 5})
-    with pytest.raises(InputError, match=r"seed is 0 there and 5 here.*remove it or name another"):
+    expected = r"seed is 0 on disk and 5 in the configuration\); remove it, or set another root"
+    with pytest.raises(InputError, match=expected):
         ensure_phantom(DataConfig(root=tmp_path / "p", phantom=other))
 
 
-def test_ensure_leaves_other_data_alone(tiny: DataConfig) -> None:
+def test_ensure_does_not_change_other_data(tiny: DataConfig) -> None:
     ensure_phantom(tiny)
     with pytest.raises(InputError, match="holds no phantom"):
         ensure_phantom(tiny.model_copy(update={"phantom": SMALLEST}))
 
 
-def test_processes_may_ensure_together(tmp_path: Path) -> None:
+def test_several_processes_may_ensure_at_the_same_time(tmp_path: Path) -> None:
     config = DataConfig(root=tmp_path / "p", phantom=SMALLEST)
     code = (
         "import sys; from vqvae.config import DataConfig;"
