@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
 from sweeps.jobs.slots import start_process
 from sweeps.jobs.slurm.time_limit import REQUEUE_SECONDS
 from sweeps.storage.paths import JobPaths, SweepPaths
+from sweeps.tracking.sync import publish_command
 
 PAUSE_SECONDS = 60.0
 """The shortest time between two starts of the publisher."""
@@ -32,9 +32,8 @@ class PublisherProcess:
             return
         if time.monotonic() >= self.restart_after:
             self.restart_after = time.monotonic() + PAUSE_SECONDS
-            command = [sys.executable, "-m", "sweeps", "publish", str(self.sweep.folder)]
             with self.job.publisher_log.open("ab") as log:
-                self.process = start_process(command, log, dict(os.environ))
+                self.process = start_process(publish_command(self.sweep), log, dict(os.environ))
 
     def finish(self, job_ends_at: float) -> None:
         """Wait until the publisher has published everything once more, while time is left.

@@ -49,17 +49,28 @@ def publish_once(sweep: Sweep) -> str | None:
     return where + "; ".join(dict.fromkeys(problems)) if problems else None
 
 
-def publish_until_terminated(folder: Path) -> None:
+def publish_command(paths: SweepPaths) -> list[str]:
+    """Return the command that publishes a sweep until this process ends or stops it."""
+    command = [sys.executable, "-m", "sweeps", "publish", str(paths.folder)]
+    return [*command, "--parent", str(os.getpid())]
+
+
+def publish_until_terminated(folder: Path, parent: int) -> None:
     """Publish a sweep every few seconds until SIGTERM, or until the parent process has ended.
 
     After SIGTERM it publishes once more and then returns. A problem is printed when it begins.
+
+    Args:
+        folder: the sweep's.
+        parent: the id of the process that started this one. It is given, not looked up: a parent
+            that was killed while this process started has another number in its place.
     """
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     # These two are for other processes of the same job or terminal.
     for number in (signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    parent, printed = os.getppid(), None
+    printed = None
     while os.getppid() == parent:
         is_last = terminated.is_set()
         problem = publish_once(open_sweep(SweepPaths(folder)))
@@ -77,8 +88,9 @@ def publishing(sweep: Sweep) -> Iterator[None]:
 
     It is for a watcher on the host that writes to the store, when the jobs run on other hosts.
     """
-    command = [sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        publish_command(sweep.paths), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         yield
     finally:

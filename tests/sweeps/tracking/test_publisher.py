@@ -15,7 +15,7 @@ from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import State, read_curve, read_result
 from sweeps.tracking.store import Store, acquire_lease, check_writable, resolve_store, take_over
-from sweeps.tracking.sync import forget_publication, publish_once
+from sweeps.tracking.sync import forget_publication, publish_command, publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.workers.test_worker import wait_for
 
@@ -131,8 +131,7 @@ def test_a_store_whose_creation_was_killed_is_created_again(make_sweep: MakeSwee
     sweep = make_sweep(trials=1)
     worker_of(sweep).run()
     runs = sweep.paths.runs
-    command = [sys.executable, "-m", "sweeps", "publish", str(sweep.paths.folder)]
-    publisher = subprocess.Popen(command)
+    publisher = subprocess.Popen(publish_command(sweep.paths))
 
     def has_begun() -> bool:
         databases = (runs.database, *runs.database_drafts.glob("*.db"))
@@ -147,6 +146,15 @@ def test_a_store_whose_creation_was_killed_is_created_again(make_sweep: MakeSwee
     assert publish_once(sweep) is None
     assert not runs.database_drafts.exists()
     assert set(runs_by_name(runs.folder)) == {"tiny", *(t.name for t in sweep.paths.trials())}
+
+
+def test_a_publisher_whose_parent_was_killed_before_it_looked_ends(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=1)
+    *command, _ = publish_command(sweep.paths)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    subprocess.run([*command, str(ended.pid)], timeout=60, check=True)
+    assert not sweep.paths.runs.database.exists()
 
 
 def test_a_short_name_is_the_last_part_of_a_path_if_that_is_unique() -> None:
