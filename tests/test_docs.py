@@ -72,7 +72,7 @@ def test_every_command_in_the_documentation_exists(program: str) -> None:
 
 def test_every_experiment_and_cluster_file_of_the_repository_is_valid() -> None:
     from sweeps.config.cluster import read_cluster
-    from sweeps.config.experiment import read_experiment
+    from sweeps.config.resolve import read_experiment
 
     for path in sorted(ROOT.glob("experiments/*.toml")):
         assert read_experiment(path).experiment.name == path.stem

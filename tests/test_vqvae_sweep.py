@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sweeps.config.cluster import Cluster
-from sweeps.config.experiment import read_experiment
+from sweeps.config.resolve import read_experiment
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, stop_reason
 from sweeps.storage.trial_record import read_curve, read_result, read_spec

@@ -10,7 +10,7 @@ from vqvae.config import Config, DataConfig
 from vqvae.errors import InputError
 
 if TYPE_CHECKING:
-    from vqvae.evaluation.test_split import SplitScores
+    from vqvae.evaluation.score_test_split import SplitScores
     from vqvae.training.checkpoint import Epoch
     from vqvae.training.failures import ErrorKind
 
@@ -147,7 +147,7 @@ class Trainer:
         Raises:
             InputError: the package or the data cannot be read.
         """
-        from vqvae.evaluation.test_split import score_test_split
+        from vqvae.evaluation.score_test_split import score_test_split
 
         return score_test_split(config, package, out)
 

@@ -27,7 +27,7 @@ from sweeps.cli.doctor_checks import (
 )
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs
 from sweeps.config.cluster import Cluster, read_cluster
-from sweeps.config.experiment import read_experiment
+from sweeps.config.resolve import read_experiment
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
 from sweeps.jobs.slurm.pending_reasons import describe_reason

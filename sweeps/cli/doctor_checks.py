@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeps.config.cluster import Cluster
-from sweeps.config.experiment import read_experiment
+from sweeps.config.resolve import read_experiment
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock

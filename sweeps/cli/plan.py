@@ -10,7 +10,7 @@ import typer
 from sweeps.cli.defaults import choose_defaults
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalTrials
 from sweeps.config.cluster import Cluster, read_cluster, workers_and_threads
-from sweeps.config.experiment import ResolvedExperiment, read_experiment
+from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.config.space import Values, short_names
 from sweeps.jobs.slurm.commands import dry_run
 from sweeps.jobs.slurm.site_check import check_site

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.config.cluster import read_cluster
-from sweeps.config.experiment import ResolvedExperiment, read_experiment
+from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.errors import InputError
 from sweeps.jobs.launcher import submit_missing
 from sweeps.jobs.slurm.site_check import check_against_site, check_site

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.cluster import Cluster
-from sweeps.config.experiment import Experiment, Pruner, Sampler, resolve
+from sweeps.config.experiment import Experiment, Pruner, Sampler
+from sweeps.config.resolve import resolve
 from sweeps.config.toml import flatten
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.jobs.start import data_fingerprint, start_or_update
@@ -161,8 +162,8 @@ def _own_seed(sweep: Sweep, trial: TrialPaths) -> int:
     return int(flatten(read_spec(trial).config)[sweep.resolved.trainer.seed])
 
 
-def best_checkpoint_folder(trial: TrialPaths) -> Path:
-    """Return the folder with the checkpoint of a trial's best epoch.
+def best_checkpoint_of(trial: TrialPaths) -> Path:
+    """Return the file with the checkpoint of a trial's best epoch.
 
     Raises:
         InputError: it was removed, or the trial did not complete and none was kept.
@@ -172,4 +173,4 @@ def best_checkpoint_folder(trial: TrialPaths) -> Path:
         raise InputError(
             f"{trial.folder} has no checkpoint any more; choose another trial with --trial"
         )
-    return best.parent
+    return best

@@ -14,7 +14,7 @@ from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.promotion.candidate import Candidate, CandidateTrial, model_label, rank_candidates
-from sweeps.promotion.confirm import best_checkpoint_folder
+from sweeps.promotion.confirm import best_checkpoint_of
 from sweeps.promotion.decide import decide
 from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version, candidate_paths, champion_paths
 from sweeps.promotion.gate import Decision
@@ -124,20 +124,20 @@ def _candidate(sweep: Sweep, request: PromotionRequest, step: Callable[[str], No
     trial = ranked[0].best_confirmation
     trainer = sweep.resolved.trainer
     config = trainer.config.model_validate(read_spec(trial).config)
-    checkpoints = best_checkpoint_folder(trial)
+    checkpoint = best_checkpoint_of(trial)
     paths = candidate_paths(sweep.paths, trial.name)
     if not paths.package.exists():
         step("export")
         paths.folder.mkdir(parents=True, exist_ok=True)
         try:
-            trainer.export(config, checkpoints, paths.package)
+            trainer.export(config, checkpoint.parent, paths.package)
         except ValueError as error:
             raise InputError(f"{trial.name}: {error}") from error
     step("score")
     scored = score_or_read(
         sweep, config, model_label(sweep.paths.name, trial.name), "candidate", paths
     )
-    key = sha256((checkpoints / "best.pt").read_bytes()).hexdigest()[:32]
+    key = sha256(checkpoint.read_bytes()).hexdigest()[:32]
     return Candidate(ranked, config, paths, scored, key)
 
 

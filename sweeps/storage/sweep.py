@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.cluster import Cluster
-from sweeps.config.experiment import Experiment, ResolvedExperiment, resolve
+from sweeps.config.experiment import Experiment
+from sweeps.config.resolve import ResolvedExperiment, resolve
 from sweeps.config.toml import flatten, validate
 from sweeps.errors import InputError
 from sweeps.filesystem import atomic

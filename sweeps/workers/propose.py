@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from sweeps.config.experiment import config_signature
+from sweeps.config.resolve import config_signature
 from sweeps.config.space import Values
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import LockLostError, Turn

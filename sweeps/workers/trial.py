@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.config.experiment import ResolvedExperiment
+from sweeps.config.resolve import ResolvedExperiment
 from sweeps.filesystem import atomic
 from sweeps.filesystem.disk_space import check_disk_space, is_disk_full
 from sweeps.search.pruning import best_epoch

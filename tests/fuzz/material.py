@@ -80,7 +80,7 @@ def _make_codes(folder: Path) -> None:
 def _make_sweep(runs: Path) -> None:
     """Run a sweep of the tiny trainer to its end."""
     from sweeps.config.cluster import Cluster
-    from sweeps.config.experiment import read_experiment
+    from sweeps.config.resolve import read_experiment
     from sweeps.search.study import Study
     from sweeps.storage.paths import RunsPaths
     from sweeps.storage.sweep import Plan, create_or_update

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.config.cluster import Cluster
-from sweeps.config.experiment import read_experiment
+from sweeps.config.resolve import read_experiment
 from sweeps.search.study import Study
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Plan, Sweep, create_or_update

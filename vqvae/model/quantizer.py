@@ -116,6 +116,8 @@ class EmaCodebook(nn.Module):
         e_k = m_k / N_k
     """
 
+    has_gradient = False
+    """Whether the loss must contain the codebook loss."""
     vectors: Tensor  # e, [K, D]
     counts: Tensor  # N, [K]
     sums: Tensor  # m, [K, D]
@@ -146,6 +148,8 @@ class EmaCodebook(nn.Module):
 
 class GradientCodebook(nn.Module):
     """Code vectors that are trained by the gradient of the codebook loss (eq. 3)."""
+
+    has_gradient = True
 
     def __init__(self, size: int, dimension: int) -> None:
         super().__init__()

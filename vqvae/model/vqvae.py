@@ -145,7 +145,7 @@ class VQVAE(nn.Module):
         reconstruction = error / self.reconstruction_scale
         commitment = self.config.commitment * quantized.commitment_loss
         total = reconstruction + commitment
-        if self.config.codebook == "gradient":
+        if self.quantizer.codebook.has_gradient:
             total = total + quantized.codebook_loss
         return Losses(
             total=total,

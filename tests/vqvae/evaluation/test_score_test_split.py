@@ -11,7 +11,7 @@ from tests.vqvae.conftest import SLICES, tiny, write_nifti
 from vqvae.config import Config, DataConfig
 from vqvae.data.layout import SliceName
 from vqvae.errors import InputError
-from vqvae.evaluation.test_split import FIGURE, TABLE, SplitScores, digest_of
+from vqvae.evaluation.score_test_split import FIGURE, TABLE, SplitScores, digest_of
 from vqvae.sweep import trainer
 
 pytestmark = pytest.mark.xdist_group("package")

@@ -1,0 +1,140 @@
+"""An experiment checked with its trainer: every path, choice, bound and metric."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from sweeps.config.experiment import Experiment, Objective
+from sweeps.config.names import CONFIRMATION_SUFFIX
+from sweeps.config.space import Space, Values, parse_space
+from sweeps.config.toml import flatten, read_toml, replace_values, validate
+from sweeps.errors import InputError
+from sweeps.text import did_you_mean
+from sweeps.trainer import Trainer, load_trainer
+
+
+@dataclass(frozen=True)
+class ResolvedExperiment:
+    """An experiment with its trainer and its search space, checked against each other."""
+
+    experiment: Experiment
+    trainer: Trainer
+    space: Space
+    base: BaseModel
+    enqueued: tuple[Values, ...]
+
+    def config(self, values: Mapping[str, Any]) -> BaseModel:
+        """Return the configuration of the trial with these values, given by dotted path.
+
+        Raises:
+            pydantic.ValidationError: the trainer refuses this combination.
+        """
+        tables = replace_values(self.base.model_dump(mode="json"), values)
+        return self.trainer.config.model_validate(tables)
+
+    def corner_configs(self) -> list[BaseModel]:
+        """Return configurations with each choice and each bound, and those that are enqueued."""
+        return [self.config(values) for values in (*self.space.corner_points(), *self.enqueued)]
+
+    @property
+    def worst_value(self) -> float:
+        """The value that a diverged trial gets."""
+        return self.trainer.bounds[self.experiment.objective.metric][0]
+
+    def signature_of(self, values: Mapping[str, Any]) -> str:
+        """Return the signature of the trial with these values."""
+        return config_signature(self.config(values).model_dump(mode="json"))
+
+
+def config_signature(config: Mapping[str, Any]) -> str:
+    """Return eight hexadecimal digits of the SHA-256 digest of a configuration."""
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def read_experiment(path: Path, trials: int | None = None) -> ResolvedExperiment:
+    """Read an experiment file and check it with its trainer.
+
+    Args:
+        path: the file.
+        trials: the number of trials; None for that of the file.
+
+    Raises:
+        InputError: the file is not valid, or does not fit its trainer.
+    """
+    override = {} if trials is None else {"trials": trials}
+    experiment = validate(read_toml(path) | override, Experiment, str(path))
+    if experiment.name.endswith(CONFIRMATION_SUFFIX):
+        advice = f"names ending in {CONFIRMATION_SUFFIX} are for confirmations; choose another name"
+        raise InputError(f"{path}: name = {experiment.name!r}: {advice}")
+    return resolve(experiment, str(path))
+
+
+def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
+    """Check an experiment with its trainer: every path, choice, bound and metric.
+
+    Args:
+        experiment: the experiment.
+        where: the file that an error message names.
+
+    Raises:
+        InputError: something does not fit the trainer.
+    """
+    trainer = _trainer(experiment, where)
+    objective = _objective(experiment.objective, trainer, where)
+    experiment = experiment.model_copy(update={"objective": objective})
+    base = validate(experiment.trial, trainer.config, f"{where}: [trial]")
+    space = parse_space(experiment.space, where)
+    tables = base.model_dump(mode="json")
+    for path in space.paths:
+        if path not in flatten(tables):
+            raise InputError(
+                f"{where}: [space] {path!r} is not a field of the trial's configuration"
+                f"{did_you_mean(path, flatten(tables))}"
+            )
+    for values in space.corner_points():
+        validate(replace_values(tables, values), trainer.config, f"{where}: [space]")
+    enqueued = tuple(_enqueued(values, space, tables, where) for values in experiment.enqueue)
+    for values in enqueued:
+        validate(replace_values(tables, values), trainer.config, f"{where}: [[enqueue]]")
+    return ResolvedExperiment(experiment, trainer, space, base, enqueued)
+
+
+def _trainer(experiment: Experiment, where: str) -> Trainer:
+    try:
+        return load_trainer(experiment.trainer)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:
+    """Return the objective with its metric and direction filled in."""
+    metric = objective.metric or next(iter(trainer.bounds))
+    if metric not in trainer.bounds:
+        near = did_you_mean(metric, trainer.bounds)
+        raise InputError(
+            f"{where}: [objective] metric = {metric!r} is not a metric to optimize{near}"
+        )
+    worst, best = trainer.bounds[metric]
+    direction: Literal["maximize", "minimize"] = "maximize" if worst < best else "minimize"
+    if "direction" in objective.model_fields_set and objective.direction != direction:
+        raise InputError(
+            f"{where}: [objective] direction = {objective.direction!r}: {metric} is a metric to "
+            f"{direction}; write {direction!r}, or leave the key out"
+        )
+    return Objective(metric=metric, direction=direction)
+
+
+def _enqueued(
+    values: Mapping[str, Any], space: Space, tables: Mapping[str, Any], where: str
+) -> Values:
+    base = flatten(tables)
+    full = {path: base[path] for path in space.paths} | dict(values)
+    if (reason := space.rejection_reason(full)) is not None:
+        raise InputError(f"{where}: [[enqueue]] {reason}")
+    return full
