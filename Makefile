@@ -84,7 +84,7 @@ gpu-check: $(STAMP)  ## the tests that need a GPU (no network, minutes)
 
 bench: $(STAMP)  ## the benchmarks (a SLURM on this machine, some twenty minutes)
 	$(BIN)/python -m benchmarks.slot_use
-	$(BIN)/python -m benchmarks.politeness
+	$(BIN)/python -m benchmarks.slurm_queries
 
 clean:  ## remove what the tools left (no runs, no data)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

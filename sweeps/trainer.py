@@ -18,7 +18,7 @@ from sweeps.errors import InputError
 
 
 class Epoch(Protocol):
-    """The row of one finished epoch; read again from the epoch's checkpoint, it is equal."""
+    """The row of one finished epoch. The epoch's checkpoint stores the same row."""
 
     @property
     def epoch(self) -> int:
@@ -29,7 +29,8 @@ class Epoch(Protocol):
         """The metrics by name, in the form `group/name` (`train/loss`, `val/loss`).
 
         If the objective's metric is missing or not a finite number, the trial has diverged.
-        A metric whose name ends in `_per_second` is shown as the speed of the training.
+        A metric whose name ends in `_per_second` is shown as the speed of the training. Every
+        other metric must come out the same if the epoch is computed again.
         """
 
     @property
@@ -139,7 +140,7 @@ class Trainer(Protocol):
         Checkpoints: write `folder/last.pt`, the latest epoch, and `folder/best.pt`, the first
         epoch with the best value of the objective's metric. An epoch's checkpoint contains its
         row, and is complete on disk before the row is yielded. You may write other files in
-        `folder`; they are removed when the trial has ended.
+        `folder` (no folders); they are removed when the trial has ended.
 
         Continuing: look for a checkpoint in `folder`, then in each folder of `continue_from`. If
         there is one, yield its row first and continue with the next epoch. On a CPU with the same

@@ -12,7 +12,7 @@ from vqvae.errors import InputError
 if TYPE_CHECKING:
     from vqvae.evaluation.score_test_split import SplitScores
     from vqvae.training.checkpoint import Epoch
-    from vqvae.training.failures import ErrorKind
+    from vqvae.training.error_kinds import ErrorKind
 
 _FIGURE_SLICES = 6
 _WORST_LOSS = 1e9
@@ -106,8 +106,8 @@ class Trainer:
         return int(1 << (config.training.batch_size - 1).bit_length())
 
     def classify_error(self, error: Exception) -> "ErrorKind":
-        """The kind of failure that an exception of `fit` means; see `vqvae.training.failures`."""
-        from vqvae.training.failures import classify_error
+        """What an exception of `fit` means; see `vqvae.training.error_kinds`."""
+        from vqvae.training.error_kinds import classify_error
 
         return classify_error(error)
 

@@ -5,7 +5,7 @@ import time
 import typer
 
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
-from sweeps.jobs.status import active_jobs
+from sweeps.jobs.job_status import active_jobs
 from sweeps.storage.sweep import open_sweep, stop_sweep
 
 

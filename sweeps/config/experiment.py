@@ -75,7 +75,7 @@ class Pruner(StrictModel):
         description="One in this number of trials continues after a comparison; the next "
         "comparison comes at this multiple of the epoch.",
     )
-    rivals: int = Field(
+    min_rivals: int = Field(
         3,
         ge=1,
         description="How many other trials must have reached the epoch before any trial is "

@@ -13,10 +13,10 @@ from pathlib import Path
 from sweeps.config.cluster import Cluster, workers_and_threads
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem.lock import Lock
+from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.slurm.commands import PAUSE_SECONDS, RETRY_SECONDS, SlurmUnavailableError
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
-from sweeps.jobs.status import active_jobs
 from sweeps.jobs.submit import TooManyJobsError, make_private, submit_tasks
 from sweeps.jobs.supervisor import Supervisor
 from sweeps.storage.job_record import write_job_record

@@ -10,10 +10,10 @@ import os
 from sweeps.config.cluster import workers_and_threads
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
+from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.slurm.commands import run_command
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
-from sweeps.jobs.status import active_jobs
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
 

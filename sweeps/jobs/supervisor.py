@@ -1,8 +1,8 @@
 """The supervisor: the one task of a job, which starts and restarts workers until they are done.
 
 Each worker is a process of its own. So a fault that ends one worker (a bug in a driver, a lack of
-memory) does not end the others. A worker that leaves by itself has nothing left to do. A worker
-that dies is replaced by a new one, which continues the dead worker's trial.
+memory) does not end the others. A worker whose exit code says that nothing is left to do, or that
+the disk is full, is not replaced. Any other is replaced by a new one, which continues its trial.
 """
 
 import os
@@ -23,7 +23,7 @@ from sweeps.jobs.slurm.time_limit import REQUEUE_SECONDS, margin_seconds, second
 from sweeps.jobs.watchdog import Watchdog, record_death
 from sweeps.storage.job_record import JobRecord, read_started, write_job_record
 from sweeps.storage.paths import JobPaths
-from sweeps.storage.progress import finished_steps
+from sweeps.storage.progress import finished_epochs_and_trials
 from sweeps.storage.sweep import Sweep
 from sweeps.workers.device_access import DeviceAccess
 
@@ -69,7 +69,7 @@ class Supervisor:
         self.job.ended.unlink(missing_ok=True)  # SLURM may have started the same job again
         scheduler = self.sweep.plan.cluster.scheduler
         write_job_record(self.job.started, JobRecord(job_id(), scheduler, this_process()))
-        before = finished_steps(self.sweep.paths)
+        before = finished_epochs_and_trials(self.sweep.paths)
         self._run_workers()
         self.publisher.finish(self.ends_at)
         if not self._is_latest_run():
@@ -138,7 +138,7 @@ class Supervisor:
         """
         if not self._in_slurm() or not self.sweep.unclaimed_trials():
             return False
-        if finished_steps(self.sweep.paths) == before and self.terminated_at is None:
+        if finished_epochs_and_trials(self.sweep.paths) == before and self.terminated_at is None:
             print_line("no epoch was finished in this job, so it is not requeued")
             return False
         limited = self.sweep.plan.cluster.trials_per_job

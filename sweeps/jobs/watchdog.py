@@ -36,7 +36,7 @@ CHECKS_PER_WAIT = 20
 
 
 @dataclass
-class Progress:
+class WorkerProgress:
     """The progress of a worker, and since when it has not changed."""
 
     attempt: AttemptPaths
@@ -51,7 +51,7 @@ class Watchdog:
     """Watches the workers of one supervisor."""
 
     sweep: Sweep
-    progress: dict[int, Progress] = field(default_factory=dict)
+    progress: dict[int, WorkerProgress] = field(default_factory=dict)
     """The last progress of each worker, by its process id."""
     next_check: float = 0.0
     """By the monotonic clock."""
@@ -76,11 +76,11 @@ class Watchdog:
             return
         size = _metrics_size(attempt)
         if last is None or (last.attempt, last.size) != (attempt, size):
-            self.progress[pid] = Progress(attempt, size, now)
+            self.progress[pid] = WorkerProgress(attempt, size, now)
         elif self._is_too_long(now - last.unchanged_since):
             self._kill(slot, last, now - last.unchanged_since)
 
-    def _kill(self, slot: Slot, last: Progress, silence: float) -> None:
+    def _kill(self, slot: Slot, last: WorkerProgress, silence: float) -> None:
         slot.kill_worker()
         if _metrics_size(last.attempt) == last.size and not last.attempt.released.exists():
             message = f"no epoch ended for {silence:.0f} s"

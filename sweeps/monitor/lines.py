@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sweeps.monitor.status import SweepStatus, TrialStatus
+from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.text import duration, number, printable
 
 

@@ -11,7 +11,7 @@ from sweeps.filesystem.disk_space import (
     is_disk_full,
 )
 from sweeps.monitor.lines import totals_line
-from sweeps.monitor.status import SweepStatus
+from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.storage.progress import Exhausted, exhausted_reason
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import is_published

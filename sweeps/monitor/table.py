@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.monitor.lines import totals_line
-from sweeps.monitor.status import SweepStatus, TrialStatus
+from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.text import number, printable
 
 _COLOURS = {

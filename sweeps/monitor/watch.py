@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.live import Live
 
 from sweeps.errors import EnvironmentFailure
-from sweeps.jobs.status import active_jobs, describe_jobs
+from sweeps.jobs.job_status import active_jobs, describe_jobs
 from sweeps.monitor.lines import totals_line, trial_line
-from sweeps.monitor.status import SweepStatus, sweep_status
+from sweeps.monitor.sweep_status import SweepStatus, sweep_status
 from sweeps.monitor.table import SweepTable
 from sweeps.storage.sweep import Sweep, open_sweep, stop_reason
 from sweeps.text import printable

@@ -16,8 +16,8 @@ from sweeps.config.toml import flatten
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.jobs.start import data_fingerprint, start_or_update
 from sweeps.storage.paths import SweepPaths, TrialPaths
-from sweeps.storage.results import rank_trials
 from sweeps.storage.sweep import Plan, Sweep, open_sweep
+from sweeps.storage.sweep_totals import rank_trials
 from sweeps.storage.trial_record import State, best_checkpoint, read_snapshot, read_spec, state_of
 from sweeps.text import did_you_mean
 

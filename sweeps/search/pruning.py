@@ -52,7 +52,7 @@ def should_prune(
         objective: whether it is maximized or minimized.
     """
     compared = [rival for rival in rivals if epoch in rival]
-    if len(compared) < pruner.rivals:
+    if len(compared) < pruner.min_rivals:
         return False
     sign = objective.sign
     own = sign * best_epoch(curve, objective, epoch)[1]

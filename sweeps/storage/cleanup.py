@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from sweeps.storage.results import rank_trials
 from sweeps.storage.retention import unneeded_checkpoints
 from sweeps.storage.sweep import Sweep
+from sweeps.storage.sweep_totals import rank_trials
 from sweeps.storage.trial_record import best_checkpoint, is_published, read_snapshot
 
 DRAFT_SECONDS = 3600.0

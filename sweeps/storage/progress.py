@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from sweeps.filesystem import atomic
 from sweeps.storage.paths import SweepPaths
-from sweeps.storage.trial_record import State, read_curve, state_of, was_given_up
+from sweeps.storage.trial_record import State, is_abandoned, read_curve, state_of
 
 
 class Exhausted(StrEnum):
@@ -71,13 +71,13 @@ def is_over(paths: SweepPaths, planned: int) -> bool:
 def unclaimed_trials(paths: SweepPaths, planned: int) -> int:
     """Return how many trials no worker has: released, left by a dead worker, or not proposed."""
     latest = [trial.attempts()[-1] for trial in paths.trials() if not trial.settled.exists()]
-    unclaimed = sum(map(was_given_up, latest))
+    unclaimed = sum(map(is_abandoned, latest))
     if paths.exhausted.exists():
         return unclaimed
     return unclaimed + progress_of(paths, planned).to_propose
 
 
-def finished_steps(paths: SweepPaths) -> int:
+def finished_epochs_and_trials(paths: SweepPaths) -> int:
     """Return a number that grows with every epoch and with every trial that ends."""
     return sum(len(read_curve(trial)) + trial.settled.exists() for trial in paths.trials())
 

@@ -135,7 +135,7 @@ def claim_owner(attempt: AttemptPaths) -> Process:
     return Process.from_json(atomic.read_json(attempt.claim))
 
 
-def was_given_up(attempt: AttemptPaths) -> bool:
+def is_abandoned(attempt: AttemptPaths) -> bool:
     """Return whether the owner released the trial or has certainly ended."""
     return attempt.released.exists() or claim_owner(attempt).is_gone()
 

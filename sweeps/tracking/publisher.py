@@ -33,8 +33,8 @@ from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Turn
 from sweeps.search.study import Study
 from sweeps.storage.paths import TrialPaths
-from sweeps.storage.results import Totals, compute_totals
 from sweeps.storage.sweep import Sweep, open_sweep
+from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
     State,
     TrialSpec,
@@ -245,7 +245,7 @@ class Publisher:
         over = self._sweep.is_over()
         snapshots = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
         totals = compute_totals(snapshots, self._sweep.experiment.objective)
-        metrics = {f"sweep/{name}": float(value) for name, value in totals.figures().items()}
+        metrics = {f"sweep/{name}": float(value) for name, value in totals.metrics().items()}
         if self._parent.totals == metrics and self._parent.done == over:
             return
         now = int(time.time() * 1000)

@@ -2,8 +2,7 @@
 
 A claim is an attempt: a numbered folder that one worker created exclusively. The highest number has
 the claim. An owner that lost its claim while it was stopped or disconnected may go on writing. It
-writes into its own folder, and epochs there after the one that its successor continues from do not
-count.
+writes into its own folder. Epochs that it writes after losing the claim do not count.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from sweeps.filesystem import atomic
 from sweeps.filesystem.periodic import run_periodically
 from sweeps.filesystem.process import hostname, this_process
 from sweeps.storage.paths import AttemptPaths, TrialPaths
-from sweeps.storage.trial_record import claim_owner, was_given_up
+from sweeps.storage.trial_record import claim_owner, is_abandoned
 
 HEARTBEATS_PER_CLAIM = 6
 """Heartbeats in the time after which a silent owner loses its claim."""
@@ -100,7 +99,7 @@ class ClaimMonitor:
 
     def is_orphan(self, attempt: AttemptPaths) -> bool:
         """Return whether the owner released the trial, has ended, or has been silent too long."""
-        return was_given_up(attempt) or self._silence(attempt) > self._claim_seconds
+        return is_abandoned(attempt) or self._silence(attempt) > self._claim_seconds
 
     def is_alive(self, attempt: AttemptPaths) -> bool:
         """Return whether the owner is alive; False may also mean: not watched for long enough."""

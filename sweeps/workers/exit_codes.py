@@ -1,6 +1,7 @@
 """Exit codes of a worker's process, for its supervisor.
 
-Any other code is a worker death: a bug of this program or of a driver, or lack of memory.
+After any other code the worker is restarted: a bug of this program or of a driver, or lack of
+memory. A worker that a signal ended is a `WorkerDeath`.
 """
 
 from dataclasses import dataclass

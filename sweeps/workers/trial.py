@@ -156,9 +156,9 @@ def _train(run: TrialRun) -> TrialResult | None:
 def _handle_trainer_error(run: TrialRun, cause: Exception) -> TrialResult | None:
     """Return the result of a trial whose trainer raised an exception; None if it is retried.
 
-    An error of the operating system, or unavailable data, is not the trial's fault. A process with
-    fragmented memory or a lost device is of no use for the next trial, so the worker exits after
-    any such failure.
+    An error of the operating system, or unavailable data, is not the trial's fault: the worker
+    waits and retries it. A process with fragmented memory or a lost device is of no use for the
+    next trial: after these two kinds of failure the worker exits.
     """
     run.claim.check()  # if the claim is lost or the trial removed, nothing is recorded here
     trainer = run.sweep.resolved.trainer

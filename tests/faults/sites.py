@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.errors import EnvironmentFailure
-from sweeps.jobs.status import active_jobs
+from sweeps.jobs.job_status import active_jobs
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from tests.faults.inside import DISK, FILLER, mounted, processes

@@ -24,7 +24,7 @@ from vqvae.model.vqvae import VQVAE
 from vqvae.sweep import trainer
 from vqvae.training.checkpoint import LAST, load
 from vqvae.training.epoch import EpochSums, train_epoch, train_step
-from vqvae.training.failures import classify_error
+from vqvae.training.error_kinds import classify_error
 from vqvae.training.loop import fit
 from vqvae.training.state import initial_state, restore_state
 
@@ -232,7 +232,7 @@ def test_a_failed_assertion_on_the_device_is_classified_as_a_lost_process() -> N
     """It needs a process of its own, because CUDA is unusable there afterwards."""
     code = """
 import torch
-from vqvae.training.failures import classify_error
+from vqvae.training.error_kinds import classify_error
 
 def show_kind(work):
     try:

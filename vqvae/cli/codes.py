@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
-from vqvae.cli.progress_bar import collect_with_progress, print_sizes, refuse_failures
+from vqvae.cli.progress_bar import collect_with_progress, refuse_failures
+from vqvae.cli.tables import print_sizes
 from vqvae.device import choose_device
 from vqvae.files import output
 from vqvae.inference.compress import coded_name, decode_all, encode_all, scan_name

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption
-from vqvae.cli.progress_bar import print_evaluation
+from vqvae.cli.tables import print_evaluation
 from vqvae.config import read_config
 from vqvae.device import choose_device
 from vqvae.errors import InputError

@@ -18,7 +18,7 @@ from vqvae.config import Config, describe
 from vqvae.errors import InputError, UnavailableError
 from vqvae.files import share_whole, write_whole
 from vqvae.model.vqvae import VQVAE
-from vqvae.training.failures import classify_error
+from vqvae.training.error_kinds import classify_error
 
 LAST, BEST = "last.pt", "best.pt"
 PREVIOUS, PREVIOUS_BEST = "previous.pt", "previous-best.pt"

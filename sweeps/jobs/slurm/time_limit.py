@@ -7,9 +7,10 @@ Counted back from the moment at which SLURM ends the job:
     60 s  The workers' own deadline (`margin_seconds`), for a site that sends no signal. No epoch
           begins that would end after it: one is expected to take 1.1 times as long as the trial's
           longest so far (`EPOCH_TIME_MARGIN` in `sweeps/workers/trial.py`).
-    10 s  Workers that still run are killed (`REQUEUE_SECONDS`): the epoch they are in is lost, and
-          no finished one. Then the last publication ends, and a job with work left puts itself
-          back into the queue (`sweeps/jobs/requeue.py`).
+    10 s  The supervisor kills workers that still run (`REQUEUE_SECONDS`): only their unfinished
+          epoch is lost. The publisher gets what time is left, a second at least, and is then
+          killed, too; what it has not sent is sent later. A job with work left puts itself back
+          into the queue (`sweeps/jobs/requeue.py`).
 
 A short job keeps an eighth of its time for the first two, at most.
 """

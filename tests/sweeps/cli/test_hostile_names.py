@@ -14,15 +14,15 @@ from sweeps.cli.models import versions_table
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import Objective
 from sweeps.errors import EnvironmentFailure
+from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.launcher import submit_missing, submit_missing_here
-from sweeps.jobs.status import active_jobs
 from sweeps.monitor.lines import trial_line
-from sweeps.monitor.status import SweepStatus, TrialStatus
+from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.monitor.table import SweepTable
 from sweeps.promotion.entities import Version
 from sweeps.promotion.model_card import _plain
 from sweeps.storage.progress import Progress
-from sweeps.storage.results import Totals
+from sweeps.storage.sweep_totals import Totals
 from sweeps.text import MAX_LENGTH, one_line, printable
 from tests.fuzz.text import HOSTILE
 from tests.sweeps.cli.test_main import Run, run

@@ -13,7 +13,7 @@ import pytest
 from sweeps.cli import main as cli
 from sweeps.cli import sweep_arguments
 from sweeps.monitor.lines import failure_lines
-from sweeps.monitor.status import sweep_status
+from sweeps.monitor.sweep_status import sweep_status
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 from tests.sweeps.conftest import EXPERIMENT, worker_of

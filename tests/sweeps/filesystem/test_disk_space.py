@@ -15,8 +15,8 @@ import pytest
 
 from sweeps.config.cluster import Cluster
 from sweeps.filesystem import disk_space
-from sweeps.monitor.status import sweep_status
 from sweeps.monitor.summary import NextCommands, summarize
+from sweeps.monitor.sweep_status import sweep_status
 from sweeps.storage.sweep import Sweep, clear_stop, stop_reason
 from sweeps.storage.trial_record import read_curve
 from sweeps.workers.exit_codes import ExitCode

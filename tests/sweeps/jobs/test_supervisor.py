@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.filesystem.process import Process
+from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.slots import Slot, Slots
-from sweeps.jobs.status import active_jobs
 from sweeps.storage.job_record import JobRecord, write_job_record
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_curve

@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from sweeps.config.experiment import Objective
-from sweeps.monitor.status import SweepStatus, TrialStatus
+from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.monitor.table import SweepTable
 from sweeps.storage.progress import Progress
-from sweeps.storage.results import Totals
+from sweeps.storage.sweep_totals import Totals
 from sweeps.storage.trial_record import State
 
 VALUES = {"optimizer": "adam", "batch_size": 16, "codebook_size": 256, "learning_rate": 0.000858}

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from sweeps.config.experiment import Objective, Pruner
 from sweeps.search.pruning import best_epoch, is_rung, should_prune
 
-HALVING = Pruner(kind="successive_halving", min_epochs=2, reduction=3, rivals=2)
+HALVING = Pruner(kind="successive_halving", min_epochs=2, reduction=3, min_rivals=2)
 MAXIMIZE, MINIMIZE = Objective(metric="m"), Objective(metric="m", direction="minimize")
 CURVES = st.dictionaries(st.integers(1, 20), st.floats(-1, 1), min_size=1)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.storage.cleanup import find_leftovers, remove_leftovers, spare_checkpoints
-from sweeps.storage.results import rank_trials
 from sweeps.storage.sweep import Sweep
+from sweeps.storage.sweep_totals import rank_trials
 from sweeps.storage.trial_record import read_snapshot, state_of
 from sweeps.tracking.sync import publish_once
 from tests.sweeps.cli.test_main import run  # noqa: F401 (a fixture)

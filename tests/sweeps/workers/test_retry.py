@@ -11,7 +11,7 @@ import pytest
 
 from sweeps.config.cluster import Cluster
 from sweeps.jobs.watchdog import Watchdog, record_death
-from sweeps.monitor.status import sweep_status
+from sweeps.monitor.sweep_status import sweep_status
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep, stop_reason
 from sweeps.storage.trial_record import (

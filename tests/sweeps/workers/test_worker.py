@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.filesystem.lock import LockLostError, Turn
-from sweeps.monitor.status import sweep_status
+from sweeps.monitor.sweep_status import sweep_status
 from sweeps.search.study import ReportedState
 from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.storage.sweep import Sweep, clear_stop, open_sweep, stop_reason, stop_sweep

@@ -11,13 +11,13 @@ import pytest
 
 from sweeps.config.cluster import Cluster
 from sweeps.errors import EnvironmentFailure
+from sweeps.jobs.job_status import describe_jobs
 from sweeps.jobs.slurm.commands import SlurmUnavailableError, is_unavailable, run_command
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import Queue, read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_if_allowed, run_when_allowed
 from sweeps.jobs.slurm.site_info import read_user
 from sweeps.jobs.slurm.time_limit import JOB_END_VARIABLE, export_job_end, seconds_left
-from sweeps.jobs.status import describe_jobs
 from sweeps.storage.job_record import JobRecord, write_job_record
 from sweeps.storage.paths import SlurmPaths
 from tests.sweeps.conftest import MakeSweep

@@ -27,7 +27,7 @@ class Totals:
     hours: float
     hours_saved: float
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return all numbers by name."""
         states = {f"trials_{state.value}": float(self.states.get(state, 0)) for state in State}
         value = {} if self.value is None else {"best": self.value}

@@ -10,16 +10,16 @@ from sweeps.config.space import Scalar, short_names
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.progress import Progress
-from sweeps.storage.results import Totals, compute_totals
 from sweeps.storage.sweep import Sweep
+from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
     SPEED_SUFFIX,
     EpochRow,
     State,
     TrialResult,
     TrialSnapshot,
+    is_abandoned,
     read_snapshot,
-    was_given_up,
 )
 from sweeps.workers.retry import describe_failures
 
@@ -142,7 +142,7 @@ def _best(
 def _state(paths: TrialPaths, result: TrialResult | None) -> str:
     if result is not None:
         return result.state.value
-    return "waiting" if was_given_up(paths.attempts()[-1]) else State.RUNNING.value
+    return "waiting" if is_abandoned(paths.attempts()[-1]) else State.RUNNING.value
 
 
 def _pace(rows: list[EpochRow]) -> float | None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vqvae.errors import UnavailableError
-from vqvae.training.failures import classify_error
+from vqvae.training.error_kinds import classify_error
 
 
 @pytest.mark.parametrize(
