@@ -1,9 +1,9 @@
 """How many SLURM commands a sweep runs, counted in all its processes.
 
 `python -m benchmarks.slurm_queries` starts the test cluster (see tests/slurm). It puts wrappers
-that record each command first on the PATH, and jobs and their workers inherit that PATH. Then it
-runs these sweeps, each with a watcher until its end: one of 1,000 trials that take no time, under the
-rules of Rangpur, and those of `benchmarks.slot_use`. It prints a table.
+that record each command first on the PATH, and jobs and their workers inherit it. Then it
+runs these sweeps, each with a watcher until its end: one of 1,000 trials that take no time, under
+the rules of Rangpur, and those of `benchmarks.slot_use`. It prints a table.
 """
 
 import argparse

@@ -34,11 +34,13 @@ OLD_NAMES = (
     *("WorldError", "most_parts", "kind_of", "illustrate", "tested", r"\w*verdict\w*", "_?bide"),
     *(r"\w*trouble\w*", "way_of", "Way", r"\w*lonely\w*", "solitude", r"_?robbed", "crown"),
     *("restate", "Wish", "HASTE", "forgiven?", "_all_in_good_hands", "crew", "come_back"),
-    *("Lookout", "in_words", "Contender", "contenders", "revive_after", "learn_", "look_up"),
+    *("Lookout", "in_words", "Contender", "contenders", "revive_after", "look_up"),
     *("tally", "spread_of", "illustrated?", "Told", "told", "owner_of", "sort_out", "Armed"),
     *("is_ours", "put_right_after_a_move", "refuse_to_do_without_a_gpu", "others_will_do"),
     *("note_of_the_end", "was_left_whole", "want_of_room", "pauses?_before", "only_lonely"),
     *("Given", "Places?", "Death", "Duel", "_Duel", "Storms?", "unusable", "most_jobs"),
+    *("alone", "ends", "Look", "looks", "choose", "start_", "alike", "mends?", "said", "_?say"),
+    *("pictures?", "drawn", "draws", "unfit", "fates?", "lookout", "is_full", "learn_", "Entry"),
 )
 """Old names that were replaced by standard ones; ordinary words are not among them.
 

@@ -73,8 +73,8 @@ _epochs = st.integers(1, 12)
 
 @st.composite
 def ranges(draw: st.DrawFn, low: float, high: float) -> dict[str, Any]:
-    ends = sorted(draw(st.lists(st.floats(low, high), min_size=2, max_size=2, unique=True)))
-    return {"low": ends[0], "high": ends[1], **({"log": True} if draw(st.booleans()) else {})}
+    bounds = sorted(draw(st.lists(st.floats(low, high), min_size=2, max_size=2, unique=True)))
+    return {"low": bounds[0], "high": bounds[1], **({"log": True} if draw(st.booleans()) else {})}
 
 
 @st.composite

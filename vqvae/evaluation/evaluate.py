@@ -83,7 +83,7 @@ class Evaluation:
             "slices": self.slices,
             "segmented": self.segmented,
             "scores": _without_nan(self.scores),
-            "intervals": {name: asdict(ends) for name, ends in self.intervals.items()},
+            "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
             "patients": {case: _without_nan(scores) for case, scores in self.patients.items()},
         }
 

@@ -49,11 +49,11 @@ def test_the_ssim_agrees_with_scoring_each_image(model: VQVAE, data: DataConfig)
 
 def test_the_bootstrap_resamples_patients_not_slices() -> None:
     apart = [np.full(50, 0.2), np.full(50, 0.8)]
-    alike = [np.array([0.2, 0.8] * 25)] * 2
+    equal = [np.array([0.2, 0.8] * 25)] * 2
 
     assert bootstrap(apart).low == pytest.approx(0.2)
     assert bootstrap(apart).high == pytest.approx(0.8)
-    assert bootstrap(alike).low == pytest.approx(bootstrap(alike).high)
+    assert bootstrap(equal).low == pytest.approx(bootstrap(equal).high)
     assert bootstrap(apart) == bootstrap(apart)
 
 
