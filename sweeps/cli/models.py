@@ -73,7 +73,7 @@ def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
     """Return a table of a model's versions, the latest first, and why each was registered."""
     grid = Table(box=box.SIMPLE_HEAD, title=Text(f"model {name}"), title_justify="left")
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
-    for heading in ("version", "alias", metric, "new seeds", "trial", "registered"):
+    for heading in ("no.", "alias", metric, "new seeds", "trial", "registered"):
         grid.add_column(Text(printable(heading)), no_wrap=True)
     for version in reversed(versions):
         grid.add_row(*(Text(printable(cell)) for cell in _cells(version)))
