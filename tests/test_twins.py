@@ -7,6 +7,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import typer
 
 import sweeps.cli.exit
 import sweeps.errors
@@ -37,6 +38,12 @@ def functions(path: Path) -> dict[str, str]:
 def test_functions_that_exist_twice_are_identical(file: str) -> None:
     one, other = functions(ROOT / "sweeps" / file), functions(ROOT / "vqvae" / file)
     assert [n for n in SAME_FUNCTIONS[file] if one[n] != other[n]] == []
+
+
+def test_an_interrupt_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for program in (sweeps.cli.exit, vqvae.cli.exit):
+        assert program.print_error(typer.Abort()) == 1
+        assert capsys.readouterr().err == "error: interrupted\n"
 
 
 def test_the_modules_that_load_commands_are_identical() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sweeps.config.cluster import FOLDER, detect_cluster
+from sweeps.config.cluster import FOLDER, detect_cluster, read_cluster
 
 EXPERIMENTS = Path("experiments")
 
@@ -11,12 +11,16 @@ def choose_defaults(experiment: Path | None, cluster: str | None) -> tuple[Path,
     """Return the path of the experiment file and the name of the cluster.
 
     Args:
-        experiment: a file, or its name in `experiments/`; None for the cluster's default.
+        experiment: a file, or its name in `experiments/`; None for the default of the cluster
+            that is given, or else of the one that is recognised here.
         cluster: a name in `experiments/clusters/`; None for the cluster that is recognised here.
 
     Raises:
         InputError: no cluster file recognises this machine, or a cluster file cannot be read.
     """
+    if experiment is None and cluster is not None:
+        detect = read_cluster(cluster).detect
+        experiment = None if detect is None else Path(detect.experiment)
     if experiment is None or cluster is None:
         found, default = detect_cluster(FOLDER)
         experiment, cluster = experiment or Path(default), cluster or found

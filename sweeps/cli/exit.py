@@ -45,6 +45,9 @@ def print_error(error: Exception) -> int:
     """Print what is wrong on standard error; return the exit status for it."""
     if isinstance(error, _UsageError):
         return _print_usage_error(error)
+    if isinstance(error, typer.Abort):
+        _print_line("interrupted")
+        return 1
     if isinstance(error, OSError) and error.errno in _WRONG_PATH and error.filename is not None:
         error = InputError(f"{error.filename}: {error.strerror}")
     text = str(error) or "no reason was given"

@@ -16,7 +16,6 @@ from sweeps.config.names import NAME_RULE, SAFE_NAME
 from sweeps.errors import InputError
 from sweeps.filesystem.lock import Lock
 from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
-from sweeps.promotion.registry import Registry
 from sweeps.storage.sweep import open_sweep, runs_folder
 from sweeps.text import printable
 from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
@@ -32,6 +31,8 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
     if not acquire_lease(store):
         where = f"{store.runs.database} may only be written from the host {lease_holder(store)}"
         raise InputError(f"{where}; roll back there, or first run: sweeps sync --take-over")
+    from sweeps.promotion.registry import Registry
+
     with Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS).hold():
         old, new = Registry(store, name).roll_back()
     typer.echo(f"{name}: the champion was version {old} and is now version {new}")
@@ -41,6 +42,8 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
 def models(model: Model = None, runs: Runs = None) -> None:
     """Show the versions of a registered model: scores, aliases, and why each was registered."""
     name, store = find_model(model, runs)
+    from sweeps.promotion.registry import Registry
+
     versions = Registry(store, name).versions()
     if not versions:
         raise InputError(f"{store.uri} has no model {name!r}; promote a model with: make promote")

@@ -1,7 +1,7 @@
 """`sweeps promote`: confirm the best trials, and register the best model as the champion."""
 
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,10 +18,11 @@ from sweeps.cli.sweep_arguments import (
 )
 from sweeps.config.cluster import read_cluster
 from sweeps.promotion.confirm import best_trials, check_promotable, confirm
-from sweeps.promotion.pipeline import Outcome, PromotionRequest
-from sweeps.promotion.pipeline import promote as run_promotion
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.text import printable
+
+if TYPE_CHECKING:
+    from sweeps.promotion.pipeline import Outcome
 
 DRY_RUN = "--dry-run"
 
@@ -63,11 +64,14 @@ def promote(
     if not confirmation.is_over():
         typer.echo(f"the confirmation is not complete; resume with: {resume_command(confirmation)}")
         raise typer.Exit(1)
+    from sweeps.promotion.pipeline import PromotionRequest
+    from sweeps.promotion.pipeline import promote as run_promotion
+
     request = PromotionRequest(trials, dry_run, force, _print_line)
     _print_outcome(sweep, run_promotion(sweep, request), dry_run=dry_run)
 
 
-def _print_outcome(sweep: Sweep, outcome: Outcome, *, dry_run: bool) -> None:
+def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
     """Print the outcome and the commands to type next.
 
     Raises:

@@ -8,9 +8,7 @@ from sweeps.cli.sweep_arguments import Runs, sweeps_by_age
 from sweeps.cli.sync import sync_sweeps
 from sweeps.storage.sweep import open_sweep, runs_folder
 from sweeps.text import one_line
-from sweeps.tracking.publisher import trials_page_path
 from sweeps.tracking.store import resolve_store
-from sweeps.tracking.ui import serve_ui
 
 
 def ui(
@@ -26,6 +24,9 @@ def ui(
     problems = sync_sweeps(sweeps)
     for problem in problems:
         typer.echo(f"MLflow is not up to date: {one_line(problem)}", err=True)
+    from sweeps.tracking.publisher import trials_page_path
+    from sweeps.tracking.ui import serve_ui
+
     store = resolve_store(folder, sweeps[-1].plan.cluster.tracking if sweeps else None)
     searches = [sweep for sweep in sweeps if sweep.plan.confirms is None]
     page = trials_page_path(searches[-1], store) if searches and not problems else ""

@@ -35,12 +35,16 @@ class Detect(StrictModel):
     def matches(self) -> bool:
         """Return whether this host meets the conditions; without conditions, any host does."""
         has_command = self.command is None or shutil.which(self.command) is not None
-        return has_command and (self.folder is None or self.folder.is_dir())
+        return has_command and (self.folder is None or self.folder.expanduser().is_dir())
 
     @property
     def conditions(self) -> int:
         """How many conditions there are: of several that match, the one with the most wins."""
         return (self.command is not None) + (self.folder is not None)
+
+
+class _OnlyDetect(StrictModel):
+    detect: Detect
 
 
 class Cluster(StrictModel):
@@ -199,7 +203,7 @@ def detect_cluster(folder: Path = FOLDER) -> tuple[str, str]:
     Raises:
         InputError: no cluster file matches this host, or one cannot be read.
     """
-    found = {file.stem: read_cluster(file.stem, folder).detect for file in folder.glob("*.toml")}
+    found = {file.stem: read_detect(file) for file in folder.glob("*.toml")}
     matching = {name: detect for name, detect in found.items() if detect and detect.matches()}
     if not matching:
         raise InputError(
@@ -208,6 +212,18 @@ def detect_cluster(folder: Path = FOLDER) -> tuple[str, str]:
         )
     name = max(sorted(matching), key=lambda name: matching[name].conditions)
     return name, matching[name].experiment
+
+
+def read_detect(path: Path) -> Detect | None:
+    """Return the table `[detect]` of a cluster file; None if it has none.
+
+    The rest of the file is not checked: a mistake there matters only to who uses that cluster.
+
+    Raises:
+        InputError: the file is not TOML, or the table is not valid.
+    """
+    table = read_toml(path).get("detect")
+    return None if table is None else validate({"detect": table}, _OnlyDetect, str(path)).detect
 
 
 def parse_minutes(text: str) -> int:

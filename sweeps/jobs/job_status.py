@@ -11,7 +11,7 @@ from sweeps.filesystem.process import hostname
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import MAX_AGE_SECONDS, Queue, QueueEntry, read_queue
 from sweeps.jobs.slurm.rate_limit import run_if_allowed
-from sweeps.storage.job_record import JobRecord, jobs_by_id, read_job_record, read_started
+from sweeps.storage.job_record import JobRecord, open_jobs_by_id, read_job_record, read_started
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.text import duration
 
@@ -92,7 +92,7 @@ def describe_jobs(paths: SweepPaths) -> list[str]:
     Raises:
         EnvironmentFailure: SLURM does not answer.
     """
-    jobs = {number: job for number, job in jobs_by_id(paths).items() if not job.ended.exists()}
+    jobs = open_jobs_by_id(paths)
     queue = read_queue(paths)
     entries = queue.entries
     listed = [entries[number] for number in jobs if number in entries]

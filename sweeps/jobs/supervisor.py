@@ -134,7 +134,7 @@ class Supervisor:
         """Return whether this job must requeue itself, to continue the work that is left.
 
         Args:
-            before: `finished_steps` at the start of the job.
+            before: `finished_epochs_and_trials` at the start of the job.
         """
         if not self._in_slurm() or not self.sweep.unclaimed_trials():
             return False

@@ -9,7 +9,7 @@ from sweeps.config.experiment import Objective
 from sweeps.config.space import Scalar, short_names
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
-from sweeps.storage.progress import Progress
+from sweeps.storage.progress import Progress, progress_of_states
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
@@ -81,7 +81,7 @@ class SweepStatus:
 
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
-    """Read every folder of the sweep once.
+    """Read the folders of a sweep.
 
     Args:
         sweep: the sweep.
@@ -95,13 +95,17 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
     return SweepStatus(
         name=sweep.paths.name,
         objective=objective,
-        progress=sweep.progress(),
+        progress=progress_of_states(map(_state_of, snapshots), sweep.experiment.trials),
         trials=[_trial_status(snapshot, objective, totals, short) for snapshot in snapshots],
         totals=totals,
         is_over=sweep.is_over(),
         stopped=stopped,
         jobs=tuple(jobs),
     )
+
+
+def _state_of(snapshot: TrialSnapshot) -> State:
+    return State.RUNNING if snapshot.result is None else snapshot.result.state
 
 
 def _trial_status(

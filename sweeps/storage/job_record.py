@@ -46,9 +46,12 @@ def read_job_record(job: JobPaths) -> JobRecord:
     return read_submitted(job) or read_started(job) or JobRecord("", "", None)
 
 
-def jobs_by_id(paths: SweepPaths) -> Mapping[str, JobPaths]:
-    """Return every job that was submitted or that started, by its id at the scheduler."""
-    return {read_job_record(job).id: job for job in paths.jobs()}
+def open_jobs_by_id(paths: SweepPaths) -> Mapping[str, JobPaths]:
+    """Return the jobs that have not ended their work, by their id at the scheduler.
+
+    Ids are not unique over time: a job that has ended must not hide one with the same id.
+    """
+    return {read_job_record(job).id: job for job in paths.jobs() if not job.ended.exists()}
 
 
 def _read(path: Path) -> JobRecord | None:

@@ -7,6 +7,7 @@ left: the planned total minus those that have ended.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,10 +56,17 @@ def progress_of(paths: SweepPaths, planned: int) -> Progress:
     """Count the trials of a sweep whose planned total is `planned`."""
     reserved = ended = 0
     for trial in paths.trials():
+        settled = trial.settled.exists()  # before the state: the trial may fail in between
         if state_of(trial) is not State.FAILED:
             reserved += 1
-            ended += trial.settled.exists()
+            ended += settled
     return Progress(planned, reserved, ended)
+
+
+def progress_of_states(states: Iterable[State], planned: int) -> Progress:
+    """Count trials by their states, for people: one with a result has ended, settled or not."""
+    counted = [state for state in states if state is not State.FAILED]
+    return Progress(planned, len(counted), sum(state is not State.RUNNING for state in counted))
 
 
 def is_over(paths: SweepPaths, planned: int) -> bool:

@@ -8,10 +8,7 @@ import typer
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
 from vqvae.cli.progress_bar import collect_with_progress, refuse_failures
 from vqvae.cli.tables import print_sizes
-from vqvae.device import choose_device
 from vqvae.files import output
-from vqvae.inference.compress import coded_name, decode_all, encode_all, scan_name
-from vqvae.inference.load import open_model
 from vqvae.inference.tasks import CODED, SCANS, plan_tasks
 from vqvae.text import printable
 
@@ -26,6 +23,10 @@ def encode(
 
     A table compares the size of each file with that of the scan as .nii.gz.
     """
+    from vqvae.device import choose_device
+    from vqvae.inference.compress import coded_name, encode_all
+    from vqvae.inference.load import open_model
+
     tasks = plan_tasks(inputs, out, SCANS, coded_name)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):
@@ -45,6 +46,10 @@ def decode(
     The model must be the one that encoded them. The scans are those that
     'reconstruct' writes, bit for bit on the same host.
     """
+    from vqvae.device import choose_device
+    from vqvae.inference.compress import decode_all, scan_name
+    from vqvae.inference.load import open_model
+
     tasks = plan_tasks(inputs, out, CODED, scan_name)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):

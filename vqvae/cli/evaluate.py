@@ -10,10 +10,7 @@ import typer
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption
 from vqvae.cli.tables import print_evaluation
 from vqvae.config import read_config
-from vqvae.device import choose_device
 from vqvae.errors import InputError
-from vqvae.evaluation.evaluate import evaluate as evaluate_codec
-from vqvae.inference.load import open_model
 
 
 class SplitChoice(str, Enum):  # noqa: UP042 (Typer shows a StrEnum's members alike; mypy does not)
@@ -46,6 +43,10 @@ def evaluate(
     given by the main protocol (images scaled to 0 to 1, data range 1, Gaussian
     window of 11 x 11 pixels), and by conventions that other reports use.
     """
+    from vqvae.device import choose_device
+    from vqvae.evaluation.evaluate import evaluate as evaluate_codec
+    from vqvae.inference.load import open_model
+
     codec, trained_config = open_model(model, choose_device(device.value))
     data = trained_config if config is None else read_config(config)
     if data is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import typer
 from rich.console import Console
@@ -11,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vqvae.errors import InputError
 from vqvae.inference.tasks import Failed
 from vqvae.text import one_line
-from vqvae.training.checkpoint import Epoch
+
+if TYPE_CHECKING:
+    from vqvae.training.checkpoint import Epoch
 
 T = TypeVar("T")
 
@@ -26,7 +28,7 @@ class Outcome(Generic[T]):
     failed: list[Failed]
 
 
-def watch(rows: Iterable[Epoch], epochs: int) -> Epoch:
+def watch(rows: "Iterable[Epoch]", epochs: int) -> "Epoch":
     """Print each epoch when it ends, and return the last one.
 
     Args:
@@ -89,7 +91,7 @@ def refuse_failures(failed: Sequence[Failed], number: int, what: str) -> None:
         raise InputError(f"{len(failed)} of {number} {what} (listed above)")
 
 
-def _line(row: Epoch, epochs: int) -> str:
+def _line(row: "Epoch", epochs: int) -> str:
     metrics = "  ".join(f"{name} {row.metrics[name]:.4g}" for name in _SHOWN if name in row.metrics)
     end = f"  diverged: {row.diverged}" if row.diverged else ""
     return f"epoch {row.epoch}/{epochs}  {metrics}  {row.seconds:.1f} s{end}"

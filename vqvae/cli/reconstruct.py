@@ -8,11 +8,7 @@ import typer
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
 from vqvae.cli.progress_bar import collect_with_progress, refuse_failures
 from vqvae.cli.tables import print_scores
-from vqvae.device import choose_device
 from vqvae.files import output
-from vqvae.inference.load import open_model
-from vqvae.inference.reconstruct import plan_jobs, write_table
-from vqvae.inference.reconstruct import reconstruct as reconstruct_all
 from vqvae.text import printable
 
 
@@ -27,6 +23,11 @@ def reconstruct(
     For each scan it writes a NIfTI file with the geometry and intensities of the
     scan, and a PNG that compares the two. The scores are in scores.csv.
     """
+    from vqvae.device import choose_device
+    from vqvae.inference.load import open_model
+    from vqvae.inference.reconstruct import plan_jobs, write_table
+    from vqvae.inference.reconstruct import reconstruct as reconstruct_all
+
     jobs = plan_jobs(inputs, out)
     codec, _ = open_model(model, choose_device(device.value))
     with output(out):

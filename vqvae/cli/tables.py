@@ -1,15 +1,18 @@
 """Tables on a terminal: scores of a model, of reconstructed scans, and sizes of encoded scans."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vqvae.evaluation.evaluate import Evaluation
-from vqvae.inference.compress import Encoded
-from vqvae.inference.reconstruct import Reconstructed
 from vqvae.text import printable
+
+if TYPE_CHECKING:
+    from vqvae.evaluation.evaluate import Evaluation
+    from vqvae.inference.compress import Encoded
+    from vqvae.inference.reconstruct import Reconstructed
 
 _LABELS = {
     "ssim": "SSIM (main protocol)",
@@ -24,7 +27,7 @@ _LABELS = {
 }
 
 
-def print_evaluation(found: Evaluation) -> None:
+def print_evaluation(found: "Evaluation") -> None:
     """Print a table of the scores, and a table with a row for each patient."""
     patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
     slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
@@ -42,7 +45,7 @@ def print_evaluation(found: Evaluation) -> None:
     _print_patients(console, found)
 
 
-def _print_patients(console: Console, found: Evaluation) -> None:
+def _print_patients(console: Console, found: "Evaluation") -> None:
     shown = [name for name in found.scores if name == "ssim" or name.startswith("ssim_")]
     shown = [name for name in shown if name not in ("ssim_uniform7", "ssim_zscore")]
     table = Table("SSIM", *(name.partition("_")[2] or "whole slice" for name in shown))
@@ -58,7 +61,7 @@ def _label(name: str) -> str:
     return f"{metric.upper()} inside the {organ}"
 
 
-def print_scores(rows: Sequence[Reconstructed]) -> None:
+def print_scores(rows: "Sequence[Reconstructed]") -> None:
     """Print a table of reconstructed scans, if there are any."""
     table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
     for row in rows:
@@ -68,7 +71,7 @@ def print_scores(rows: Sequence[Reconstructed]) -> None:
         Console().print(table)
 
 
-def print_sizes(rows: Sequence[Encoded]) -> None:
+def print_sizes(rows: "Sequence[Encoded]") -> None:
     """Print a table of encoded scans with a row of totals, if there are any."""
     if not rows:
         return
@@ -89,5 +92,5 @@ def print_sizes(rows: Sequence[Encoded]) -> None:
     Console().print(table)
 
 
-def _mean_bits(rows: Sequence[Encoded]) -> float:
+def _mean_bits(rows: "Sequence[Encoded]") -> float:
     return sum(row.bits_per_pixel * row.pixels for row in rows) / sum(row.pixels for row in rows)

@@ -11,7 +11,6 @@ from vqvae.config import read_config
 from vqvae.files import make_writable
 from vqvae.sweep import trainer
 from vqvae.text import printable
-from vqvae.training.loop import fit
 
 
 def train(
@@ -33,6 +32,8 @@ def train(
     the same, bit for bit, as without the interruption.
     """
     settings = read_config(config)
+    from vqvae.training.loop import fit
+
     make_writable(out)
     trainer.prepare([settings])
     threads = threads or len(os.sched_getaffinity(0))

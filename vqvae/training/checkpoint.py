@@ -88,10 +88,10 @@ class Checkpoint:
     best: Best | None
     row: Epoch
     """The epoch itself."""
-    threads: int | None
-    """The number of CPU threads that computed the epoch; None in an old checkpoint."""
-    data: str | None
-    """The fingerprint of the data, which may move to another folder; None in an old checkpoint."""
+    threads: int
+    """The number of CPU threads that computed the epoch."""
+    data: str
+    """The fingerprint of the data, which may move to another folder."""
 
     @property
     def is_best(self) -> bool:
@@ -207,16 +207,8 @@ def _from_plain(stored: dict[str, Any]) -> Checkpoint:
         optimizer=stored["optimizer"],
         random=stored["random"],
         step=stored["step"],
-        best=_best(stored["best"]),
+        best=None if stored["best"] is None else Best(**stored["best"]),
         row=Epoch(**stored["row"]),
-        threads=stored.get("threads"),
-        data=stored.get("data"),
+        threads=stored["threads"],
+        data=stored["data"],
     )
-
-
-def _best(stored: dict[str, Any] | None) -> Best | None:
-    if stored is None:
-        return None
-    if "ssim" in stored:  # an old checkpoint, from when SSIM was the only metric to choose by
-        return Best(stored["epoch"], "val/ssim", stored["ssim"])
-    return Best(**stored)

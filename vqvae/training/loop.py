@@ -96,13 +96,14 @@ def fit(
             checkpoint.drop_previous(folder)
             return
     listings = list_splits(config.data.root)
+    fingerprint = fingerprint_of(listings)
     if found is None:
         clear_drafts(folder)
     else:
-        refuse_other_data(found, fingerprint_of(listings), config.data.root)
+        refuse_other_data(found, fingerprint, config.data.root)
         adopt(found, folder)
         yield found.checkpoint.row
-    data = _open_data(config, device, listings, spare_memory=accumulation_steps > 1)
+    data = _open_data(config, device, listings, fingerprint, options)
     with reproducible(threads):
         state = _begin_or_restore(config, device, data, found, threads, accumulation_steps)
     yield from _train(state, data, folder, options)
@@ -116,17 +117,20 @@ def _open_data(
     config: Config,
     device: torch.device,
     listings: Mapping[SplitName, Listing],
-    *,
-    spare_memory: bool,
+    fingerprint: str,
+    options: _Options,
 ) -> TrainingData:
     layout = memory_format(device, config.training.precision)
     train, validate = (
         open_images(
-            open_split(config.data, name, listings), device, layout, spare_memory=spare_memory
+            open_split(config.data, name, listings),
+            device,
+            layout,
+            spare_memory=options.accumulation_steps > 1,
         )
         for name in ("train", "validate")
     )
-    return TrainingData(train, validate, fingerprint_of(listings))
+    return TrainingData(train, validate, fingerprint)
 
 
 def _begin_or_restore(
@@ -229,8 +233,8 @@ def better_epoch(best: Best | None, row: Epoch, objective: Objective) -> Best | 
     return Best(row.epoch, objective.metric, value)
 
 
-def _warn_if_not_reproducible(before: int | None, threads: int, device: torch.device) -> None:
-    if device.type == "cpu" and before not in (None, threads):
+def _warn_if_not_reproducible(before: int, threads: int, device: torch.device) -> None:
+    if device.type == "cpu" and before != threads:
         log.warning(
             "resuming with %d CPU threads after %d: the result will be close to that of an "
             "uninterrupted training, but not equal bit for bit",

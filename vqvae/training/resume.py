@@ -125,8 +125,7 @@ def refuse_other_data(found: FoundCheckpoint, fingerprint: str, root: Path) -> N
     Raises:
         InputError: names or sizes of the slices differ.
     """
-    before = found.checkpoint.data
-    if before is not None and before != fingerprint:
+    if found.checkpoint.data != fingerprint:
         raise InputError(
             f"{found.file.parent}: holds a run on other data than {root} has now (slices were "
             "added, removed or changed); give another folder, or the data it was started with"

@@ -11,7 +11,7 @@ from sweeps.filesystem import atomic
 from sweeps.filesystem.process import hostname
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import run_when_allowed
-from sweeps.storage.job_record import jobs_by_id
+from sweeps.storage.job_record import open_jobs_by_id
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
 
@@ -85,9 +85,8 @@ def _exclude_from_pending_jobs(sweep: Sweep) -> None:
     queue = read_queue(sweep.paths).entries
     pending = [
         number
-        for number, job in jobs_by_id(sweep.paths).items()
+        for number, job in open_jobs_by_id(sweep.paths).items()
         if (queue[number].is_pending if number in queue else not job.started.exists())
-        and not job.ended.exists()
     ]
     nodes = excluded_nodes(sweep.paths, sweep.plan.cluster.exclude)
     if pending:

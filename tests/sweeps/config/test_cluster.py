@@ -6,6 +6,7 @@ from sweeps.config.cluster import (
     Cluster,
     detect_cluster,
     parse_minutes,
+    read_cluster,
     workers_and_threads,
 )
 from sweeps.errors import InputError
@@ -94,3 +95,10 @@ def test_an_invalid_cluster_file_is_an_error_and_not_a_reason_for_another_choice
     (clusters / "one.toml").write_text('[detect]\nexperimnt = "one"\n')
     with pytest.raises(InputError, match=r"one\.toml: unknown key 'detect\.experimnt'; did you"):
         detect_cluster(clusters)
+
+
+def test_a_mistake_in_a_cluster_file_matters_only_to_who_uses_it(clusters: Path) -> None:
+    (clusters / "never.toml").write_text('scheduler = "slurm"\nno_such_key = 1\n')
+    assert detect_cluster(clusters) == ("anywhere", "small")
+    with pytest.raises(InputError, match="unknown key 'no_such_key'"):
+        read_cluster("never", clusters)

@@ -4,7 +4,13 @@ import pytest
 
 from sweeps.errors import InputError
 from sweeps.promotion.confirm import best_trials
-from sweeps.storage.progress import Exhausted, exhausted_reason, progress_of, record_exhausted
+from sweeps.storage.progress import (
+    Exhausted,
+    exhausted_reason,
+    progress_of,
+    progress_of_states,
+    record_exhausted,
+)
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import State, TrialResult, write_result
 from sweeps.workers.claims import claim_after
@@ -58,3 +64,9 @@ def test_the_reason_of_an_exhausted_sweep_is_read_as_it_was_written(
 def test_promote_does_not_count_a_running_trial_as_ended(running_sweep: Sweep) -> None:
     with pytest.raises(InputError, match="is not over: 2 of 8 trials have ended"):
         best_trials(running_sweep)
+
+
+def test_for_people_a_trial_with_a_result_has_ended_settled_or_not() -> None:
+    states = [State.RUNNING, State.COMPLETE, State.PRUNED, State.DIVERGED, State.FAILED]
+    progress = progress_of_states(states, planned=8)
+    assert (progress.planned, progress.reserved, progress.ended) == (8, 4, 3)

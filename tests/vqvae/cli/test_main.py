@@ -109,6 +109,11 @@ def test_a_wrong_command_line_has_its_own_exit_status(arguments: list[str]) -> N
     [
         (["--help"], {"torch", "scipy", "numpy", "nibabel", "PIL"}, "reconstruct"),
         (["data", "--help"], {"torch"}, "phantom"),
+        (["train", "--help"], {"torch"}, "threads"),
+        (["evaluate", "--help"], {"torch"}, "split"),
+        (["reconstruct", "--help"], {"torch"}, "NIfTI"),
+        (["encode", "--help"], {"torch"}, "codes"),
+        (["decode", "--help"], {"torch"}, "codes"),
     ],
 )
 def test_help_does_not_import_torch(arguments: list[str], heavy: set[str], named: str) -> None:

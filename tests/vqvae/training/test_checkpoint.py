@@ -11,7 +11,6 @@ from vqvae.training.checkpoint import (
     BEST,
     LAST,
     PREVIOUS,
-    Best,
     load,
     load_model,
     save,
@@ -74,15 +73,17 @@ def test_tensors_that_do_not_fit_are_refused(trained: Path, config: Config, part
             load_model(trained)
 
 
-def test_an_old_checkpoint_without_a_choice_of_metric_loads(trained: Path, config: Config) -> None:
+def test_a_checkpoint_of_an_older_version_is_refused_and_kept(
+    trained: Path, config: Config
+) -> None:
     found = torch.load(trained / LAST, weights_only=True)
-    best = found["best"]
-    found["best"] = {"epoch": best["epoch"], "ssim": best["value"]}
     del found["threads"], found["data"]
     torch.save(found, trained / LAST)
+    before = (trained / LAST).read_bytes()
 
-    assert load(trained / LAST).best == Best(1, "val/ssim", best["value"])
-    assert [row.epoch for row in fit(config, trained, threads=1)] == [1, 2, 3]
+    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of this program"):
+        list(fit(config, trained, threads=1))
+    assert (trained / LAST).read_bytes() == before
 
 
 def test_best_takes_no_second_copy(trained: Path) -> None:
