@@ -80,6 +80,16 @@ def test_each_question_has_one_file(question: str) -> None:
     assert f"`{file}`" in row
 
 
+def test_no_function_is_longer_than_a_page() -> None:
+    long = {
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in sources("sweeps", "vqvae", "benchmarks")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 50
+    }
+    assert long == set()
+
+
 def test_no_file_has_an_old_name() -> None:
     found = {path.relative_to(ROOT) for path in sources("sweeps", "vqvae", "tests", "benchmarks")}
     old = {path for path in found if path.stem.removeprefix("test_") in OLD_FILES}

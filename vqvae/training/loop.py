@@ -89,8 +89,7 @@ def fit(
     found = find_checkpoint(folder, continue_from)
     if found is not None:
         refuse_other_training(found, config, objective)
-        if _is_finished(found.checkpoint.row, config):
-            # This comes before the data are opened: they need not exist any more.
+        if _is_finished(found.checkpoint.row, config):  # the data need not exist any more
             adopt(found, folder)
             yield found.checkpoint.row
             checkpoint.drop_previous(folder)
