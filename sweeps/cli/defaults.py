@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sweeps.config.cluster import FOLDER, detect_cluster, read_cluster
+from sweeps.config.cluster import FOLDER, read_cluster
+from sweeps.config.detect import detect_cluster
 
 EXPERIMENTS = Path("experiments")
 
