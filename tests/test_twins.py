@@ -18,9 +18,11 @@ import vqvae.text
 
 ROOT = Path(__file__).parents[1]
 SAME_FUNCTIONS = {
-    "text.py": ("printable", "one_line", "did_you_mean", "_escaped"),
-    "cli/exit.py": ("run_and_exit", "_print_usage_error", "_print_line"),
+    ("text.py", "text.py"): ("printable", "one_line", "did_you_mean", "_escaped"),
+    ("cli/exit.py", "cli/exit.py"): ("run_and_exit", "_print_usage_error", "_print_line"),
+    ("config/toml.py", "config.py"): ("_read_text", "_refuse_invalid"),
 }
+"""Functions by their files, in `sweeps` and in `vqvae`."""
 MESSAGES = ("plain", "two\nlines", "escape \x1b[2J", "https://me:secret@host/path", "x" * 3000, "")
 
 
@@ -34,10 +36,10 @@ def functions(path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("file", SAME_FUNCTIONS)
-def test_functions_that_exist_twice_are_identical(file: str) -> None:
-    one, other = functions(ROOT / "sweeps" / file), functions(ROOT / "vqvae" / file)
-    assert [n for n in SAME_FUNCTIONS[file] if one[n] != other[n]] == []
+@pytest.mark.parametrize("files", SAME_FUNCTIONS)
+def test_functions_that_exist_twice_are_identical(files: tuple[str, str]) -> None:
+    one, other = functions(ROOT / "sweeps" / files[0]), functions(ROOT / "vqvae" / files[1])
+    assert [n for n in SAME_FUNCTIONS[files] if one[n] != other[n]] == []
 
 
 def test_an_interrupt_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> None:

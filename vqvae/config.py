@@ -164,9 +164,9 @@ def read_config(path: Path) -> Config:
 
 
 def _read_text(path: Path) -> str:
-    """A file's text, without the byte order mark that some editors write at the start."""
+    """Return a file's text without the byte order mark that some editors write first."""
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
         raise ValueError("it is not a file")
     if status.st_size > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
@@ -174,12 +174,16 @@ def _read_text(path: Path) -> str:
 
 
 def _refuse_invalid(value: Any) -> None:
-    """Raise ValueError for control characters, and for integers beyond TOML's 64 bits."""
+    """Refuse values that would cause an error later, far from the file.
+
+    Texts become names, lines of a job's script and lines in a terminal, so control characters are
+    refused. Integers have 64 bits in TOML, and Python reads some that it cannot write.
+    """
     match value:
         case str() if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in value):
             raise ValueError(f"{value!r} has a control character; remove it")
         case int() if value.bit_length() > 63:
-            raise ValueError("a whole number has more than 64 bits")
+            raise ValueError("an integer has more than 64 bits")
         case dict():
             _refuse_invalid([*value, *value.values()])
         case list():

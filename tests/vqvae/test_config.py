@@ -60,7 +60,7 @@ def test_the_error_for_a_value_names_the_valid_ones(tmp_path: Path) -> None:
         (os.mkfifo, "it is not a file"),
         (lambda path: path.write_bytes(b"#" * (MAX_BYTES + 1)), "it has more than 1048576 bytes"),
         (lambda path: path.write_text('a = "\\u0007"'), "has a control character; remove it"),
-        (lambda path: path.write_text("a = 9" + "0" * 30), "a whole number has more than 64 bits"),
+        (lambda path: path.write_text("a = 9" + "0" * 30), "an integer has more than 64 bits"),
     ],
     ids=["folder", "pipe", "large", "control-character", "number"],
 )
