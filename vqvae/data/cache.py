@@ -31,7 +31,7 @@ from vqvae.data.progress import track
 from vqvae.errors import InputError, UnavailableError
 from vqvae.files import write_whole
 
-RULE = 1  # version of the decoding: raise it when the same file would be decoded to other numbers
+RULE = 2  # version of the decoding: raise it when the same file would be decoded to other numbers
 INDEX = "index.json"
 _MAX_UINT16 = 65535
 _STALE = 7 * 24 * 3600.0  # seconds without use after which an entry is removed
@@ -160,11 +160,11 @@ def _write_groups(
     listing: Listing, split: SplitName, folder: Path, *, skip: bool
 ) -> dict[str, Any]:
     groups: dict[tuple[int, ...], _Group] = {}
-    skipped = [f"{name}: not named like a slice" for name in listing.odd]
+    skipped = list(listing.odd)
     if skipped and not skip:
         raise InputError(
-            f"{skipped[0]} (such as {EXAMPLE}); rename or remove it, or set data.on_bad_slice to "
-            "'skip'"
+            f"{skipped[0]} (slices are files named like {EXAMPLE}); correct or remove it, or set "
+            "data.on_bad_slice to 'skip'"
         )
     with contextlib.ExitStack() as stack:
         results = _decode_all(listing.files)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 UPPER_PERCENTILE = 99.9
 
@@ -49,19 +49,24 @@ def scale(pixels: NDArray[Any]) -> tuple[NDArray[np.float32], Window]:
     width = window.high - window.low
     if width <= 0:
         return np.zeros(pixels.shape, np.float32), window
-    scaled = (pixels.astype(np.float32) - np.float32(window.low)) / np.float32(width)
-    return np.clip(scaled, 0, 1), window
+    # In float64 only where the pixels need it: for others the result would be the same.
+    kind = np.dtype(np.float64 if pixels.dtype == np.float64 else np.float32)
+    low, span = np.array([window.low, width], kind)
+    scaled = (pixels.astype(kind) - low) / span
+    return np.clip(scaled, 0, 1).astype(np.float32), window
 
 
-def restore(scaled: NDArray[Any], window: Window) -> NDArray[np.float32]:
+def restore(scaled: NDArray[Any], window: Window, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """Undo `scale`, except for the pixels that it clipped.
 
     Args:
         scaled: any shape, in [0, 1].
         window: the window that `scale` returned.
+        dtype: float32, or float64 for a scan whose pixels are of that type.
 
     Returns:
-        float32 of the same shape, in the file's intensities.
+        The type `dtype` and the same shape, in the file's intensities.
     """
-    width = np.float32(window.high - window.low)
-    return np.asarray(scaled, np.float32) * width + np.float32(window.low)
+    low, span = np.array([window.low, window.high - window.low], dtype)
+    restored: NDArray[Any] = np.asarray(scaled, dtype) * span + low
+    return restored

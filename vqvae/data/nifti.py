@@ -16,12 +16,12 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import DTypeLike, NDArray
 
 from vqvae.data.container import head_of, image_class, read_bytes, read_head
+from vqvae.data.values import as_floats, stored_values
 from vqvae.errors import InputError, UnavailableError, is_transient
 from vqvae.files import write_whole
 
 SUFFIXES = (".nii", ".nii.gz")
 SMALLEST_SIDE = 11  # pixels, the window of SSIM: a smaller slice could be read, but not scored
-BRIGHTEST = 1e30  # far enough below float32's maximum for differences and sums
 # nibabel logs what it corrects in a header on standard error, without the file's name.
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)
 # What nibabel and gzip raise for truncated or damaged files; found by damaging files.
@@ -43,12 +43,13 @@ class Scan:
     """One slice, or the slices of a volume, with the geometry that its file gives.
 
     Attributes:
-        pixels: float32 [H, W], or [H, W, S] for S slices, in the file's own intensities.
+        pixels: [H, W], or [H, W, S] for S slices, in the file's own intensities; float32, or
+            float64 where float32 is not exact enough (see `vqvae.data.values.as_floats`).
         affine: float64 [4, 4], from indices (row, column, slice) to millimetres.
         header: nibabel's header; its shape may have trailing axes of length 1.
     """
 
-    pixels: NDArray[np.float32]
+    pixels: NDArray[Any]
     affine: NDArray[np.float64]
     header: Any
 
@@ -80,45 +81,38 @@ def read_image(path: Path) -> Any:
         raise _unreadable(path, error) from error
 
 
-def read_shape(path: Path) -> tuple[int, ...]:
-    """The shape in a file's header, without trailing axes of length 1; reads no pixels.
+def read_geometry(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """The shape, without trailing axes of length 1, and the affine in a file's header.
 
     Raises:
         InputError: the file is not NIfTI.
         UnavailableError: the file does not exist, or cannot be read now.
     """
     try:
-        shape = tuple(map(int, head_of(read_head(inner_file(path))).get_data_shape()))
+        header = head_of(read_head(inner_file(path)))
+        shape = tuple(map(int, header.get_data_shape()))
+        affine = np.asarray(header.get_best_affine(), np.float64)
     except InputError:
         raise
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
-    return shape
+    return shape, affine
 
 
-def read_array(image: Any, path: Path) -> NDArray[np.float32]:
-    """The intensities of a nibabel image, float32, with the header's slope and intercept applied.
+def read_values(image: Any, path: Path, *, fill_background: bool = False) -> NDArray[Any]:
+    """The intensities of a nibabel image; see `vqvae.data.values.stored_values`.
 
     Raises:
         InputError: the file is truncated, or its values are not real and finite numbers.
     """
-    with np.errstate(all="ignore"):  # overflows are found below
-        try:
-            values = np.asanyarray(image.dataobj)
-        except _UNREADABLE as error:
-            raise _unreadable(path, error) from error
-        if values.dtype.kind not in "biuf":
-            raise InputError(f"{path}: pixels of type {values.dtype} are not real numbers")
-        array: NDArray[np.float32] = values.astype(np.float32, copy=False)
-    if not np.isfinite(array).all():
-        raise InputError(f"{path}: some pixels are not finite numbers")
-    if array.size and max(-array.min(), array.max()) > BRIGHTEST:
-        raise InputError(
-            f"{path}: some intensities are beyond {BRIGHTEST:g}; scale them to smaller numbers"
-        )
-    return array
+    try:
+        return stored_values(image, path, fill_background=fill_background)
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def read_slice(path: Path, smallest: int = 1) -> Scan:
@@ -135,7 +129,7 @@ def read_slice(path: Path, smallest: int = 1) -> Scan:
             f"{path}: shape {shape} is not one 2-D slice; convert it with 'vqvae data import'"
         )
     _refuse_small(path, shape, smallest)
-    pixels = read_array(image, path).reshape(shape[:2])
+    pixels = as_floats(read_values(image, path), path).reshape(shape[:2])
     return Scan(np.ascontiguousarray(pixels), np.asarray(image.affine, np.float64), image.header)
 
 
@@ -153,12 +147,12 @@ def read_scan(path: Path, smallest: int = 1) -> Scan:
             f"{path}: shape {shape} is neither a slice nor a volume; split it into volumes"
         )
     _refuse_small(path, shape, smallest)
-    pixels = read_array(image, path).reshape(*shape[:2], -1)
+    pixels = as_floats(read_values(image, path), path).reshape(*shape[:2], -1)
     return Scan(np.ascontiguousarray(pixels), np.asarray(image.affine, np.float64), image.header)
 
 
 def write_slice(
-    path: Path, pixels: NDArray[Any], like: Scan, dtype: DTypeLike = np.float32
+    path: Path, pixels: NDArray[Any], like: Scan, dtype: DTypeLike | None = None
 ) -> None:
     """Write `pixels` with the geometry of `like`: affine, units, codes, trailing axes.
 
@@ -168,7 +162,7 @@ def write_slice(
         path: ends with `.nii` or `.nii.gz`.
         pixels: of the same shape as those of `like`.
         like: the scan that gives the geometry.
-        dtype: the type on disk.
+        dtype: the type on disk; that of the pixels of `like` by default.
 
     Raises:
         ValueError: the shapes differ.
@@ -180,10 +174,13 @@ def write_slice(
     write_whole(path, content_of(path, pixels, header_for(like, dtype)))
 
 
-def header_for(like: Scan, dtype: DTypeLike = np.float32) -> Any:
-    """The header of a file with the geometry of `like`, other intensities, and `dtype` on disk."""
+def header_for(like: Scan, dtype: DTypeLike | None = None) -> Any:
+    """The header of a file with the geometry of `like`, other intensities, and `dtype` on disk.
+
+    By default `dtype` is that of the pixels of `like`: float32, or float64 where that is needed.
+    """
     header = like.header.copy()
-    header.set_data_dtype(np.dtype(dtype))
+    header.set_data_dtype(np.dtype(like.pixels.dtype if dtype is None else dtype))
     header.set_slope_inter(1, 0)
     # The intensities change, so the display window of the original would be wrong.
     header["cal_min"] = header["cal_max"] = 0

@@ -124,7 +124,7 @@ def _decode(codec: Codec, task: Task) -> Decoded:
         coded = unpack(task.source.read_bytes())
         _refuse_another_model(codec, coded)
         header = _header_of(coded)
-        pixels = _pixels(codec, coded)
+        pixels = _pixels(codec, coded, header.get_data_dtype().newbyteorder("="))
     except InputError as error:
         raise InputError(f"{task.source}: {error}") from error
     except OSError as error:
@@ -141,17 +141,17 @@ def _header_of(coded: Coded) -> Any:
     sizes = (coded.height, coded.width, len(coded.windows))
     if shape[:2] != sizes[:2] or math.prod(shape) != math.prod(sizes):
         raise InputError("its header has another size than its codes: not written by this program")
-    if header.get_data_dtype().newbyteorder("=") != np.float32:
-        raise InputError("the type in its header is not float32: not written by this program")
+    if header.get_data_dtype().newbyteorder("=") not in (np.float32, np.float64):
+        raise InputError("the type in its header is no float: not written by this program")
     return header
 
 
-def _pixels(codec: Codec, coded: Coded) -> np.ndarray:
-    """The scan's intensities, float32 [H, W, S]."""
-    result = np.empty((coded.height, coded.width, len(coded.windows)), np.float32)
+def _pixels(codec: Codec, coded: Coded, dtype: np.dtype[Any]) -> np.ndarray:
+    """The scan's intensities, float32 or float64 [H, W, S]."""
+    result = np.empty((coded.height, coded.width, len(coded.windows)), dtype)
     for at, window in enumerate(coded.windows):
         decoded = decode(codec, coded.indices[at], coded.height, coded.width)
-        result[..., at] = intensity.restore(decoded, window)
+        result[..., at] = intensity.restore(decoded, window, dtype)
     return result
 
 

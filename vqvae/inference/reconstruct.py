@@ -70,7 +70,7 @@ def _reconstruct(codec: Codec, job: Job) -> Reconstructed:
     for at in range(slices):
         scaled, window = intensity.scale(scan.pixels[..., at])
         found = reconstruct_slice(codec, scaled)
-        result[..., at] = intensity.restore(found.pixels, window)
+        result[..., at] = intensity.restore(found.pixels, window, result.dtype)
         codes += found.codes
         similarities.append(found.ssim)
         ratios.append(found.psnr)

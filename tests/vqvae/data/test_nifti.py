@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from vqvae.data.nifti import read_shape, read_slice, write_slice
+from vqvae.data.nifti import read_geometry, read_slice, write_slice
 from vqvae.errors import InputError
 
 AFFINE = np.array([[0, -1.5, 0, 7], [2, 0, 0, -3], [0, 0, 4, 11], [0, 0, 0, 1.0]])
@@ -83,8 +83,8 @@ def test_pixels_of_another_shape_are_refused(tmp_path: Path, write: Callable[...
 
 
 def test_the_shape_has_no_trailing_axes(tmp_path: Path, write: Callable[..., Path]) -> None:
-    assert read_shape(write(tmp_path / "a.nii", PIXELS[:, :, None])) == (8, 6)
-    assert read_shape(write(tmp_path / "a.nii.gz", PIXELS[:, :, None])) == (8, 6)
+    assert read_geometry(write(tmp_path / "a.nii", PIXELS[:, :, None]))[0] == (8, 6)
+    assert read_geometry(write(tmp_path / "a.nii.gz", PIXELS[:, :, None]))[0] == (8, 6)
 
 
 def test_a_shape_is_read_for_any_suffix(tmp_path: Path, write: Callable[..., Path]) -> None:
@@ -94,8 +94,9 @@ def test_a_shape_is_read_for_any_suffix(tmp_path: Path, write: Callable[..., Pat
     nibabel.save(nibabel.Nifti2Image(PIXELS, AFFINE), tmp_path / "second.nii")
 
     for name in ("zipped.nii", "plain.nii.gz", "second.nii"):
-        assert read_shape(tmp_path / name) == read_slice(tmp_path / name).pixels.shape == (8, 6)
+        shape = read_geometry(tmp_path / name)[0]
+        assert shape == read_slice(tmp_path / name).pixels.shape == (8, 6)
     (tmp_path / "text.nii").write_text("no scan " * 100)
     for name in ("text.nii", "absent.nii"):
         with pytest.raises(InputError, match=f"{name}: not a readable NIfTI file"):
-            read_shape(tmp_path / name)
+            read_geometry(tmp_path / name)

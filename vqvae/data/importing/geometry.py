@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-import nibabel
 import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from vqvae.data.nifti import SMALLEST_SIDE, read_array
+from vqvae.data.nifti import SMALLEST_SIDE, read_values
 from vqvae.errors import InputError
 
 SHORTEST, LONGEST = 1e-4, 1e4
@@ -70,15 +70,16 @@ class Cut:
     """One slice of a volume.
 
     Attributes:
-        pixels: float32 [H, W].
+        pixels: [H, W]: integers in the file's own type, or float32, or float64 where float32 is
+            not exact enough (see `vqvae.data.values`).
         affine: float64 [4, 4], from indices (row, column, 0) to millimetres.
     """
 
-    pixels: NDArray[np.float32]
+    pixels: NDArray[Any]
     affine: NDArray[np.float64]
 
 
-def cut(image: Any, path: Path, axis: Axis) -> list[Cut]:
+def cut(image: Any, path: Path, axis: Axis, *, fill_background: bool = False) -> list[Cut]:
     """Cut a volume into slices across one of the body's axes, which its header gives.
 
     Args:
@@ -86,6 +87,7 @@ def cut(image: Any, path: Path, axis: Axis) -> list[Cut]:
             with 2 axes is a slice already and stays as it is.
         path: its file, for messages.
         axis: the axis across which it is cut.
+        fill_background: see `vqvae.data.values.stored_values`.
 
     Raises:
         InputError: the image has more axes, its affine is not valid, or it cannot be read.
@@ -94,19 +96,22 @@ def cut(image: Any, path: Path, axis: Axis) -> list[Cut]:
     if len(shape) < 2 or 0 in shape or any(size != 1 for size in shape[3:]):
         raise InputError(f"{path}: shape {shape} is not one volume; split it into volumes first")
     _check_affine(image.affine, path)
+    values = read_values(image, path, fill_background=fill_background)
+    affine = np.asarray(image.affine, np.float64)
     if len(shape) == 2 or shape[2] == 1:
-        pixels = read_array(image, path).reshape(shape[:2])
-        return [Cut(pixels, np.asarray(image.affine, np.float64))]
-    upright = nibabel.as_closest_canonical(image)
-    volume = read_array(upright, path).reshape(upright.shape[:3])
+        return [Cut(values.reshape(shape[:2]), affine)]
+    # Not by nibabel's `as_closest_canonical`: it makes an image, which integers of 64 bits may not.
+    turn = io_orientation(affine)
+    volume = apply_orientation(values.reshape(shape[:3]), turn)
+    affine = affine @ inv_ornt_aff(turn, shape[:3])
     # The columns of the two axes in the slice, then that of the axis across it.
     order = [*(index for index in range(3) if index != axis.number), axis.number]
-    affine = np.asarray(upright.affine, np.float64)[:, [*order, 3]]
+    affine = affine[:, [*order, 3]]
     stack = np.moveaxis(volume, axis.number, 0)
     return [Cut(pixels, moved(affine, (0, 0, number))) for number, pixels in enumerate(stack)]
 
 
-def fitted(piece: Cut, size: Size, fit: Fit, background: float) -> Cut:
+def fitted(piece: Cut, size: Size, fit: Fit, background: float, *, labels: bool = False) -> Cut:
     """Bring a slice to a size; its centre stays the centre.
 
     Cropping keeps the pixels, and cuts or pads all sides evenly. Resampling keeps the whole slice
@@ -117,10 +122,11 @@ def fitted(piece: Cut, size: Size, fit: Fit, background: float) -> Cut:
         size: the new size.
         fit: crop or resample.
         background: the intensity of padded pixels.
+        labels: whether the pixels are labels; a resampled pixel gets the label of the nearest one.
     """
     if fit is Fit.CROP:
         return _cropped(piece, size, background)
-    return _resampled(piece, size, background)
+    return _resampled(piece, size, background, labels=labels)
 
 
 def moved(affine: NDArray[np.float64], index: tuple[float, float, float]) -> NDArray[np.float64]:
@@ -143,7 +149,7 @@ def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
 
 def _cropped(piece: Cut, size: Size, background: float) -> Cut:
     new_shape = (size.height, size.width)
-    result = np.full(new_shape, background, np.float32)
+    result = np.full(new_shape, background, piece.pixels.dtype)
     # Positive where pixels are cut off at the start, negative where some are added.
     starts = [(old - new) // 2 for old, new in zip(piece.pixels.shape, new_shape, strict=True)]
     source, target = [], []
@@ -154,7 +160,7 @@ def _cropped(piece: Cut, size: Size, background: float) -> Cut:
     return Cut(result, moved(piece.affine, (starts[0], starts[1], 0)))
 
 
-def _resampled(piece: Cut, size: Size, background: float) -> Cut:
+def _resampled(piece: Cut, size: Size, background: float, *, labels: bool) -> Cut:
     old = np.asarray(piece.pixels.shape, float)
     new = np.asarray([size.height, size.width], float)
     spacing = np.linalg.norm(piece.affine[:3, :2], axis=0)
@@ -163,11 +169,23 @@ def _resampled(piece: Cut, size: Size, background: float) -> Cut:
     start = (old - 1) / 2 - step * (new - 1) / 2
     # Smoothing before downsampling: detail finer than the new pixels would cause aliasing. A sigma
     # above the size of the slice would not change the result: the smoothed slice is constant.
-    sigma = np.clip((step - 1) / 2, 0, old)
-    smooth = gaussian_filter(piece.pixels, sigma, mode="nearest")
+    sigma = np.zeros(2) if labels else np.clip((step - 1) / 2, 0, old)
+    floats = piece.pixels.astype(np.result_type(piece.pixels, np.float32), copy=False)
+    smooth = gaussian_filter(floats, sigma, mode="nearest")
     pixels = affine_transform(
-        smooth, step, start, (size.height, size.width), order=1, cval=background
+        smooth, step, start, (size.height, size.width), order=0 if labels else 1, cval=background
     )
     affine = moved(piece.affine, (start[0], start[1], 0))
     affine[:3, :2] *= step
-    return Cut(pixels.astype(np.float32), affine)
+    return Cut(_like(pixels, piece.pixels.dtype), affine)
+
+
+def _like(pixels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Floats as numbers of `dtype`: for integers rounded, and kept within the type's limits."""
+    if dtype.kind not in "iu":
+        return pixels.astype(dtype)
+    limits = np.iinfo(dtype)
+    # float64 rounds the largest integer of 64 bits up to a number that does not fit into the type.
+    top = float(limits.max) if limits.bits < 64 else np.nextafter(float(limits.max), 0)
+    whole: NDArray[Any] = np.rint(pixels).clip(limits.min, top).astype(dtype)
+    return whole
