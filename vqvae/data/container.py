@@ -4,6 +4,7 @@ A file of one megabyte can claim terabytes, or decompress to a thousand times it
 header is checked first, and no more is read or decompressed than it says.
 """
 
+import logging
 import math
 import stat
 import zlib
@@ -14,6 +15,7 @@ import nibabel
 
 from vqvae.errors import InputError
 
+log = logging.getLogger(__name__)
 LARGEST = 2**31
 """The largest decompressed file, in bytes: twice a scan of 512 x 512 x 1,000 pixels of 4 bytes."""
 _SLACK = 2**20  # bytes that some writers leave after the last pixel
@@ -89,31 +91,73 @@ def claimed(content: bytes, path: Path) -> int:
 
 
 def _gunzipped(content: bytes, path: Path) -> bytes:
-    """Decompress as much as the header says, and `_SLACK` more; zlib verifies the checksums."""
-    parts: list[bytes] = []
-    size, limit, at = 0, None, 0
-    reader, fresh, pending = zlib.decompressobj(_GZIP), False, b""
-    while pending or at < len(content):
-        if not pending:
-            pending, at = content[at : at + _CHUNK], at + _CHUNK
-        if fresh and not (pending := pending.lstrip(b"\0")):  # zeros between gzip members
-            continue
-        part = reader.decompress(pending, _HEAD if limit is None else limit - size + 1)
-        parts.append(part)
-        size += len(part)
-        pending, fresh = reader.unused_data or reader.unconsumed_tail, reader.eof
-        if limit is None and (size >= _HEAD or fresh):
-            parts = [b"".join(parts)]
-            limit = claimed(parts[0], path) + _SLACK
-        if limit is not None and size > limit:
-            raise InputError(f"{path}: decompresses to more bytes than its header says")
-        if fresh:
-            reader = zlib.decompressobj(_GZIP)
-    if not fresh:
-        raise EOFError("the compressed file is truncated; copy it again")
-    whole = b"".join(parts)
-    _refuse_short(whole, (limit or 0) - _SLACK)
+    """Decompress as much as the header says, and `_SLACK` more; zlib verifies the checksums.
+
+    Some programs leave bytes behind the stream that are no part of it. They are ignored, as by
+    nibabel, if the image is complete without them.
+    """
+    stream = _Gzip(content)
+    head = stream.read(_HEAD)
+    if stream.error and not stream.verified:
+        raise stream.error
+    expected = claimed(head, path)
+    whole = b"".join([head, stream.read(expected + _SLACK + 1 - len(head))])
+    if len(whole) > expected + _SLACK:
+        raise InputError(f"{path}: decompresses to more bytes than its header says")
+    if not stream.complete:
+        if stream.verified < expected:
+            raise stream.error or EOFError("the compressed file is truncated; copy it again")
+        log.warning("%s: bytes behind the end of the compressed image are ignored", path)
+        whole = whole[: stream.verified]
+    _refuse_short(whole, expected)
     return whole
+
+
+class _Gzip:
+    """Reads a gzip stream of one or more members.
+
+    Attributes:
+        complete: whether all that was read is in members that are complete, and nothing is left.
+        verified: how many bytes are in members that are complete, with the right checksum.
+        error: why the stream cannot be read any further; None if it can.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._pending, self._rest = b"", memoryview(content)
+        self._reader = zlib.decompressobj(_GZIP)
+        self._size = 0
+        self.verified = 0
+        self.error: zlib.error | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.error is None and self._reader.eof
+
+    def read(self, size: int) -> bytes:
+        """Decompress up to `size` bytes; fewer at the end, or where the stream is damaged."""
+        parts: list[bytes] = []
+        end = self._size + size
+        while self._size < end and self.error is None and (self._pending or self._rest):
+            if not self._pending:
+                self._pending, self._rest = bytes(self._rest[:_CHUNK]), self._rest[_CHUNK:]
+            try:
+                parts.append(self._step(end - self._size))
+            except zlib.error as error:
+                self.error = error
+        return b"".join(parts)
+
+    def _step(self, size: int) -> bytes:
+        if self._reader.eof:
+            self._pending = self._pending.lstrip(b"\0")  # zeros between members
+            if not self._pending:
+                return b""
+            self._reader = zlib.decompressobj(_GZIP)
+        part = self._reader.decompress(self._pending, size)
+        self._pending = self._reader.unused_data or self._reader.unconsumed_tail
+        self._size += len(part)
+        if self._reader.eof:
+            self.verified = self._size
+        return part
 
 
 def _refuse_short(content: bytes, expected: int) -> None:
