@@ -63,8 +63,8 @@ class Trainer:
             joined by `+`.
 
         Raises:
-            InputError: the data are missing or not valid, or a batch is larger than the training
-                split.
+            InputError: the data are missing or not valid, a segmentation has another size than its
+                slice, or a batch is larger than the training split.
         """
         fingerprints: dict[str, None] = {}
         for data in dict.fromkeys(config.data for config in configs):
@@ -165,11 +165,15 @@ def _prepare_data(data: DataConfig, largest_batch: int) -> str:
     Raises:
         InputError: the data are missing or not valid, or a batch is larger than the training split.
     """
+    from vqvae.data.layout import find_base, list_splits
     from vqvae.data.phantom.dataset import ensure_phantom
+    from vqvae.data.segmentations import check_label_sizes
     from vqvae.data.splits import inspect, open_split
 
     ensure_phantom(data)
     inventory = inspect(data)
+    # Only a promotion reads the test split's segmentations, after days of training.
+    check_label_sizes(find_base(data.root), "test", list_splits(data.root)["test"])
     readable = inventory.slices["train"]
     if data.on_bad_slice == "skip":
         # Only decoding shows which slices will be left out; `open_split` also logs them.

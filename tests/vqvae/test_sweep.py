@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
+import numpy as np
 import pytest
 from PIL import Image
 
 from sweeps.trainer import Trainer, load_trainer
 from tests.vqvae.conftest import tiny
 from vqvae.config import DataConfig, PhantomConfig
+from vqvae.data.layout import list_splits
 from vqvae.errors import InputError
 from vqvae.sweep import trainer
 from vqvae.training.checkpoint import LAST, Best, load
@@ -78,6 +81,20 @@ def test_a_batch_is_compared_with_the_number_of_slices_that_can_be_read(
     with pytest.raises(InputError, match=r"batch_size = 12 is more than the 11 training slices"):
         trainer.prepare([tiny(data.model_copy(update=update), batch_size=12)])
     assert "train: 1 slice left out: " in caplog.text
+
+
+def test_a_segmentation_of_another_size_is_found_before_the_training(
+    data: DataConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(data.root, tmp_path / "set")
+    file = list_splits(tmp_path / "set")["test"].files[0]
+    wrong = file.path.parent.with_name("keras_slices_seg_test") / f"{file.name.stem('seg')}.nii"
+    wrong.parent.mkdir()
+    nibabel.Nifti1Image(np.ones((62, 32), np.float32), np.eye(4)).to_filename(wrong)
+    update = {"root": tmp_path / "set"}
+
+    with pytest.raises(InputError, match=r"a segmentation of 62x32 pixels for a slice of 32x24"):
+        trainer.prepare([tiny(data.model_copy(update=update))])
 
 
 def test_missing_data_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`vqvae data`: create, import and check data sets."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vqvae.cli.data_import import import_
 from vqvae.config import PhantomConfig
-from vqvae.data.importing.convert import Imported, Options, divide, plan, write_import
-from vqvae.data.importing.geometry import Axis, Fit, Size
-from vqvae.data.importing.sources import Patients, find_files, group_by_patient
 from vqvae.data.importing.survey import PERCENTILES, SplitSurvey, survey
-from vqvae.data.layout import SPLITS, SplitName
 from vqvae.data.phantom.dataset import write_phantom
 from vqvae.errors import InputError
-from vqvae.files import refuse_taken
 from vqvae.text import one_line, printable
 
 app = typer.Typer(
@@ -75,56 +70,7 @@ def phantom(  # noqa: PLR0913, PLR0917 (a parameter is an option)
     typer.echo(printable(f"{out}: {patients * volumes * slices} slices of {patients} patients"))
 
 
-@app.command(name="import")
-def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
-    source: Annotated[list[Path], typer.Argument(help="NIfTI volumes or slices, or folders")],
-    out: Annotated[Path, typer.Argument(help="folder of the data set; it must not exist yet")],
-    patient: Annotated[
-        str | None,
-        typer.Option(
-            help="regular expression for the path below SOURCE; its first group is the patient's "
-            "name (default: guessed)"
-        ),
-    ] = None,
-    axis: Annotated[
-        Axis, typer.Option(help="orientation of the slices that volumes are cut into")
-    ] = Axis.AXIAL,
-    size: Annotated[
-        str | None,
-        typer.Option(help="HEIGHTxWIDTH of all slices in pixels (default: as in each volume)"),
-    ] = None,
-    resample: Annotated[
-        bool,
-        typer.Option(
-            "--resample/--crop",
-            help="with --size: scale whole slices, or crop and pad them around their centre",
-        ),
-    ] = False,
-    split: Annotated[
-        str,
-        typer.Option(help="patients in train,validate,test: fractions, or counts as in 20,4,3"),
-    ] = "0.7,0.15,0.15",
-    seed: Annotated[
-        int, typer.Option(min=0, help="seed of the random assignment of patients to splits")
-    ] = 0,
-    min_tissue: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="leave out slices with a smaller share of tissue pixels"),
-    ] = 0.02,
-) -> None:
-    """Convert scans of any study to a data set; each patient is in one split only."""
-    refuse_taken(out)
-    options = Options(
-        axis=axis,
-        size=Size.parse(size) if size else None,
-        fit=Fit.RESAMPLE if resample else Fit.CROP,
-        min_tissue=min_tissue,
-    )
-    patients = group_by_patient(find_files(source), patient)
-    splits = divide(list(patients.files), split, seed)
-    _show_patients(patients, splits)
-    notes = {"pattern": patients.pattern, "split": split, "seed": seed}
-    _show_imported(write_import(plan(patients, splits), out, options, notes), out)
+app.command(name="import")(import_)
 
 
 @app.command()
@@ -132,7 +78,9 @@ def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]
     """Read every slice of a data set; print a table of its content, and all problems."""
     result = survey(folder)
     title = escape(printable(str(folder)))
-    table = Table("split", "slices", "volumes", "patients", "shapes", "types", title=title)
+    table = Table(
+        "split", "slices", "segmented", "volumes", "patients", "shapes", "types", title=title
+    )
     for percentile in PERCENTILES:
         table.add_column("max" if percentile == 100 else f"p{percentile:g}", justify="right")
     for split, found in result.splits.items():
@@ -149,33 +97,9 @@ def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]
 def _cells(found: SplitSurvey) -> list[str]:
     shapes = [f"{'x'.join(map(str, shape))}: {n}" for shape, n in sorted(found.shapes.items())]
     types = [f"{dtype}: {n}" for dtype, n in sorted(found.dtypes.items())]
-    counts = [str(found.slices), str(found.volumes), str(found.patients)]
+    counts = [str(found.slices), str(found.segmented), str(found.volumes), str(found.patients)]
     percentiles = [f"{value:.4g}" for value in found.percentiles] or [""] * len(PERCENTILES)
     return [*counts, "\n".join(shapes), "\n".join(types), *percentiles]
-
-
-def _show_patients(patients: Patients, splits: Mapping[str, SplitName]) -> None:
-    origin = "guessed" if patients.guessed else "given"
-    files = sum(map(len, patients.files.values()))
-    typer.echo(printable(f"patient pattern ({origin}): {patients.pattern}"))
-    typer.echo(f"{files} files of {len(patients.files)} patients")
-    cases = patients.cases()
-    for split in SPLITS:
-        names = [name for name, assigned in splits.items() if assigned == split]
-        shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
-        typer.echo(printable(f"  {split}: {shown}"))
-
-
-def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
-    for split in SPLITS:
-        of_split = [result for result in results if result.volume.split == split]
-        kept = sum(result.kept for result in of_split)
-        dropped = sum(result.dropped for result in of_split)
-        typer.echo(
-            f"{split}: {kept} slices of {len(of_split)} volumes; "
-            f"{dropped} with too little tissue left out"
-        )
-    typer.echo(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
 
 
 def _console() -> Console:

@@ -1,4 +1,4 @@
-"""The HipMRI layout: folders and file names of a data set, patients, and the meaning of labels.
+"""The HipMRI layout: folders and file names of a data set, and its patients.
 
 All paths inside a data set are built in this module.
 """
@@ -12,18 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vqvae.data.nifti import inner_file, is_nifti_name, read_slice
+from vqvae.data.nifti import inner_file, is_nifti_name
 from vqvae.errors import InputError, UnavailableError
 
 SplitName = Literal["train", "validate", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SLICES_FOLDER = "keras_slices_data"
 EXAMPLE = "case_004_week_0_slice_10.nii.gz"
-ORGANS = {"bone": 2, "bladder": 3, "rectum": 4, "prostate": 5}
-"""HipMRI's labels of organs in a segmentation; 0 is the background, 1 the rest of the body."""
 
 _NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
 
@@ -73,7 +68,7 @@ class Listing:
     files: tuple[SliceFile, ...]
     """Its slices, sorted by name."""
     odd: tuple[str, ...] = ()
-    """NIfTI files whose names are not names of slices."""
+    """One line for each NIfTI file that is no slice: its name is not one, or it is not a file."""
 
     @property
     def patients(self) -> tuple[int, ...]:
@@ -87,13 +82,16 @@ def split_folder(base: Path, split: SplitName, *, labels: bool = False) -> Path:
 
 
 def find_base(root: Path) -> Path:
-    """The folder of the three splits: `root`, or `keras_slices_data` inside it.
+    """The folder of the three splits: `root`, `keras_slices_data` inside it, or the one above it.
+
+    The one above is meant by a person who names the folder of one split.
 
     Raises:
-        InputError: neither has the folder of any split.
+        InputError: none has the folder of any split.
         UnavailableError: `root` does not exist.
     """
-    for base in (root, root / SLICES_FOLDER):
+    above = root.absolute().parent if root.name.startswith("keras_slices_") else root
+    for base in (root, root / SLICES_FOLDER, above):
         if any(split_folder(base, split).is_dir() for split in SPLITS):
             return base
     if root.is_dir():
@@ -133,54 +131,13 @@ def list_split(base: Path, split: SplitName) -> Listing:
     except OSError as error:
         raise UnavailableError(f"data folder {folder} cannot be read ({error.strerror})") from error
     if not files:
+        reason = f" ({odd[0]})" if odd else ""
         raise InputError(
-            f"data folder {folder} holds no file named like {EXAMPLE}; {_advice(base)}"
+            f"data folder {folder} holds no file named like {EXAMPLE}{reason}; {_advice(base)}"
         )
     files.sort()
     _check_once(files)
     return Listing(tuple(files), tuple(sorted(odd)))
-
-
-def list_labels(base: Path, split: SplitName) -> dict[SliceName, Path]:
-    """The segmentation files of one split, by slice; empty if there is no such folder.
-
-    Raises:
-        UnavailableError: the folder cannot be read.
-    """
-    folder = split_folder(base, split, labels=True)
-    try:
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    except OSError as error:
-        raise UnavailableError(f"data folder {folder} cannot be read ({error.strerror})") from error
-    named = [(SliceName.parse(path.name, "seg"), inner_file(path)) for path in entries]
-    return {name: path for name, path in named if name is not None}
-
-
-def read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The labels of one slice, uint8 [H, W]; None if the file cannot be read.
-
-    The file stores them as floating-point numbers.
-
-    Args:
-        path: the file of the segmentation.
-        shape: rows and columns of the slice.
-
-    Raises:
-        InputError: the segmentation has another size than the slice. A file that cannot be read
-            only costs its own scores; another size means that images and segmentations do not
-            belong together.
-    """
-    try:
-        pixels = read_slice(path).pixels
-    except InputError:
-        return None
-    if pixels.shape != shape:
-        sizes = ["x".join(map(str, sides)) for sides in (pixels.shape, shape)]
-        raise InputError(
-            f"{path}: a segmentation of {sizes[0]} pixels for a slice of {sizes[1]}; "
-            "replace it with one of the slice's size, or remove it"
-        )
-    return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
 def check_apart(listings: Mapping[SplitName, Listing]) -> None:
@@ -212,12 +169,19 @@ def _scan(folder: Path, base: Path) -> tuple[list[SliceFile], list[str]]:
             name = SliceName.parse(entry.name)
             path = inner_file(Path(entry.path)) if entry.is_dir() else Path(entry.path)
             status = _status(path)
-            if name is None or status is None:
-                odd.append(f"{folder.name}/{entry.name}")
+            if name is None:
+                odd.append(f"{folder.name}/{entry.name}: not named like a slice")
+            elif status is None:
+                odd.append(f"{folder.name}/{entry.name}: {_not_a_file(Path(entry.path))}")
             else:
                 relative = path.relative_to(base).as_posix()
                 files.append(SliceFile(name, path, relative, status.st_size, status.st_mtime_ns))
-    return files, odd
+    return files, sorted(odd)
+
+
+def _not_a_file(path: Path) -> str:
+    dead = path.is_symlink() and not path.exists()
+    return f"a link to {path.readlink()}, which does not exist" if dead else "not a file"
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vqvae.config import Config
 from vqvae.data.batches import open_images
-from vqvae.data.layout import ORGANS, SliceName, SplitName, find_base, list_labels, read_labels
+from vqvae.data.layout import SliceName, SplitName, find_base
+from vqvae.data.segmentations import ORGANS, list_labels, read_labels
 from vqvae.data.splits import Split, open_split
 from vqvae.device import full_precision, memory_format
 from vqvae.evaluation.metrics import (

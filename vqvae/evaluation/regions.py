@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from vqvae.data.layout import ORGANS
+from vqvae.data.segmentations import ORGANS
 
 BODY = "body"
 

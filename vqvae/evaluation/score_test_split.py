@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from vqvae.config import Config
-from vqvae.data.layout import find_base, list_labels, list_splits
+from vqvae.data.layout import find_base, list_splits
+from vqvae.data.segmentations import list_labels
 from vqvae.data.splits import Split, open_split
 from vqvae.device import reproducible
 from vqvae.evaluation.comparison import pairs_at

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vqvae.config import DataConfig
-from vqvae.data.layout import SliceName, list_splits
+from vqvae.data.layout import SliceName, find_base, list_splits
 from vqvae.errors import InputError
 
 
@@ -84,7 +84,7 @@ def test_hidden_and_other_files_are_ignored(tiny: DataConfig, write: Callable[..
     write(folder / "average.nii")
     listing = list_splits(tiny.root)["train"]
     assert len(listing.files) == 2
-    assert listing.odd == ("keras_slices_train/average.nii",)
+    assert listing.odd == ("keras_slices_train/average.nii: not named like a slice",)
 
 
 def test_a_segmentation_among_the_images_is_odd(
@@ -92,4 +92,28 @@ def test_a_segmentation_among_the_images_is_odd(
 ) -> None:
     write(tiny.root / "keras_slices_train" / "seg_004_week_0_slice_7.nii")
 
-    assert list_splits(tiny.root)["train"].odd == ("keras_slices_train/seg_004_week_0_slice_7.nii",)
+    odd = "keras_slices_train/seg_004_week_0_slice_7.nii: not named like a slice"
+    assert list_splits(tiny.root)["train"].odd == (odd,)
+
+
+def test_a_dead_link_is_called_one(tiny: DataConfig) -> None:
+    folder = tiny.root / "keras_slices_train"
+    name = "case_004_week_0_slice_7.nii.gz"
+    (folder / name).symlink_to("/nowhere/x")
+    (folder / "case_004_week_0_slice_8.nii.gz").mkdir()
+
+    dead = f"keras_slices_train/{name}: a link to /nowhere/x, which does not exist"
+    odd = "keras_slices_train/case_004_week_0_slice_8.nii.gz: not a file"
+    assert list_splits(tiny.root)["train"].odd == (dead, odd)
+
+    for file in list_splits(tiny.root)["train"].files:
+        file.path.unlink()
+    with pytest.raises(
+        InputError, match=r"holds no file named like .* \(keras_slices_train.* a link to"
+    ):
+        list_splits(tiny.root)
+
+
+@pytest.mark.parametrize("split", ["train", "seg_test"])
+def test_the_folder_of_a_split_means_the_data_set_above_it(tiny: DataConfig, split: str) -> None:
+    assert find_base(tiny.root / f"keras_slices_{split}") == tiny.root.absolute()

@@ -1,16 +1,13 @@
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.vqvae.data.rights import without_rights
 from vqvae.data.nifti import is_nifti_name
 from vqvae.data.tree import Found, find_below
-
-NOBODY = 65534
 
 
 def make(*paths: Path) -> None:
@@ -30,19 +27,6 @@ def shared() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
-
-
-@contextmanager
-def without_rights() -> Iterator[None]:
-    """Root may read everything, so it becomes nobody for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_linked_folders_and_files_are_found_under_their_own_names(tmp_path: Path) -> None:

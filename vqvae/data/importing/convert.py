@@ -1,20 +1,20 @@
-"""Importing the scans of any study into the HipMRI layout."""
+"""Writing the planned volumes of an import as slices in the HipMRI layout."""
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from vqvae.data.importing.geometry import Axis, Cut, Fit, Size, cut, fitted
-from vqvae.data.importing.sources import File, Patients, slice_number, volumes_of, week_of
-from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
-from vqvae.data.nifti import read_image, write_image
+from vqvae.data.importing.plan import Plan, Volume
+from vqvae.data.importing.sources import VolumeFiles, slice_number
+from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, split_folder
+from vqvae.data.nifti import SMALLEST_SIDE, read_image, write_image
 from vqvae.data.progress import track
 from vqvae.errors import InputError
 from vqvae.files import new_folder
@@ -33,25 +33,18 @@ class Options:
         min_tissue: the smallest share of tissue pixels with which a slice is kept, 0 to 1. A pixel
             is tissue if it is brighter than 10 % of the way from the volume's minimum to its 99th
             percentile.
+        fill_background: replace NaN and infinite pixels by the volume's smallest finite intensity.
+        relabel: the new label of each label, uint8 [256]; None keeps them.
+        skip_bad: leave out volumes that cannot be imported; otherwise nothing is written.
     """
 
     axis: Axis = Axis.AXIAL
     size: Size | None = None
     fit: Fit = Fit.CROP
     min_tissue: float = 0.02
-
-
-@dataclass(frozen=True)
-class Volume:
-    """One volume: its files, and its split, case and week in the layout."""
-
-    patient: str
-    """The patient's name in the source files."""
-    split: SplitName
-    case: int
-    week: int
-    files: tuple[File, ...]
-    """One file, or one file for each slice."""
+    fill_background: bool = False
+    relabel: NDArray[np.uint8] | None = None
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,160 +58,163 @@ class Imported:
     """Slices with too little tissue."""
 
 
-def divide(patients: Sequence[str], shares: str, seed: int) -> dict[str, SplitName]:
-    """Assign every patient to a split at random.
+class BadVolumesError(InputError):
+    """Some volumes cannot be imported.
 
-    Args:
-        patients: their names.
-        shares: for train, validate and test, separated by commas: three fractions that sum to 1, or
-            three counts that sum to the number of patients. Every split gets at least one patient.
-        seed: of the random assignment.
-
-    Returns:
-        The split of each patient.
-
-    Raises:
-        InputError: there are fewer than three patients, or `shares` is not valid.
+    Attributes:
+        lines: one for each of them, with the reason.
     """
-    if len(patients) < len(SPLITS):
-        raise InputError(
-            f"{len(patients)} patients ({', '.join(patients)}) are too few for three splits; give "
-            "the scans of at least three patients, or another --patient"
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        files = f"{len(lines)} file{'' if len(lines) == 1 else 's'}"
+        super().__init__(
+            f"{files} cannot be imported (listed above); nothing was written: correct the files, "
+            "or leave them out with --on-bad skip"
         )
-    counts = _counts(shares, len(patients))
-    order = np.random.default_rng(seed).permutation(sorted(patients))
-    owners = [split for split, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
-    return dict(sorted(zip(map(str, order), owners, strict=True)))
-
-
-def plan(patients: Patients, splits: Mapping[str, SplitName]) -> tuple[Volume, ...]:
-    """Assign every volume a case and a week.
-
-    The week is the one in its path, if all volumes of the patient have different ones, and else its
-    rank from 0.
-
-    Args:
-        patients: the files by patient.
-        splits: the split of each patient.
-
-    Raises:
-        InputError: the header of a file cannot be read.
-    """
-    cases = patients.cases()
-    volumes = []
-    for patient, files in patients.files.items():
-        groups = volumes_of(files)
-        weeks = [week_of(group[0]) for group in groups]
-        if None in weeks or len(set(weeks)) < len(weeks):
-            weeks = list(range(len(groups)))
-        for week, group in zip(weeks, groups, strict=True):
-            volumes.append(Volume(patient, splits[patient], cases[patient], week or 0, group))
-    return tuple(volumes)
+        self.lines = lines
 
 
 def write_import(
-    volumes: Sequence[Volume], out: Path, options: Options, notes: Mapping[str, Any]
-) -> tuple[Imported, ...]:
+    plan: Plan, out: Path, options: Options
+) -> tuple[tuple[Imported, ...], tuple[str, ...]]:
     """Write the data set at `out`, atomically, with a record of the sources (`import.json`).
 
     Args:
-        volumes: the result of `plan`.
+        plan: what is imported.
         out: a folder that does not exist yet.
         options: how volumes are cut into slices.
-        notes: more entries of the record.
+
+    Returns:
+        The result of each volume, and one line for each that cannot be imported.
 
     Raises:
-        InputError: a volume cannot be read, a split has no slice with enough tissue, or `out`
-            exists or cannot be written.
+        BadVolumesError: there are such volumes, and they are not to be skipped.
+        InputError: a split has no slice with enough tissue, or `out` exists or cannot be written.
     """
+    results: list[Imported] = []
+    bad: list[tuple[Volume, str]] = []
     with new_folder(out) as unfinished:
         base = unfinished / SLICES_FOLDER
         for split in SPLITS:
             split_folder(base, split).mkdir(parents=True)
-        steps = track(volumes, "importing volumes", len(volumes))
-        results = tuple(_write_volume(volume, base, options) for volume in steps)
+        for volume in track(plan.volumes, "importing volumes", len(plan.volumes)):
+            try:
+                results.append(_write_volume(volume, base, options))
+            except InputError as error:
+                bad.append((volume, str(error)))
+        failed = [*plan.failed, *(reason for _, reason in bad)]
+        if failed and not options.skip_bad:
+            raise BadVolumesError(tuple(failed))
+        failed += _companions(bad, results)
         for split in SPLITS:
             if not sum(result.kept for result in results if result.volume.split == split):
                 raise InputError(f"no slice of {split} holds enough tissue; lower --min-tissue")
-        record = {**notes, **_described(options), "volumes": [_row(result) for result in results]}
-        (unfinished / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-    return results
+        record = _record(plan, options, results, failed)
+        (unfinished / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return tuple(results), tuple(failed)
+
+
+def _companions(bad: list[tuple[Volume, str]], results: list[Imported]) -> list[str]:
+    """One line for each file that is left out because another file of its volume is bad."""
+    used = {path for result in results for path in _paths(result.volume)}
+    return [
+        f"{path}: left out, for its volume cannot be imported"
+        for volume, reason in bad
+        for path in _paths(volume)
+        if path not in used and not reason.startswith(f"{path}:")
+    ]
+
+
+def _paths(volume: Volume) -> list[str]:
+    return [str(file.path) for file in (*volume.files, *volume.label_files)]
 
 
 def _write_volume(volume: Volume, base: Path, options: Options) -> Imported:
-    slices = list(_slices(volume, options.axis))
-    values = np.concatenate([piece.pixels.ravel()[::7] for _, piece, _ in slices])
-    low, high = float(values.min()), float(np.percentile(values, 99))
-    tissue = low + 0.1 * (high - low)
+    slices = list(_slices(volume.files, options))
+    labels = [piece for _, piece in _slices(volume.label_files, options)]
+    _check_slices(volume, slices, options)
+    values = np.concatenate([piece.pixels.ravel()[::7] for _, piece in slices])
+    low, high = values.min(), float(np.percentile(values, 99))
+    tissue = float(low) + 0.1 * (high - float(low))
     folder = split_folder(base, volume.split)
+    label_folder = split_folder(base, volume.split, labels=True)
     kept = 0
-    for number, piece, dtype in slices:
-        background = min(low, float(piece.pixels.min()))
-        if options.size is not None:
-            piece = fitted(piece, options.size, options.fit, background)  # noqa: PLW2901
-        if high > low and (piece.pixels > tissue).mean() >= options.min_tissue:
-            name = SliceName(volume.case, volume.week, number)
-            path = folder / f"{name.stem()}.nii.gz"
-            if path.exists():
-                raise InputError(
-                    f"{volume.files[0].path}: two slices of its volume have the number {number}; "
-                    "import only one of them, or give them different numbers"
-                )
-            write_image(path, _image(piece, dtype))
-            kept += 1
+    for at, (number, piece) in enumerate(slices):
+        background = min(low, piece.pixels.min())
+        fitting = _fitted(piece, options, background)
+        if not high > low or (fitting.pixels > tissue).mean() < options.min_tissue:
+            continue
+        kept += 1
+        name = SliceName(volume.case, volume.week, number)
+        write_image(folder / f"{name.stem()}.nii.gz", _image(fitting))
+        if labels:
+            label_folder.mkdir(exist_ok=True)
+            fitting = _fitted(labels[at], options, 0, labels=True)
+            pixels = np.rint(fitting.pixels).astype(np.uint8)
+            pixels = pixels if options.relabel is None else options.relabel[pixels]
+            path = label_folder / f"{name.stem('seg')}.nii.gz"
+            write_image(path, _image(Cut(pixels, fitting.affine)))
     return Imported(volume, kept, len(slices) - kept)
 
 
-def _slices(volume: Volume, axis: Axis) -> Iterator[tuple[int, Cut, DTypeLike]]:
-    """Number, slice and type on disk; an integer type without scaling is kept, else float32."""
-    for file in volume.files:
+def _slices(files: VolumeFiles, options: Options) -> Iterator[tuple[int, Cut]]:
+    """The slices of a volume, with their numbers."""
+    for file in files:
         image = read_image(file.path)
-        pieces = cut(image, file.path, axis)
-        first = slice_number(file) if len(volume.files) > 1 else 0
-        integer = np.dtype(image.get_data_dtype()).kind in "iu"
-        scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
-        dtype = image.get_data_dtype() if integer and not scaled else np.float32
-        for number, piece in enumerate(pieces, first):
-            yield number, piece, dtype
+        pieces = cut(image, file.path, options.axis, fill_background=options.fill_background)
+        yield from enumerate(pieces, slice_number(file) if len(files) > 1 else 0)
 
 
-def _image(piece: Cut, dtype: DTypeLike) -> Any:
-    pixels: NDArray[Any] = piece.pixels
-    if np.dtype(dtype).kind in "iu":
-        # float32 rounds the largest integers up to values that do not fit into the type.
-        limits = np.iinfo(dtype)
-        pixels = np.rint(pixels).astype(np.float64).clip(limits.min, limits.max)
-    image = nibabel.Nifti1Image(pixels.astype(dtype), piece.affine)
+def _check_slices(volume: Volume, slices: list[tuple[int, Cut]], options: Options) -> None:
+    """Check that the slices of a volume can be told apart, and that they can be scored.
+
+    Raises:
+        InputError: two have the same number, or they are too small.
+    """
+    path = volume.files[0].path
+    numbers = [number for number, _ in slices]
+    for number in numbers:
+        if numbers.count(number) > 1:
+            raise InputError(
+                f"{path}: two slices of its volume have the number {number}; import only one of "
+                "them, or give them different numbers"
+            )
+    height, width = slices[0][1].pixels.shape
+    if options.size is None and min(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"{path}: its {options.axis} slices have {height}x{width} pixels, and SSIM needs "
+            f"{SMALLEST_SIDE} a side; give another --axis, or a --size"
+        )
+
+
+def _fitted(piece: Cut, options: Options, background: float, *, labels: bool = False) -> Cut:
+    if options.size is None:
+        return piece
+    return fitted(piece, options.size, options.fit, background, labels=labels)
+
+
+def _image(piece: Cut) -> Any:
+    image = nibabel.Nifti1Image(piece.pixels, piece.affine, dtype=piece.pixels.dtype)
     image.header.set_xyzt_units("mm")
     return image
 
 
-def _counts(shares: str, patients: int) -> list[int]:
-    try:
-        values = [float(share) for share in shares.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != len(SPLITS) or not all(0 < value < math.inf for value in values):
-        raise InputError(
-            f"--split {shares!r}: write three shares, as fractions (0.7,0.15,0.15) or as counts of "
-            "patients (20,4,3)"
-        )
-    if all(value >= 1 for value in values):
-        if sum(values) != patients or any(value != int(value) for value in values):
-            raise InputError(f"--split {shares!r}: the counts must sum to the {patients} patients")
-        return [int(value) for value in values]
-    if abs(sum(values) - 1) > 1e-6:
-        raise InputError(f"--split {shares!r}: the fractions must sum to 1")
-    # One patient for each split; each further one for the split that is furthest below its share.
-    counts = [1] * len(SPLITS)
-    for _ in range(patients - len(SPLITS)):
-        missing = [value * patients - count for value, count in zip(values, counts, strict=True)]
-        counts[missing.index(max(missing))] += 1
-    return counts
-
-
-def _described(options: Options) -> dict[str, Any]:
-    return {name: value for name, value in asdict(options).items() if value is not None}
+def _record(
+    plan: Plan, options: Options, results: list[Imported], failed: list[str]
+) -> dict[str, Any]:
+    described = {name: value for name, value in asdict(options).items() if value is not None}
+    if options.relabel is not None:
+        new = dict(enumerate(options.relabel.tolist()))
+        described["relabel"] = {str(old): label for old, label in new.items() if label != old}
+    return {
+        "pattern": plan.patients.pattern,
+        "split": plan.request.shares,
+        "seed": plan.request.seed,
+        "label_maps": plan.request.label_maps,
+        **described,
+        "volumes": [_row(result) for result in results],
+        "left_out": [*plan.left_out, *plan.label_maps, *failed],
+    }
 
 
 def _row(result: Imported) -> dict[str, Any]:
@@ -229,6 +225,7 @@ def _row(result: Imported) -> dict[str, Any]:
         "case": volume.case,
         "week": volume.week,
         "sources": [str(file.path) for file in volume.files],
+        "labels": [str(file.path) for file in volume.label_files],
         "slices": result.kept,
         "dropped": result.dropped,
     }

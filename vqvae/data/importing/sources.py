@@ -1,26 +1,43 @@
-"""Finding scans in files and folders, and grouping them by patient."""
+"""Finding scans in files and folders, and the volumes that they form."""
 
+import itertools
 import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vqvae.data.nifti import is_nifti_name, read_shape
+import numpy as np
+from numpy.typing import NDArray
+
+from vqvae.data.nifti import inner_file, is_nifti_name, read_geometry
+from vqvae.data.tree import Found, find_below
 from vqvae.errors import InputError
 
-# Patterns of patient names. They are tried in this order, and the first that matches every file is
-# used. They are matched with the path below the source, because some studies name folders, not
-# files, after patients. A bare number is not guessed to be a patient: it may count scans, and then
-# one patient could be in two splits without any sign of it.
-GUESSES = (
-    r"(?i)(?<![a-z])((?:patient|subject|case|sub)[-_ ]?\d+)",
-    r"(?<![A-Za-z])(sub-[A-Za-z0-9]+)",
-    r"(?i)(?:^|/)((?:pat|pt|p|id)[-_ ]?\d+)",
-)
 _WEEK = re.compile(r"(?i)week[-_ ]?(\d+)")
 _SLICE = re.compile(r"(?i)slice[-_ ]?(\d+)|(\d+)(?=\D*$)")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The positions of a file's pixels, as its header gives them."""
+
+    shape: tuple[int, ...]
+    """Without trailing axes of length 1."""
+    affine: NDArray[np.float64]
+    """[4, 4], from indices to millimetres."""
+
+    def matches(self, other: "Grid") -> bool:
+        """Whether every pixel is within a tenth of a pixel's size of the other grid's pixel."""
+        if self.shape != other.shape or len(self.shape) not in (2, 3):
+            return False
+        sides = [(0, size - 1) for size in self.shape] + [(0,)] * (3 - len(self.shape))
+        corners = np.array([(*index, 1) for index in itertools.product(*sides)], float).T
+        apart = np.abs((self.affine - other.affine) @ corners).max()
+        spacing = np.linalg.norm(self.affine[:3, : len(self.shape)], axis=0)
+        return bool(apart <= 0.1 * spacing.min())
 
 
 @dataclass(frozen=True)
@@ -30,99 +47,89 @@ class File:
     path: Path
     relative: str
     """Its path below the source that it was found in."""
+    grid: Grid | None = field(default=None, compare=False)
+    """Where its pixels are; None until `read_grids` has read its header."""
+
+
+VolumeFiles = tuple[File, ...]
+"""The files of one volume: one, or one for each slice."""
 
 
 @dataclass(frozen=True)
-class Patients:
-    """Files by patient.
+class Sources:
+    """The NIfTI files that a person gave, and what could not be read; see `vqvae.data.tree`."""
 
-    Attributes:
-        pattern: the regular expression that finds the patient in a path.
-        guessed: whether the pattern is one of `GUESSES`, not given by the user.
-        files: the files of each patient, by name, both sorted. Names that differ only in case or in
-            leading zeros are one patient, under the spelling that occurs first.
-    """
-
-    pattern: str
-    guessed: bool
-    files: dict[str, tuple[File, ...]]
-
-    def cases(self) -> dict[str, int]:
-        """The case number of each patient.
-
-        It is the last number in the patient's name if these numbers are all different, else 1, 2
-        and so on.
-        """
-        numbers = [re.findall(r"\d+", name) for name in self.files]
-        own = [int(found[-1]) for found in numbers if found]
-        kept = len(set(own)) == len(self.files)
-        return dict(zip(self.files, own if kept else range(1, len(self.files) + 1), strict=True))
+    files: tuple[File, ...]
+    """Sorted by path."""
+    failed: tuple[str, ...]
+    """One line for each folder, link or header that cannot be read."""
+    repeated: tuple[str, ...]
+    """One line for each path that leads to something that is read under another path."""
 
 
-def find_files(sources: Sequence[Path]) -> tuple[File, ...]:
-    """All NIfTI files in `sources` (files and folders), sorted by path.
+def find_files(sources: Sequence[Path]) -> Sources:
+    """All NIfTI files in `sources` (files and folders), through links.
 
     Raises:
         InputError: a source is missing, or has no NIfTI file.
     """
-    found: dict[Path, File] = {}
+    files: dict[Path, File] = {}
+    failed: dict[str, None] = {}
+    repeated: dict[str, None] = {}
     for source in sources:
         if not source.exists():
             raise InputError(f"source {source} does not exist")
-        files = [source] if source.is_file() else _below(source)
-        if not files:
-            raise InputError(f"source {source} holds no .nii or .nii.gz file")
-        base = source if source.is_dir() else source.parent
-        for path in files:
-            found.setdefault(path.resolve(), File(path, path.relative_to(base).as_posix()))
-    return tuple(sorted(found.values(), key=lambda file: str(file.path)))
+        if source.is_dir() and not inner_file(source).is_file():
+            found = find_below(source, is_nifti_name)
+        else:
+            found = Found((source,), (), ())
+        if not found.files:
+            reason = f"; {found.failed[0]}" if found.failed else ""
+            raise InputError(f"source {source} holds no .nii or .nii.gz file{reason}")
+        base = source.parent if found.files == (source,) else source
+        for path in found.files:
+            files.setdefault(path.absolute(), File(path, path.relative_to(base).as_posix()))
+        failed.update(dict.fromkeys(found.failed))
+        repeated.update(dict.fromkeys(found.repeated))
+    ordered = sorted(files.values(), key=lambda file: str(file.path))
+    return Sources(tuple(ordered), tuple(failed), tuple(repeated))
 
 
-def group_by_patient(files: Sequence[File], pattern: str | None) -> Patients:
-    """Group files by patient.
-
-    Args:
-        files: the result of `find_files`.
-        pattern: a regular expression that is searched for in each file's path below its source. The
-            patient's name is its group named `patient`, or else its first group, or else the whole
-            match. None: guess the pattern.
-
-    Raises:
-        InputError: the pattern is not a regular expression, or does not match some file.
-    """
-    if pattern is None:
-        return _guess(files)
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"--patient {pattern!r} is not a regular expression: {error}") from error
-    names = [_name(expression, file.relative) for file in files]
-    for file, name in zip(files, names, strict=True):
-        if not name:
-            raise InputError(
-                f"--patient {pattern!r} finds no patient in {file.relative}; give a pattern that "
-                "matches all files"
-            )
-    return _grouped(pattern, files, [name or "" for name in names], guessed=False)
+def read_grids(sources: Sources) -> Sources:
+    """Read the header of every file; a file whose header cannot be read is moved to `failed`."""
+    files: list[File] = []
+    failed = list(sources.failed)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for result in pool.map(_with_grid, sources.files):
+            if isinstance(result, File):
+                files.append(result)
+            else:
+                failed.append(result)
+    return replace(sources, files=tuple(files), failed=tuple(failed))
 
 
-def volumes_of(files: Sequence[File]) -> list[tuple[File, ...]]:
-    """Group one patient's files by volume.
+def volumes_of(files: Sequence[File]) -> list[VolumeFiles]:
+    """Group one patient's files, whose grids are known, by volume.
 
     A 3-D file is a volume. 2-D files whose paths differ only in the slice number are one volume, in
     the order of that number.
-
-    Raises:
-        InputError: the header of a file cannot be read.
     """
     groups: dict[str, list[File]] = defaultdict(list)
     for file in files:
-        flat = len(read_shape(file.path)) == 2
+        flat = file.grid is not None and len(file.grid.shape) == 2
         below = _SLICE.sub("#", file.relative, count=1) if flat else file.relative
         # Two sources may have files of the same name.
         source = str(file.path).removesuffix(file.relative)
         groups[source + below].append(file)
     return [tuple(sorted(group, key=slice_number)) for group in groups.values()]
+
+
+def same_grid(first: VolumeFiles, second: VolumeFiles) -> bool:
+    """Whether two volumes have the same grid, file by file."""
+    return len(first) == len(second) and all(
+        one.grid is not None and other.grid is not None and one.grid.matches(other.grid)
+        for one, other in zip(first, second, strict=True)
+    )
 
 
 def slice_number(file: File) -> int:
@@ -137,48 +144,10 @@ def week_of(file: File) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _below(source: Path) -> list[Path]:
-    return [
-        Path(folder) / name
-        for folder, _, names in os.walk(source)
-        for name in names
-        if is_nifti_name(name)
-    ]
-
-
-def _guess(files: Sequence[File]) -> Patients:
-    for pattern in GUESSES:
-        names = [_name(re.compile(pattern), file.relative) for file in files]
-        if all(names):
-            return _grouped(pattern, files, [name or "" for name in names], guessed=True)
-    raise InputError(
-        f"no patient can be guessed from names like {files[0].relative}; give a regular expression "
-        "with --patient, as in --patient '^([^_]+)'"
-    )
-
-
-def _name(expression: re.Pattern[str], text: str) -> str | None:
-    match = expression.search(text)
-    if match is None:
-        return None
-    if "patient" in expression.groupindex:
-        return match["patient"]
-    return match[1] if expression.groups else match[0]
-
-
-def _grouped(
-    pattern: str, files: Sequence[File], names: Sequence[str], *, guessed: bool
-) -> Patients:
-    groups: dict[str, list[File]] = defaultdict(list)
-    first_spelling: dict[str, str] = {}
-    for file, name in zip(files, names, strict=True):
-        groups[first_spelling.setdefault(_normalized(name), name)].append(file)
-    return Patients(pattern, guessed, {name: tuple(groups[name]) for name in sorted(groups)})
-
-
-def _normalized(name: str) -> str:
-    """The same text for all spellings of a patient.
-
-    Otherwise `Case04` and `case4` could be in two splits without any sign of it.
-    """
-    return re.sub(r"\d+", lambda number: str(int(number[0])), name.casefold())
+def _with_grid(file: File) -> File | str:
+    """The file with its grid; if its header cannot be read, the reason."""
+    try:
+        shape, affine = read_geometry(file.path)
+    except InputError as error:
+        return str(error)
+    return replace(file, grid=Grid(shape, affine))

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from vqvae.config import DataConfig
-from vqvae.data.importing.convert import Options, divide, plan, write_import
-from vqvae.data.importing.geometry import Fit, Size
-from vqvae.data.importing.sources import find_files, group_by_patient
-from vqvae.data.layout import list_splits
+from vqvae.data.importing.convert import BadVolumesError, Options, write_import
+from vqvae.data.importing.geometry import Axis, Fit, Size
+from vqvae.data.importing.plan import LabelMaps, Request, plan_import
+from vqvae.data.importing.survey import survey
+from vqvae.data.layout import find_base, list_splits
 from vqvae.data.nifti import read_slice
+from vqvae.data.segmentations import list_labels, read_labels
 from vqvae.data.splits import inspect
 from vqvae.errors import InputError
 
+DEFAULT = Options()
 AFFINE = np.array([[-0.7, 0, 0, 40], [0, -0.9, 0, 30], [0, 0, 3, -10], [0, 0, 0, 1.0]])
 
 
@@ -31,14 +34,16 @@ def study(tmp_path: Path, write: Callable[..., Path]) -> Path:
     return tmp_path / "study"
 
 
-def import_study(study: Path, out: Path, options: Options, seed: int = 0) -> None:
-    patients = group_by_patient(find_files([study]), None)
-    splits = divide(list(patients.files), "0.5,0.25,0.25", seed)
-    write_import(plan(patients, splits), out, options, {"seed": seed})
+def import_study(
+    study: Path, out: Path, options: Options = DEFAULT, label_maps: LabelMaps = LabelMaps.LEAVE_OUT
+) -> tuple[str, ...]:
+    """Import with one half of the patients to train on; return the lines about bad volumes."""
+    plan = plan_import(Request((study,), shares="0.5,0.25,0.25", label_maps=label_maps))
+    return write_import(plan, out, options)[1]
 
 
 def test_all_slices_of_a_patient_are_in_one_split(study: Path, tmp_path: Path) -> None:
-    import_study(study, tmp_path / "out", Options())
+    import_study(study, tmp_path / "out")
     found = inspect(DataConfig(root=tmp_path / "out"))
     assert found.slices == {"train": 12, "validate": 6, "test": 6}
     patients = [patient for split in found.patients.values() for patient in split]
@@ -68,56 +73,13 @@ def test_voxels_keep_positions_and_values(study: Path, tmp_path: Path, fit: Fit)
         assert scan.pixels[14, 5] == values[tuple(index)]
 
 
-def test_the_same_seed_gives_the_same_splits() -> None:
-    names = [f"p{number}" for number in range(20)]
-    assert divide(names, "0.7,0.15,0.15", 3) == divide(names[::-1], "0.7,0.15,0.15", 3)
-    assert divide(names, "0.7,0.15,0.15", 3) != divide(names, "0.7,0.15,0.15", 4)
-
-
-@pytest.mark.parametrize(
-    ("shares", "patients", "counts"),
-    [
-        ("0.7,0.15,0.15", 20, [14, 3, 3]),
-        ("0.7,0.15,0.15", 7, [5, 1, 1]),
-        ("0.98,0.01,0.01", 4, [2, 1, 1]),
-        ("2,1,4", 7, [2, 1, 4]),
-        ("1,1,1", 3, [1, 1, 1]),
-    ],
-)
-def test_shares(shares: str, patients: int, counts: list[int]) -> None:
-    owners = list(divide([f"p{number}" for number in range(patients)], shares, 0).values())
-    assert [owners.count(split) for split in ("train", "validate", "test")] == counts
-
-
-@pytest.mark.parametrize(
-    ("shares", "message"),
-    [
-        ("0.7,0.3", "write three shares"),
-        ("a,b,c", "write three shares"),
-        ("nan,0.5,0.5", "write three shares"),
-        ("0.7,0.3,0.3", "must sum to 1"),
-        ("3,2,2", "must sum to the 5 patients"),
-        ("1.5,1.5,2", "must sum to the 5 patients"),
-    ],
-)
-def test_shares_that_are_not_valid_are_refused(shares: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        divide(["a", "b", "c", "d", "e"], shares, 0)
-
-
-def test_two_patients_are_too_few() -> None:
-    with pytest.raises(InputError, match=r"2 patients \(a, b\) are too few for three splits"):
-        divide(["a", "b"], "0.7,0.15,0.15", 0)
-
-
 def test_files_of_single_slices_become_volumes(tmp_path: Path, write: Callable[..., Path]) -> None:
-    values = np.random.default_rng(0).integers(0, 500, (12, 10)).astype(np.float32)
+    values = np.random.default_rng(0).integers(0, 500, (12, 11)).astype(np.float32)
     for patient in ("anna", "bert", "carl"):
         for number in (9, 11):
             write(tmp_path / "in" / patient / f"im{number}.nii", values, AFFINE)
-    patients = group_by_patient(find_files([tmp_path / "in"]), r"^([^/]+)/")
-    volumes = plan(patients, divide(list(patients.files), "1,1,1", 0))
-    write_import(volumes, tmp_path / "out", Options(), {})
+    plan = plan_import(Request((tmp_path / "in",), r"^([^/]+)/", "1,1,1"))
+    write_import(plan, tmp_path / "out", Options())
     names = [
         file.name for listing in list_splits(tmp_path / "out").values() for file in listing.files
     ]
@@ -126,12 +88,93 @@ def test_files_of_single_slices_become_volumes(tmp_path: Path, write: Callable[.
     ]
 
 
-def test_an_import_with_a_bad_volume_writes_nothing(study: Path, tmp_path: Path) -> None:
-    bad = study / "patient08_T1W.nii.gz"
-    bad.write_bytes(bad.read_bytes()[:-300])
-    with pytest.raises(InputError, match=r"patient08_T1W.nii.gz: not a readable"):
-        import_study(study, tmp_path / "out", Options())
+def test_all_bad_volumes_are_named_and_nothing_is_written(study: Path, tmp_path: Path) -> None:
+    for patient in (3, 8):
+        bad = study / f"patient{patient:02}_T1W.nii.gz"
+        bad.write_bytes(bad.read_bytes()[:-300])
+    with pytest.raises(BadVolumesError, match=r"2 files cannot be imported") as caught:
+        import_study(study, tmp_path / "out")
+    for patient, line in zip((3, 8), caught.value.lines, strict=True):
+        assert f"patient{patient:02}_T1W.nii.gz: not a readable NIfTI file" in line
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_bad_volumes_are_left_out_if_asked_for(study: Path, tmp_path: Path) -> None:
+    (study / "patient03_T1W.nii.gz").write_bytes(b"no scan")
+    (study / "patient04").symlink_to("gone")
+
+    lines = import_study(study, tmp_path / "out", Options(skip_bad=True))
+
+    assert len(lines) == 2
+    record = json.loads((tmp_path / "out" / "import.json").read_text())
+    assert record["left_out"] == list(lines)
+    assert len(record["volumes"]) == 7
+
+
+def test_slices_too_small_for_ssim_are_refused(tmp_path: Path, write: Callable[..., Path]) -> None:
+    for patient in (1, 2, 3):
+        values = np.random.default_rng(0).integers(0, 900, (1, 20, 14)).astype(np.int16)
+        write(tmp_path / "study" / f"patient{patient}.nii", values, np.diag([2, 1, 1, 1.0]))
+    with pytest.raises(BadVolumesError) as caught:
+        import_study(tmp_path / "study", tmp_path / "out")
+    assert "its axial slices have 1x20 pixels, and SSIM needs 11 a side" in caught.value.lines[0]
+
+    import_study(tmp_path / "study", tmp_path / "out", Options(axis=Axis.SAGITTAL))
+
+    assert inspect(DataConfig(root=tmp_path / "out")).slices["test"] == 1
+
+
+def test_pixels_that_are_not_finite_become_background(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    values = np.random.default_rng(0).uniform(20, 900, (20, 16, 3)).astype(np.float32)
+    values[:4], values[8, 8, 1] = np.nan, np.inf
+    for patient in (1, 2, 3):
+        write(tmp_path / "study" / f"patient{patient}.nii", values, np.diag([2, 1, 3, 1.0]))
+    with pytest.raises(BadVolumesError) as caught:
+        import_study(tmp_path / "study", tmp_path / "out")
+    assert "some pixels are not finite numbers; fill them" in caught.value.lines[0]
+
+    import_study(tmp_path / "study", tmp_path / "out", Options(fill_background=True))
+
+    pixels = read_slice(list_splits(tmp_path / "out")["test"].files[1].path).pixels
+    expected = np.where(np.isfinite(values), values, values[np.isfinite(values)].min())
+    np.testing.assert_array_equal(pixels, expected[:, :, 1])
+
+
+@pytest.mark.parametrize("size", [None, Size(32, 16)])
+def test_label_maps_become_segmentations_of_the_same_pixels(
+    study: Path, tmp_path: Path, size: Size | None
+) -> None:
+    for patient in (3, 5, 8, 9):
+        image = nibabel.load(study / f"patient{patient:02}_T2W.nii.gz")
+        labels = np.where(np.asarray(image.dataobj) > 100, 1.0, 0.0)  # HipMRI stores floats
+        nibabel.Nifti1Image(labels, AFFINE).to_filename(study / f"patient{patient:02}_mask.nii")
+    relabel = np.arange(256, dtype=np.uint8)
+    relabel[1] = 5
+
+    import_study(
+        study,
+        tmp_path / "out",
+        Options(size=size, fit=Fit.RESAMPLE, relabel=relabel),
+        LabelMaps.IMPORT,
+    )
+
+    found = survey(tmp_path / "out")
+    assert (found.problems, found.oddities) == ((), ())
+    assert found.splits["train"].segmented == found.splits["train"].slices == 12
+    base = find_base(tmp_path / "out")
+    file = list_splits(tmp_path / "out")["train"].files[0]
+    scan, path = read_slice(file.path), list_labels(base, "train")[file.name]
+    assert nibabel.load(path).get_data_dtype() == np.uint8
+    np.testing.assert_allclose(read_slice(path).affine, scan.affine)
+    segmented = read_labels(path, scan.pixels.shape)
+    assert segmented is not None
+    assert set(np.unique(segmented)) == {0, 5}
+    if size is None:
+        np.testing.assert_array_equal(segmented == 5, scan.pixels > 100)
+    else:  # the linear interpolation of the scan blurs the border
+        assert ((segmented == 5) == (scan.pixels > 100)).mean() > 0.9
 
 
 def test_a_split_of_background_alone_is_refused(study: Path, tmp_path: Path) -> None:

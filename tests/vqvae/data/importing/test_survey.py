@@ -47,3 +47,26 @@ def test_a_blank_slice_is_odd_and_can_be_trained_on(
     assert result.problems == ()
     assert f"{name}: all pixels are 7" in result.oddities[0]
     assert len(open_split(tiny, "train")) == 3
+
+
+def test_segmentations_are_held_against_their_slices(
+    tiny: DataConfig, write: Callable[..., Path]
+) -> None:
+    folder = tiny.root / "keras_slices_seg_test"
+    write(folder / "seg_006_week_0_slice_2.nii.gz", np.ones((16, 11), np.float32))
+    write(folder / "seg_006_week_0_slice_11.nii.gz", np.ones((16, 12), np.float32))
+    damaged = write(tiny.root / "keras_slices_seg_train" / "seg_004_week_0_slice_2.nii.gz")
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    halves = np.full((16, 12), 0.5, np.float32)
+    write(tiny.root / "keras_slices_seg_train" / "seg_004_week_0_slice_10.nii.gz", halves)
+
+    result = survey(tiny.root)
+
+    assert [result.splits[split].segmented for split in ("train", "validate", "test")] == [2, 0, 1]
+    unreadable, size = result.problems
+    assert "seg_004_week_0_slice_2.nii.gz: not a readable NIfTI file" in unreadable
+    assert "slice_2.nii.gz: a segmentation of 16x11 pixels for a slice of 16x12" in size
+    rounded, unpaired, without = result.oddities
+    assert "slice_10.nii.gz: some labels are not whole numbers" in rounded
+    assert "slice_11.nii.gz: a segmentation without a slice" in unpaired
+    assert without == "test: 1 slice has no segmentation; these get no scores of organs"

@@ -1,0 +1,94 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqvae.data.importing.plan import LabelMaps, Request, plan_import
+from vqvae.errors import InputError
+
+VALUES = np.random.default_rng(0).integers(0, 900, (16, 14, 3)).astype(np.int16)
+LABELS = (VALUES > 400).astype(np.uint8)
+
+
+def read(found: tuple[object, ...]) -> list[str]:
+    return [volume.files[0].relative for volume in found]  # type: ignore[attr-defined]
+
+
+def test_patients_that_are_links_are_imported(tmp_path: Path, write: Callable[..., Path]) -> None:
+    for patient in range(1, 7):
+        write(tmp_path / "real" / f"patient_{patient}" / "T2.nii.gz", VALUES)
+    (tmp_path / "in").mkdir()
+    for patient in (1, 2, 3):
+        shutil.copytree(
+            tmp_path / "real" / f"patient_{patient}", tmp_path / "in" / f"patient_{patient}"
+        )
+    for patient in (4, 5, 6):
+        (tmp_path / "in" / f"patient_{patient}").symlink_to(f"../real/patient_{patient}")
+
+    plan = plan_import(Request((tmp_path / "in",)))
+
+    assert read(plan.volumes) == [f"patient_{patient}/T2.nii.gz" for patient in range(1, 7)]
+    assert (plan.left_out, plan.label_maps, plan.failed) == ((), (), ())
+
+
+def test_one_scan_is_not_the_scan_of_two_patients(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """git-annex keeps equal files once, so a copy under another patient leads to the same one."""
+    for patient in range(1, 5):
+        write(tmp_path / f"patient_{patient}" / "T2.nii.gz", VALUES)
+        (tmp_path / f"patient_{patient}" / "mask.nii.gz").symlink_to("../.annex/labels")
+    (tmp_path / "patient_5").mkdir()
+    (tmp_path / "patient_5" / "T2.nii.gz").symlink_to("../patient_2/T2.nii.gz")
+    write(tmp_path / ".annex" / "labels.nii.gz", LABELS).rename(tmp_path / ".annex" / "labels")
+
+    plan = plan_import(Request((tmp_path,), label_maps=LabelMaps.IMPORT))
+
+    assert sorted(plan.splits) == [f"patient_{patient}" for patient in range(1, 5)]
+    assert all(volume.label_files for volume in plan.volumes)
+    (line,) = plan.left_out
+    assert line == (
+        f"{tmp_path}/patient_5/T2.nii.gz: the same file as {tmp_path}/patient_2/T2.nii.gz, "
+        "which is read already"
+    )
+
+
+@pytest.mark.parametrize("choice", list(LabelMaps))
+def test_label_maps_are_left_out_imported_or_taken_for_scans(
+    tmp_path: Path, write: Callable[..., Path], choice: LabelMaps
+) -> None:
+    for patient in (1, 2, 3):
+        write(tmp_path / "MR" / f"B00{patient}_Week0_LFOV.nii.gz", VALUES)
+        write(tmp_path / "labels" / f"B00{patient}_Week0_SEMANTIC.nii.gz", LABELS)
+
+    plan = plan_import(Request((tmp_path,), label_maps=choice))
+
+    scans = [name for name in read(plan.volumes) if "LFOV" in name]
+    others = [name for name in read(plan.volumes) if "SEMANTIC" in name]
+    segmented = [volume for volume in plan.volumes if volume.label_files]
+    assert len(scans) == 3
+    assert len(others) == (3 if choice is LabelMaps.SCANS else 0)
+    assert len(segmented) == (3 if choice is LabelMaps.IMPORT else 0)
+    assert len(plan.label_maps) == (3 if choice is LabelMaps.LEAVE_OUT else 0)
+    assert all(line.endswith("(2 labels)") for line in plan.label_maps)
+
+
+def test_patients_with_label_maps_alone_are_not_patients(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    for patient in (1, 2, 3):
+        write(tmp_path / f"patient_{patient}_T2.nii.gz", VALUES)
+    write(tmp_path / "patient_4_mask.nii.gz", LABELS)
+
+    plan = plan_import(Request((tmp_path,)))
+
+    assert list(plan.splits) == ["patient_1", "patient_2", "patient_3"]
+    assert plan.label_maps == (f"{tmp_path}/patient_4_mask.nii.gz (2 labels)",)
+
+
+def test_a_study_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "patient_1.nii").write_bytes(b"no scan")
+    with pytest.raises(InputError, match=r"no file can be read; .*patient_1.nii: not a readable"):
+        plan_import(Request((tmp_path,)))

@@ -1,0 +1,175 @@
+"""`vqvae data import`: scans of any study to a data set."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqvae.data.importing.convert import BadVolumesError, Imported, Options, write_import
+from vqvae.data.importing.geometry import Axis, Fit, Size
+from vqvae.data.importing.plan import LabelMaps, Plan, Request, plan_import
+from vqvae.data.layout import SPLITS
+from vqvae.data.segmentations import ORGANS, relabelling
+from vqvae.files import refuse_taken
+from vqvae.text import one_line, printable
+
+
+class OnBad(StrEnum):
+    """What happens at a file that cannot be imported."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
+class NotFinite(StrEnum):
+    """What happens at pixels that are NaN or infinite."""
+
+    STOP = "stop"
+    BACKGROUND = "background"
+
+
+SourceArguments = Annotated[
+    list[Path], typer.Argument(help="NIfTI volumes or slices, or folders of them")
+]
+OutArgument = Annotated[Path, typer.Argument(help="folder of the data set; it must not exist yet")]
+PatientOption = Annotated[
+    str | None,
+    typer.Option(
+        help="regular expression for the path below SOURCE; its first group is the patient's name "
+        "(default: guessed)"
+    ),
+]
+AxisOption = Annotated[
+    Axis, typer.Option(help="orientation of the slices that volumes are cut into")
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(help="HEIGHTxWIDTH of all slices in pixels (default: as in each volume)"),
+]
+ResampleOption = Annotated[
+    bool,
+    typer.Option(
+        "--resample/--crop",
+        help="with --size: scale whole slices, or crop and pad them around their centre",
+    ),
+]
+SplitOption = Annotated[
+    str, typer.Option(help="patients in train,validate,test: fractions, or counts as in 20,4,3")
+]
+SeedOption = Annotated[
+    int, typer.Option(min=0, help="seed of the random assignment of patients to splits")
+]
+TissueOption = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="leave out slices with a smaller share of tissue pixels"),
+]
+LabelsOption = Annotated[
+    LabelMaps,
+    typer.Option(
+        help="label maps: leave them out, import them as the segmentations of their scans, or take "
+        "them for scans as well"
+    ),
+]
+RelabelOption = Annotated[
+    str | None, typer.Option(help="with --labels import: new labels, as in 1=prostate,2=0")
+]
+BadOption = Annotated[
+    OnBad, typer.Option(help="if files cannot be imported: write nothing, or leave them out")
+]
+NanOption = Annotated[
+    NotFinite,
+    typer.Option(
+        help="pixels that are NaN or infinite: the file cannot be imported, or they get the "
+        "smallest intensity of its volume"
+    ),
+]
+
+
+def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
+    source: SourceArguments,
+    out: OutArgument,
+    patient: PatientOption = None,
+    axis: AxisOption = Axis.AXIAL,
+    size: SizeOption = None,
+    resample: ResampleOption = False,
+    split: SplitOption = Request.shares,
+    seed: SeedOption = Request.seed,
+    min_tissue: TissueOption = Options.min_tissue,
+    labels: LabelsOption = LabelMaps.LEAVE_OUT,
+    relabel: RelabelOption = None,
+    on_bad: BadOption = OnBad.STOP,
+    nan: NanOption = NotFinite.STOP,
+) -> None:
+    """Convert scans of any study to a data set; each patient is in one split only.
+
+    Folders are searched through links; hidden files and folders are not read.
+    """
+    refuse_taken(out)
+    options = Options(
+        axis=axis,
+        size=Size.parse(size) if size else None,
+        fit=Fit.RESAMPLE if resample else Fit.CROP,
+        min_tissue=min_tissue,
+        fill_background=nan is NotFinite.BACKGROUND,
+        relabel=relabelling(relabel) if relabel else None,
+        skip_bad=on_bad is OnBad.SKIP,
+    )
+    plan = plan_import(Request(tuple(source), patient, split, seed, labels))
+    _show_plan(plan)
+    try:
+        imported, failed = write_import(plan, out, options)
+    except BadVolumesError as error:
+        _show_lines("cannot be imported", error.lines)
+        raise
+    _show_lines("left out: cannot be imported", failed)
+    _show_imported(imported, out)
+
+
+def _show_plan(plan: Plan) -> None:
+    patients = plan.patients
+    origin = "guessed" if patients.guessed else "given"
+    files = sum(len(volume.files) for volume in plan.volumes)
+    typer.echo(printable(f"patient pattern ({origin}): {patients.pattern}"))
+    typer.echo(f"{_count(files, 'file')} of {_count(len(patients.files), 'patient')}")
+    cases = patients.cases()
+    for split in SPLITS:
+        names = [name for name, assigned in plan.splits.items() if assigned == split]
+        shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
+        typer.echo(printable(f"  {split}: {shown}"))
+    if plan.request.label_maps is LabelMaps.IMPORT:
+        maps = len({volume.label_files for volume in plan.volumes if volume.label_files})
+        meaning = ", ".join(f"{label} {organ}" for organ, label in ORGANS.items())
+        typer.echo(f"label maps: {maps}; the labels are {meaning} (else give --relabel)")
+    _show_lines("left out", plan.left_out)
+    _show_lines(
+        "label maps, left out (--labels import makes them the segmentations of their scans, "
+        "--labels scans takes them for scans)",
+        plan.label_maps,
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _show_lines(what: str, lines: Sequence[str]) -> None:
+    if lines:
+        typer.echo(f"{what} ({len(lines)}):")
+    for line in lines:
+        typer.echo(f"  {one_line(line)}")
+
+
+def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
+    for split in SPLITS:
+        of_split = [result for result in results if result.volume.split == split]
+        kept = sum(result.kept for result in of_split)
+        dropped = sum(result.dropped for result in of_split)
+        typer.echo(
+            f"{split}: {_count(kept, 'slice')} of {_count(len(of_split), 'volume')}; "
+            f"{dropped} with too little tissue left out"
+        )
+    empty = [result.volume.files[0].path for result in results if not result.kept]
+    _show_lines("without a slice that has enough tissue", [str(path) for path in empty])
+    typer.echo(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
