@@ -116,7 +116,7 @@ def plan_import(request: Request) -> Plan:
         patients=used,
         splits=splits,
         volumes=tuple(volumes),
-        left_out=(*found.repeated, *sorting.left_out),
+        left_out=(*found.left_out, *sorting.left_out),
         label_maps=tuple(sorting.label_maps),
         failed=found.failed,
     )

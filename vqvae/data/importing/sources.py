@@ -3,7 +3,7 @@
 import itertools
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -63,8 +63,9 @@ class Sources:
     """Sorted by path."""
     failed: tuple[str, ...]
     """One line for each folder, link or header that cannot be read."""
-    repeated: tuple[str, ...]
-    """One line for each path that leads to something that is read under another path."""
+    left_out: tuple[str, ...]
+    """One line for each link to a folder that is read already, and for each data set among the
+    scans, which an earlier import wrote."""
 
 
 def find_files(sources: Sequence[Path]) -> Sources:
@@ -75,7 +76,7 @@ def find_files(sources: Sequence[Path]) -> Sources:
     """
     files: dict[Path, File] = {}
     failed: dict[str, None] = {}
-    repeated: dict[str, None] = {}
+    left_out: dict[str, None] = {}
     for source in sources:
         if not source.exists():
             raise InputError(f"source {source} does not exist")
@@ -90,9 +91,10 @@ def find_files(sources: Sequence[Path]) -> Sources:
         for path in found.files:
             files.setdefault(path.absolute(), File(path, path.relative_to(base).as_posix()))
         failed.update(dict.fromkeys(found.failed))
-        repeated.update(dict.fromkeys(found.repeated))
+        left_out.update(dict.fromkeys(found.repeated))
     ordered = sorted(files.values(), key=lambda file: str(file.path))
-    return Sources(tuple(ordered), tuple(failed), tuple(repeated))
+    scans, data_sets = _without_data_sets(ordered)
+    return Sources(tuple(scans), tuple(failed), (*left_out, *data_sets))
 
 
 def read_grids(sources: Sources) -> Sources:
@@ -142,6 +144,28 @@ def week_of(file: File) -> int | None:
     """The number after `week` in a file's path; None if there is none."""
     match = _WEEK.search(file.relative)
     return int(match.group(1)) if match else None
+
+
+def _without_data_sets(files: list[File]) -> tuple[list[File], list[str]]:
+    """Leave out slices in the HipMRI layout, unless all files are such slices.
+
+    People import into a folder beside the scans. A second import would find the slices of the first
+    one, and a scan and its slices could be in two splits.
+    """
+    slices: dict[str, int] = Counter()
+    scans = []
+    for file in files:
+        base, found, _ = str(file.path).partition("/keras_slices_")
+        if found:
+            slices[base] += 1
+        else:
+            scans.append(file)
+    if not scans:
+        return files, []
+    return scans, [
+        f"{base}: a data set that was imported before ({count} files); to import it, name it alone"
+        for base, count in slices.items()
+    ]
 
 
 def _with_grid(file: File) -> File | str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vqvae.data.importing.convert import Options, write_import
 from vqvae.data.importing.plan import LabelMaps, Request, plan_import
 from vqvae.errors import InputError
 
@@ -92,3 +93,22 @@ def test_a_study_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None
     (tmp_path / "patient_1.nii").write_bytes(b"no scan")
     with pytest.raises(InputError, match=r"no file can be read; .*patient_1.nii: not a readable"):
         plan_import(Request((tmp_path,)))
+
+
+def test_slices_of_an_earlier_import_are_not_imported_again(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    for patient in (1, 2, 3):
+        write(tmp_path / f"patient_{patient}.nii.gz", VALUES)
+    options = Options(min_tissue=0)
+    write_import(plan_import(Request((tmp_path,))), tmp_path / "mine", options)
+
+    again = plan_import(Request((tmp_path,)))
+    alone = plan_import(Request((tmp_path / "mine",)))
+
+    assert read(again.volumes) == [f"patient_{patient}.nii.gz" for patient in (1, 2, 3)]
+    assert again.left_out == (
+        f"{tmp_path}/mine: a data set that was imported before (9 files); "
+        "to import it, name it alone",
+    )
+    assert [len(volume.files) for volume in alone.volumes] == [3, 3, 3]
