@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from vqvae.data.importing.convert import BadVolumesError, Imported, Options, write_import
+from vqvae.data.importing.convert import BadVolumesError, write_import
 from vqvae.data.importing.geometry import Axis, Fit, Size
 from vqvae.data.importing.plan import LabelMaps, Plan, Request, plan_import
+from vqvae.data.importing.record import Options, Result
 from vqvae.data.layout import SPLITS
 from vqvae.data.segmentations import ORGANS, relabelling
 from vqvae.files import refuse_taken
@@ -119,12 +120,12 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
     plan = plan_import(Request(tuple(source), patient, split, seed, labels))
     _show_plan(plan)
     try:
-        imported, failed = write_import(plan, out, options)
+        result = write_import(plan, out, options)
     except BadVolumesError as error:
         _show_lines("cannot be imported", error.lines)
         raise
-    _show_lines("left out: cannot be imported", failed)
-    _show_imported(imported, out)
+    _show_result(plan, result)
+    typer.echo(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
 
 
 def _show_plan(plan: Plan) -> None:
@@ -133,11 +134,7 @@ def _show_plan(plan: Plan) -> None:
     files = sum(len(volume.files) for volume in plan.volumes)
     typer.echo(printable(f"patient pattern ({origin}): {patients.pattern}"))
     typer.echo(f"{_count(files, 'file')} of {_count(len(patients.files), 'patient')}")
-    cases = patients.cases()
-    for split in SPLITS:
-        names = [name for name, assigned in plan.splits.items() if assigned == split]
-        shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
-        typer.echo(printable(f"  {split}: {shown}"))
+    typer.echo(printable(f"  {', '.join(patients.files)}"))
     if plan.request.label_maps is LabelMaps.IMPORT:
         maps = len({volume.label_files for volume in plan.volumes if volume.label_files})
         meaning = ", ".join(f"{label} {organ}" for organ, label in ORGANS.items())
@@ -161,15 +158,20 @@ def _show_lines(what: str, lines: Sequence[str]) -> None:
         typer.echo(f"  {one_line(line)}")
 
 
-def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
+def _show_result(plan: Plan, result: Result) -> None:
+    _show_lines("left out: cannot be imported", result.failed)
+    empty = [str(one.volume.files[0].path) for one in result.volumes if not one.kept]
+    _show_lines("left out: no slice has enough tissue", empty)
+    cases = plan.patients.cases()
     for split in SPLITS:
-        of_split = [result for result in results if result.volume.split == split]
-        kept = sum(result.kept for result in of_split)
-        dropped = sum(result.dropped for result in of_split)
+        volumes = result.of(split)
+        slices = _count(sum(len(one.kept) for one in volumes), "slice")
+        dropped = sum(one.dropped for one in volumes)
+        names = [name for name, assigned in result.splits.items() if assigned == split]
+        shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
         typer.echo(
-            f"{split}: {_count(kept, 'slice')} of {_count(len(of_split), 'volume')}; "
-            f"{dropped} with too little tissue left out"
+            printable(
+                f"{split}: {slices} of {_count(len(volumes), 'volume')}; {dropped} with too little "
+                f"tissue left out\n  {shown}"
+            )
         )
-    empty = [result.volume.files[0].path for result in results if not result.kept]
-    _show_lines("without a slice that has enough tissue", [str(path) for path in empty])
-    typer.echo(printable(f"written to {out}; check it with 'vqvae data check {out}'"))

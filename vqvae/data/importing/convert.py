@@ -1,61 +1,23 @@
 """Writing the planned volumes of an import as slices in the HipMRI layout."""
 
-import json
+import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
-from numpy.typing import NDArray
 
-from vqvae.data.importing.geometry import Axis, Cut, Fit, Size, cut, fitted
+from vqvae.data.importing.division import divide
+from vqvae.data.importing.geometry import Cut, cut, fitted
 from vqvae.data.importing.plan import Plan, Volume
+from vqvae.data.importing.record import Imported, Options, Result, write_record
 from vqvae.data.importing.sources import VolumeFiles, slice_number
-from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, split_folder
+from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
 from vqvae.data.nifti import SMALLEST_SIDE, read_image, write_image
 from vqvae.data.progress import track
 from vqvae.errors import InputError
 from vqvae.files import new_folder
-
-RECORD = "import.json"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How volumes are cut into slices.
-
-    Attributes:
-        axis: the axis across which volumes are cut.
-        size: the size of all slices; None keeps the size that each volume gives.
-        fit: how slices are brought to `size`.
-        min_tissue: the smallest share of tissue pixels with which a slice is kept, 0 to 1. A pixel
-            is tissue if it is brighter than 10 % of the way from the volume's minimum to its 99th
-            percentile.
-        fill_background: replace NaN and infinite pixels by the volume's smallest finite intensity.
-        relabel: the new label of each label, uint8 [256]; None keeps them.
-        skip_bad: leave out volumes that cannot be imported; otherwise nothing is written.
-    """
-
-    axis: Axis = Axis.AXIAL
-    size: Size | None = None
-    fit: Fit = Fit.CROP
-    min_tissue: float = 0.02
-    fill_background: bool = False
-    relabel: NDArray[np.uint8] | None = None
-    skip_bad: bool = False
-
-
-@dataclass(frozen=True)
-class Imported:
-    """The result of importing one volume."""
-
-    volume: Volume
-    kept: int
-    """Slices that were written."""
-    dropped: int
-    """Slices with too little tissue."""
 
 
 class BadVolumesError(InputError):
@@ -74,9 +36,7 @@ class BadVolumesError(InputError):
         self.lines = lines
 
 
-def write_import(
-    plan: Plan, out: Path, options: Options
-) -> tuple[tuple[Imported, ...], tuple[str, ...]]:
+def write_import(plan: Plan, out: Path, options: Options) -> Result:
     """Write the data set at `out`, atomically, with a record of the sources (`import.json`).
 
     Args:
@@ -84,39 +44,60 @@ def write_import(
         out: a folder that does not exist yet.
         options: how volumes are cut into slices.
 
-    Returns:
-        The result of each volume, and one line for each that cannot be imported.
-
     Raises:
         BadVolumesError: there are such volumes, and they are not to be skipped.
-        InputError: a split has no slice with enough tissue, or `out` exists or cannot be written.
+        InputError: less than three patients have a slice with enough tissue, or `out` exists or
+            cannot be written.
     """
-    results: list[Imported] = []
+    volumes: list[Imported] = []
     bad: list[tuple[Volume, str]] = []
-    with new_folder(out) as unfinished:
-        base = unfinished / SLICES_FOLDER
-        for split in SPLITS:
-            split_folder(base, split).mkdir(parents=True)
+    with new_folder(out) as unfinished, tempfile.TemporaryDirectory(dir=unfinished) as drafts:
         for volume in track(plan.volumes, "importing volumes", len(plan.volumes)):
             try:
-                results.append(_write_volume(volume, base, options))
+                volumes.append(_write_volume(volume, Path(drafts), options))
             except InputError as error:
                 bad.append((volume, str(error)))
         failed = [*plan.failed, *(reason for _, reason in bad)]
         if failed and not options.skip_bad:
             raise BadVolumesError(tuple(failed))
-        failed += _companions(bad, results)
+        failed += _companions(bad, volumes)
+        result = Result(tuple(volumes), _divided(plan, volumes), tuple(failed))
         for split in SPLITS:
-            if not sum(result.kept for result in results if result.volume.split == split):
-                raise InputError(f"no slice of {split} holds enough tissue; lower --min-tissue")
-        record = _record(plan, options, results, failed)
-        (unfinished / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return tuple(results), tuple(failed)
+            _move(result.of(split), Path(drafts), unfinished / SLICES_FOLDER, split)
+        write_record(unfinished, plan, options, result)
+    return result
 
 
-def _companions(bad: list[tuple[Volume, str]], results: list[Imported]) -> list[str]:
+def _divided(plan: Plan, volumes: list[Imported]) -> dict[str, SplitName]:
+    """The splits of the patients who have a slice: bad scans must not leave a split empty."""
+    patients = list(dict.fromkeys(one.volume.patient for one in volumes if one.kept))
+    if len(patients) < len(SPLITS):
+        raise InputError(
+            f"only {len(patients)} of {len(plan.patients.files)} patients have a slice with enough "
+            "tissue, and three splits need three; lower --min-tissue"
+        )
+    return divide(patients, plan.request.shares, plan.request.seed)
+
+
+def _move(volumes: list[Imported], drafts: Path, base: Path, split: SplitName) -> None:
+    """Move the slices of volumes, and their segmentations, into the folders of a split."""
+    images = split_folder(base, split)
+    segmentations = split_folder(base, split, labels=True)
+    images.mkdir(parents=True)
+    for one in volumes:
+        for name in one.kept:
+            draft = _draft(drafts, name, "case")
+            draft.rename(images / draft.name)
+        if one.volume.label_files:
+            segmentations.mkdir(exist_ok=True)
+        for name in one.kept if one.volume.label_files else ():
+            draft = _draft(drafts, name, "seg")
+            draft.rename(segmentations / draft.name)
+
+
+def _companions(bad: list[tuple[Volume, str]], volumes: list[Imported]) -> list[str]:
     """One line for each file that is left out because another file of its volume is bad."""
-    used = {path for result in results for path in _paths(result.volume)}
+    used = {path for one in volumes for path in _paths(one.volume)}
     return [
         f"{path}: left out, for its volume cannot be imported"
         for volume, reason in bad
@@ -129,32 +110,33 @@ def _paths(volume: Volume) -> list[str]:
     return [str(file.path) for file in (*volume.files, *volume.label_files)]
 
 
-def _write_volume(volume: Volume, base: Path, options: Options) -> Imported:
+def _write_volume(volume: Volume, drafts: Path, options: Options) -> Imported:
     slices = list(_slices(volume.files, options))
     labels = [piece for _, piece in _slices(volume.label_files, options)]
     _check_slices(volume, slices, options)
     values = np.concatenate([piece.pixels.ravel()[::7] for _, piece in slices])
     low, high = values.min(), float(np.percentile(values, 99))
     tissue = float(low) + 0.1 * (high - float(low))
-    folder = split_folder(base, volume.split)
-    label_folder = split_folder(base, volume.split, labels=True)
-    kept = 0
+    kept = []
     for at, (number, piece) in enumerate(slices):
         background = min(low, piece.pixels.min())
         fitting = _fitted(piece, options, background)
         if not high > low or (fitting.pixels > tissue).mean() < options.min_tissue:
             continue
-        kept += 1
         name = SliceName(volume.case, volume.week, number)
-        write_image(folder / f"{name.stem()}.nii.gz", _image(fitting))
+        kept.append(name)
+        write_image(_draft(drafts, name, "case"), _image(fitting))
         if labels:
-            label_folder.mkdir(exist_ok=True)
             fitting = _fitted(labels[at], options, 0, labels=True)
             pixels = np.rint(fitting.pixels).astype(np.uint8)
             pixels = pixels if options.relabel is None else options.relabel[pixels]
-            path = label_folder / f"{name.stem('seg')}.nii.gz"
-            write_image(path, _image(Cut(pixels, fitting.affine)))
-    return Imported(volume, kept, len(slices) - kept)
+            write_image(_draft(drafts, name, "seg"), _image(Cut(pixels, fitting.affine)))
+    return Imported(volume, tuple(kept), len(slices) - len(kept))
+
+
+def _draft(drafts: Path, name: SliceName, prefix: Literal["case", "seg"]) -> Path:
+    """Where a file is until it is known which split its patient is in."""
+    return drafts / f"{name.stem(prefix)}.nii.gz"
 
 
 def _slices(files: VolumeFiles, options: Options) -> Iterator[tuple[int, Cut]]:
@@ -197,35 +179,3 @@ def _image(piece: Cut) -> Any:
     image = nibabel.Nifti1Image(piece.pixels, piece.affine, dtype=piece.pixels.dtype)
     image.header.set_xyzt_units("mm")
     return image
-
-
-def _record(
-    plan: Plan, options: Options, results: list[Imported], failed: list[str]
-) -> dict[str, Any]:
-    described = {name: value for name, value in asdict(options).items() if value is not None}
-    if options.relabel is not None:
-        new = dict(enumerate(options.relabel.tolist()))
-        described["relabel"] = {str(old): label for old, label in new.items() if label != old}
-    return {
-        "pattern": plan.patients.pattern,
-        "split": plan.request.shares,
-        "seed": plan.request.seed,
-        "label_maps": plan.request.label_maps,
-        **described,
-        "volumes": [_row(result) for result in results],
-        "left_out": [*plan.left_out, *plan.label_maps, *failed],
-    }
-
-
-def _row(result: Imported) -> dict[str, Any]:
-    volume = result.volume
-    return {
-        "patient": volume.patient,
-        "split": volume.split,
-        "case": volume.case,
-        "week": volume.week,
-        "sources": [str(file.path) for file in volume.files],
-        "labels": [str(file.path) for file in volume.label_files],
-        "slices": result.kept,
-        "dropped": result.dropped,
-    }

@@ -1,6 +1,6 @@
 """Planning an import: which file is which volume of which patient, and what is left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,6 @@ from vqvae.data.importing.sources import (
     volumes_of,
     week_of,
 )
-from vqvae.data.layout import SplitName
 from vqvae.data.nifti import inner_file
 from vqvae.data.progress import track
 from vqvae.errors import InputError
@@ -53,11 +52,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Volume:
-    """One volume: its files, and its split, case and week in the layout."""
+    """One volume: its files, and its case and week in the layout."""
 
     patient: str
     """The patient's name in the source files."""
-    split: SplitName
     case: int
     week: int
     files: VolumeFiles
@@ -72,7 +70,6 @@ class Plan:
     Attributes:
         request: what was asked for.
         patients: the files by patient.
-        splits: the split of each patient.
         volumes: the volumes, in the order of patients and weeks.
         left_out: one line for each path that leads to something that is read already, and for each
             label map that belongs to no scan.
@@ -82,7 +79,6 @@ class Plan:
 
     request: Request
     patients: Patients
-    splits: Mapping[str, SplitName]
     volumes: tuple[Volume, ...]
     left_out: tuple[str, ...]
     label_maps: tuple[str, ...]
@@ -90,7 +86,7 @@ class Plan:
 
 
 def plan_import(request: Request) -> Plan:
-    """Find the scans, sort out label maps, and assign each patient a split.
+    """Find the scans and their patients, and sort out label maps.
 
     Raises:
         InputError: a source is missing or has no readable scan, a patient cannot be found in some
@@ -105,16 +101,16 @@ def plan_import(request: Request) -> Plan:
     for patient, files in steps:
         sorting.add(patient, files)
     used = replace(patients, files={name: patients.files[name] for name in sorting.scans})
-    splits = divide(list(sorting.scans), request.shares, request.seed)
+    # Only a check, before the long work: patients whose scans turn out to be bad take no part.
+    divide(list(sorting.scans), request.shares, request.seed)
     volumes = [
         volume
         for patient, scans in sorting.scans.items()
-        for volume in _placed(patient, splits[patient], used.cases()[patient], scans)
+        for volume in _placed(patient, used.cases()[patient], scans)
     ]
     return Plan(
         request=request,
         patients=used,
-        splits=splits,
         volumes=tuple(volumes),
         left_out=(*found.left_out, *sorting.left_out),
         label_maps=tuple(sorting.label_maps),
@@ -169,7 +165,7 @@ def _sorted(files: Sequence[File], label_maps: LabelMaps) -> Sorted:
     return sort_volumes(files)
 
 
-def _placed(patient: str, split: SplitName, case: int, scans: Sequence[_ScanFiles]) -> list[Volume]:
+def _placed(patient: str, case: int, scans: Sequence[_ScanFiles]) -> list[Volume]:
     """Give each volume of a patient a week: the one in its path, or else its rank from 0.
 
     The week in the path counts if all volumes of the patient have different ones.
@@ -178,6 +174,6 @@ def _placed(patient: str, split: SplitName, case: int, scans: Sequence[_ScanFile
     if None in weeks or len(set(weeks)) < len(weeks):
         weeks = list(range(len(scans)))
     return [
-        Volume(patient, split, case, week or 0, scan, labels)
+        Volume(patient, case, week or 0, scan, labels)
         for week, (scan, labels) in zip(weeks, scans, strict=True)
     ]

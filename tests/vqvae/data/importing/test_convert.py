@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from vqvae.config import DataConfig
-from vqvae.data.importing.convert import BadVolumesError, Options, write_import
+from vqvae.data.importing.convert import BadVolumesError, write_import
 from vqvae.data.importing.geometry import Axis, Fit, Size
 from vqvae.data.importing.plan import LabelMaps, Request, plan_import
+from vqvae.data.importing.record import Options
 from vqvae.data.importing.survey import survey
 from vqvae.data.layout import find_base, list_splits
 from vqvae.data.nifti import read_slice
@@ -39,7 +40,7 @@ def import_study(
 ) -> tuple[str, ...]:
     """Import with one half of the patients to train on; return the lines about bad volumes."""
     plan = plan_import(Request((study,), shares="0.5,0.25,0.25", label_maps=label_maps))
-    return write_import(plan, out, options)[1]
+    return write_import(plan, out, options).failed
 
 
 def test_all_slices_of_a_patient_are_in_one_split(study: Path, tmp_path: Path) -> None:
@@ -178,5 +179,26 @@ def test_label_maps_become_segmentations_of_the_same_pixels(
 
 
 def test_a_split_of_background_alone_is_refused(study: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no slice of train holds enough tissue"):
+    with pytest.raises(InputError, match="only 0 of 4 patients have a slice with enough tissue"):
         import_study(study, tmp_path / "out", Options(min_tissue=0.9))
+
+
+def test_bad_scans_do_not_leave_a_split_empty(study: Path, tmp_path: Path) -> None:
+    import_study(study, tmp_path / "first")
+    record = json.loads((tmp_path / "first" / "import.json").read_text())
+    (patient,) = {row["patient"] for row in record["volumes"] if row["split"] == "test"}
+    for bad in study.glob(f"{patient}_*"):
+        bad.write_bytes(bad.read_bytes()[:-300])
+
+    lines = import_study(study, tmp_path / "second", Options(skip_bad=True))
+
+    assert len(lines) == 2
+    assert inspect(DataConfig(root=tmp_path / "second")).slices == {
+        "train": 6,
+        "validate": 6,
+        "test": 6,
+    }
+    assert sorted(path.name for path in (tmp_path / "second").iterdir()) == [
+        "import.json",
+        "keras_slices_data",
+    ]

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqvae.data.importing.convert import Options, write_import
+from vqvae.data.importing.convert import write_import
 from vqvae.data.importing.plan import LabelMaps, Request, plan_import
+from vqvae.data.importing.record import Options
 from vqvae.errors import InputError
 
 VALUES = np.random.default_rng(0).integers(0, 900, (16, 14, 3)).astype(np.int16)
@@ -47,7 +48,7 @@ def test_one_scan_is_not_the_scan_of_two_patients(
 
     plan = plan_import(Request((tmp_path,), label_maps=LabelMaps.IMPORT))
 
-    assert sorted(plan.splits) == [f"patient_{patient}" for patient in range(1, 5)]
+    assert sorted(plan.patients.files) == [f"patient_{patient}" for patient in range(1, 5)]
     assert all(volume.label_files for volume in plan.volumes)
     (line,) = plan.left_out
     assert line == (
@@ -85,7 +86,7 @@ def test_patients_with_label_maps_alone_are_not_patients(
 
     plan = plan_import(Request((tmp_path,)))
 
-    assert list(plan.splits) == ["patient_1", "patient_2", "patient_3"]
+    assert list(plan.patients.files) == ["patient_1", "patient_2", "patient_3"]
     assert plan.label_maps == (f"{tmp_path}/patient_4_mask.nii.gz (2 labels)",)
 
 
@@ -104,11 +105,11 @@ def test_slices_of_an_earlier_import_are_not_imported_again(
     write_import(plan_import(Request((tmp_path,))), tmp_path / "mine", options)
 
     again = plan_import(Request((tmp_path,)))
-    alone = plan_import(Request((tmp_path / "mine",)))
+    by_name = plan_import(Request((tmp_path / "mine",)))
 
     assert read(again.volumes) == [f"patient_{patient}.nii.gz" for patient in (1, 2, 3)]
     assert again.left_out == (
         f"{tmp_path}/mine: a data set that was imported before (9 files); "
         "to import it, name it alone",
     )
-    assert [len(volume.files) for volume in alone.volumes] == [3, 3, 3]
+    assert [len(volume.files) for volume in by_name.volumes] == [3, 3, 3]
