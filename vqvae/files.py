@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vqvae.errors import InputError
+
+_LONG_NAME = 100
+"""Bytes of a name that is too long to be a part of a draft's name."""
 
 
 def make_writable(folder: Path) -> None:
@@ -68,7 +72,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     refuse_taken(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name[:25]}-", dir=path.parent))
     except OSError as error:
         raise _write_error(path, error) from error
     try:
@@ -128,7 +132,11 @@ def clear_drafts(folder: Path) -> None:
 
 
 def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.draft-{os.getpid()}")
+    """The file that is renamed to `path`. Its name is not too long where that of `path` is not."""
+    name = path.name
+    if len(os.fsencode(name)) > _LONG_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return path.with_name(f".{name}.draft-{os.getpid()}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -102,7 +102,8 @@ def read_lines(path: Path) -> Iterator[Any]:
 
 
 def _draft(path: Path, content: str | bytes, *, sync: bool = True) -> Path:
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    # Only the start of the name: the draft's name is then not too long where that of `path` is not.
+    draft = path.with_name(f".{path.name[:25]}.{uuid.uuid4().hex[:12]}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         write_all(handle, content.encode() if isinstance(content, str) else content, 0, sync=sync)

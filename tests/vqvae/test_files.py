@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from vqvae.files import share_whole, write_whole
+from vqvae.files import new_folder, share_whole, write_whole
+
+LONGEST = ("x" * 255, "ü" * 127, "\udcfc" * 255)
+"""Names of 254 and 255 bytes; the last one is not UTF-8. A Linux file system allows 255."""
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -45,3 +48,15 @@ def test_sharing_twice_leaves_nothing_behind(tmp_path: Path) -> None:
     share_whole(tmp_path / "one", tmp_path / "two")
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path, name: str) -> None:
+    write_whole(tmp_path / name, b"content")
+    share_whole(tmp_path / name, tmp_path / "below" / name)
+    with new_folder(tmp_path / "folders" / name) as unfinished:
+        (unfinished / "file").touch()
+
+    assert (tmp_path / "below" / name).read_bytes() == b"content"
+    assert [path.name for path in (tmp_path / "folders").iterdir()] == [name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["below", "folders", name])

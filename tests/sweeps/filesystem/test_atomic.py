@@ -78,3 +78,11 @@ def test_a_replacement_that_fails_leaves_the_old_file(
         atomic.write(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["result"]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "\udcfc" * 255])
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path, name: str) -> None:
+    atomic.write(tmp_path / name, "content")
+    assert not atomic.create(tmp_path / name, "other")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "content"
