@@ -1,31 +1,15 @@
-"""The output of long work: a progress bar on a terminal, plain lines elsewhere; and what failed."""
+"""The output of long work: a progress bar on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from vqvae.errors import InputError
-from vqvae.inference.tasks import Failed
-from vqvae.text import one_line
 
 if TYPE_CHECKING:
     from vqvae.training.checkpoint import Epoch
 
-T = TypeVar("T")
-
 _SHOWN = ("train/loss", "val/loss", "val/ssim", "val/psnr", "val/perplexity")
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[T]):
-    """The results of processing files."""
-
-    done: list[T]
-    failed: list[Failed]
 
 
 def watch(rows: "Iterable[Epoch]", epochs: int) -> "Epoch":
@@ -40,7 +24,7 @@ def watch(rows: "Iterable[Epoch]", epochs: int) -> "Epoch":
     """
     last = None
     console = Console()
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("training", total=epochs)
         for last in rows:
             progress.console.print(
@@ -52,52 +36,14 @@ def watch(rows: "Iterable[Epoch]", epochs: int) -> "Epoch":
     return last
 
 
-def collect_with_progress(rows: Iterable[T | Failed], number: int, what: str) -> Outcome[T]:
-    """Show a progress bar while `rows` are produced; separate results and failures.
-
-    Args:
-        rows: the results, produced one after another.
-        number: how many there will be.
-        what: the label of the progress bar.
-    """
-    found: Outcome[T] = Outcome([], [])
-    with _progress(Console()) as progress:
-        task = progress.add_task(what, total=number)
-        for row in rows:
-            if isinstance(row, Failed):
-                found.failed.append(row)
-            else:
-                found.done.append(row)
-            progress.advance(task)
-    return found
-
-
-def refuse_failures(failed: Sequence[Failed], number: int, what: str) -> None:
-    """Print a line for each file that failed.
-
-    Args:
-        failed: the files that could not be processed.
-        number: the number of all files.
-        what: the end of the message, such as "scans could not be encoded".
-
-    Raises:
-        InputError: at least one file failed.
-    """
-    if len(failed) == number == 1:
-        raise InputError(failed[0].reason)
-    for one in failed:
-        typer.echo(one_line(one.reason), err=True)
-    if failed:
-        raise InputError(f"{len(failed)} of {number} {what} (listed above)")
-
-
 def _line(row: "Epoch", epochs: int) -> str:
     metrics = "  ".join(f"{name} {row.metrics[name]:.4g}" for name in _SHOWN if name in row.metrics)
     end = f"  diverged: {row.diverged}" if row.diverged else ""
     return f"epoch {row.epoch}/{epochs}  {metrics}  {row.seconds:.1f} s{end}"
 
 
-def _progress(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
+    """A progress bar; it shows nothing if the console is not a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,15 +1,19 @@
 """`vqvae reconstruct`: encode and decode scans, and score the result."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vqvae.cli.batch import Outcome, begin, collect_with_progress, refuse_failures
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption, ScanArguments
-from vqvae.cli.progress_bar import collect_with_progress, refuse_failures
 from vqvae.cli.tables import print_scores
 from vqvae.files import output
+from vqvae.inference.tasks import SCANS, Failed, plan_tasks
 from vqvae.text import printable
+
+if TYPE_CHECKING:
+    from vqvae.inference.reconstruct import Reconstructed
 
 
 def reconstruct(
@@ -23,16 +27,28 @@ def reconstruct(
     For each scan it writes a NIfTI file with the geometry and intensities of the
     scan, and a PNG that compares the two. The scores are in scores.csv.
     """
-    from vqvae.device import choose_device
-    from vqvae.inference.load import open_model
-    from vqvae.inference.reconstruct import plan_jobs, write_table
     from vqvae.inference.reconstruct import reconstruct as reconstruct_all
 
-    jobs = plan_jobs(inputs, out)
-    codec, _ = open_model(model, choose_device(device.value))
+    plan = plan_tasks(inputs, out, SCANS, lambda name: name)
+    codec = begin(plan, model, device.value)
     with output(out):
-        scores = collect_with_progress(reconstruct_all(codec, jobs), len(jobs), "reconstructing")
-        print_scores(scores.done)
-        if scores.done:
-            typer.echo(printable(f"scores: {write_table(scores.done, out)}"))
-    refuse_failures(scores.failed, len(jobs), "scans could not be reconstructed")
+        found = collect_with_progress(reconstruct_all(codec, plan.tasks), plan, "reconstructing")
+        if found.done:
+            _show(found, out)
+    refuse_failures(found)
+
+
+def _show(found: "Outcome[Reconstructed]", out: Path) -> None:
+    """Write all scores to a table and print a summary; print them all if they cannot be written."""
+    from vqvae.inference.reconstruct import TABLE, write_table
+
+    try:
+        write_table(found.done, out)
+    except OSError as error:
+        print_scores(found.done, out, all_rows=True)
+        reason = f"{out / TABLE} cannot be written ({error.strerror or error})"
+        found.failed.append(Failed(f"{reason}; all scores are in the table above"))
+        found.total += 1
+    else:
+        print_scores(found.done, out)
+        typer.echo(printable(f"scores: {out / TABLE}"))

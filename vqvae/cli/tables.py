@@ -1,18 +1,28 @@
 """Tables on a terminal: scores of a model, of reconstructed scans, and sizes of encoded scans."""
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from vqvae.cli.names import shorten_names
 from vqvae.text import printable
 
 if TYPE_CHECKING:
     from vqvae.evaluation.evaluate import Evaluation
     from vqvae.inference.compress import Encoded
     from vqvae.inference.reconstruct import Reconstructed
+
+MOST_ROWS = 12
+"""Files that a table shows one by one; of more only the worst are shown."""
+WORST = 5
+_NARROWEST = 12  # columns of a name
+_WIDEST = 10_000  # columns of a table that nobody sees on a terminal: its names are not shortened
 
 _LABELS = {
     "ssim": "SSIM (main protocol)",
@@ -61,36 +71,126 @@ def _label(name: str) -> str:
     return f"{metric.upper()} inside the {organ}"
 
 
-def print_scores(rows: "Sequence[Reconstructed]") -> None:
-    """Print a table of reconstructed scans, if there are any."""
-    table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
-    for row in rows:
-        scores = (f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}")
-        table.add_row(escape(printable(row.target)), *scores)
-    if rows:
-        Console().print(table)
+def print_scores(rows: "Sequence[Reconstructed]", out: Path, *, all_rows: bool = False) -> None:
+    """Print the mean and the spread of the scores, and the scans with the lowest SSIM.
+
+    Args:
+        rows: at least one.
+        out: the folder of the reconstructions; names are shown relative to it.
+        all_rows: print every scan, in any number; otherwise only a small number of scans.
+    """
+    few = all_rows or len(rows) <= MOST_ROWS
+    shown = rows if few else sorted(rows, key=lambda row: row.ssim)[:WORST]
+    headings = ["scan", "SSIM", "PSNR\n(dB)", "bits per\npixel"]
+    summary = _summary(rows) if len(rows) > 1 else []
+    cells = [
+        [_relative(row.target, out), *_scores(row.ssim, row.psnr, row.bits_per_pixel)]
+        for row in shown
+    ]
+    caption = None if few else f"the {WORST} scans with the lowest SSIM, of {len(rows)}"
+    _print(headings, summary, cells, caption)
 
 
-def print_sizes(rows: "Sequence[Encoded]") -> None:
-    """Print a table of encoded scans with a row of totals, if there are any."""
+def print_sizes(rows: "Sequence[Encoded]", out: Path) -> None:
+    """Print the sizes of encoded scans in total, and of each, or of those with the lowest ratio.
+
+    Args:
+        rows: the encoded scans; nothing is printed if there are none.
+        out: the folder of the files of codes; names are shown relative to it.
+    """
     if not rows:
         return
-    table = Table("file", ".nii.gz (bytes)", "codes (bytes)", "ratio", "bits per pixel", "on disk")
-    for row in rows:
-        size = f"{row.before}*" if row.compressed_here else str(row.before)
-        cells = (size, str(row.after), f"{row.before / row.after:.1f}")
-        per_pixel = (f"{row.bits_per_pixel:.4f}", f"{row.bits_on_disk:.4f}")
-        table.add_row(escape(printable(str(row.target))), *cells, *per_pixel)
+    few = len(rows) <= MOST_ROWS
+    shown = rows if few else sorted(rows, key=lambda row: row.before / row.after)[:WORST]
+    headings = ["file", ".nii.gz\n(bytes)", "codes\n(bytes)", "ratio", "bits per\npixel", "on disk"]
+    cells = [
+        [_relative(row.target, out), *_sizes(row.before, row.after, row.bits_per_pixel, row.pixels)]
+        for row in shown
+    ]
+    for row, line in zip(shown, cells, strict=True):
+        line[1] += "*" if row.compressed_here else ""
+    caption = "bits per pixel: the codes alone (log2 K each); on disk: the whole file"
+    if any(row.compressed_here for row in shown):
+        caption += "\n* the scan is not compressed; this is its size after gzip"
+    if not few:
+        caption = f"the {WORST} files with the lowest ratio, of {len(rows)}\n{caption}"
+    _print(headings, [_total(rows)], cells, caption)
+
+
+def print_decoded(targets: Sequence[Path], out: Path) -> None:
+    """Print the paths of decoded scans, or their number if there are many."""
+    if len(targets) > MOST_ROWS:
+        typer.echo(printable(f"{len(targets)} scans are decoded to {out}"))
+        return
+    for target in targets:
+        typer.echo(printable(str(target)))
+
+
+def _print(
+    headings: Sequence[str],
+    summary: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[str]],
+    caption: str | None,
+) -> None:
+    """Print a table whose first column has names: shortened, so that it fits into the terminal."""
+    console = Console()
+    lines = [list(column) for column in zip(*summary, *rows, strict=True)]
+    numbers = [
+        max(len(text) for text in (*heading.split("\n"), *cells))
+        for heading, cells in zip(headings[1:], lines[1:], strict=True)
+    ]
+    table = Table(caption=caption, caption_justify="left")
+    table.add_column(headings[0], overflow="fold")
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in summary:
+        table.add_row(*row)
+    table.add_section()
+    names = [row[0] for row in rows]
+    if console.is_terminal:
+        # A column has two spaces and a line beside its text; the table has one line more.
+        left = console.width - sum(numbers) - 3 * len(headings) - 1
+        names = shorten_names(names, max(left, _NARROWEST))
+    for name, row in zip(names, rows, strict=True):
+        table.add_row(Text(name), *row[1:])
+    console.print(table, width=None if console.is_terminal else _WIDEST)
+
+
+def _relative(target: Path, out: Path) -> str:
+    return printable(str(target.relative_to(out)))
+
+
+def _scores(ssim: float, psnr: float, bits: float) -> list[str]:
+    return [f"{ssim:.4f}", f"{psnr:.2f}", f"{bits:.4f}"]
+
+
+def _summary(rows: "Sequence[Reconstructed]") -> list[list[str]]:
+    """Mean, standard deviation and minimum of each score."""
+    columns = list(zip(*((row.ssim, row.psnr, row.bits_per_pixel) for row in rows), strict=True))
+    return [
+        [f"mean of {len(rows)}", *_scores(*map(_mean, columns))],
+        ["std. deviation", *_scores(*map(_deviation, columns))],
+        ["lowest", *_scores(*map(min, columns))],
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """The standard deviation of a sample; not a number if a value is infinite."""
+    mean = _mean(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _sizes(before: int, after: int, bits_per_pixel: float, pixels: int) -> list[str]:
+    rates = [f"{bits_per_pixel:.4f}", f"{8 * after / pixels:.4f}"]
+    return [str(before), str(after), f"{before / after:.1f}", *rates]
+
+
+def _total(rows: "Sequence[Encoded]") -> list[str]:
     before, after = sum(row.before for row in rows), sum(row.after for row in rows)
     pixels = sum(row.pixels for row in rows)
-    per_pixel = (f"{_mean_bits(rows):.4f}", f"{8 * after / pixels:.4f}")
-    table.add_section()
-    table.add_row("all", str(before), str(after), f"{before / after:.1f}", *per_pixel)
-    table.caption = "bits per pixel: the codes alone (log2 K each); on disk: the whole file"
-    if any(row.compressed_here for row in rows):
-        table.caption += "\n* the scan is not compressed; this is its size after gzip"
-    Console().print(table)
-
-
-def _mean_bits(rows: "Sequence[Encoded]") -> float:
-    return sum(row.bits_per_pixel * row.pixels for row in rows) / sum(row.pixels for row in rows)
+    bits = sum(row.bits_per_pixel * row.pixels for row in rows) / pixels
+    return [f"all {len(rows)}", *_sizes(before, after, bits, pixels)]

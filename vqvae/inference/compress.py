@@ -22,7 +22,7 @@ from vqvae.data.nifti import (
 )
 from vqvae.errors import InputError
 from vqvae.files import write_whole
-from vqvae.inference.tasks import Failed, Task, run_each
+from vqvae.inference.tasks import Failed, Task, run_each, writing
 from vqvae.inference.vqc_format import SUFFIX, Coded, pack, unpack
 from vqvae.model.codec import Codec, bits_per_pixel, decode, encode
 
@@ -74,17 +74,17 @@ def scan_name(name: str) -> str:
     """
     scan = name.removesuffix(SUFFIX)
     if not is_nifti_name(scan):
-        raise InputError(f"{name}: rename it to end in .nii{SUFFIX} or .nii.gz{SUFFIX}")
+        raise InputError(f"rename it to end in .nii{SUFFIX} or .nii.gz{SUFFIX}")
     return scan
 
 
-def encode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Encoded | Failed]:
-    """Encode one scan after another; a scan that cannot be read does not stop the others."""
+def encode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Encoded | Failed[Encoded]]:
+    """Encode one scan after another; one that fails does not stop the others."""
     return run_each(tasks, lambda task: _encode(codec, task))
 
 
-def decode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Decoded | Failed]:
-    """Decode one file after another; a file that cannot be read does not stop the others."""
+def decode_all(codec: Codec, tasks: Sequence[Task]) -> Iterator[Decoded | Failed[Decoded]]:
+    """Decode one file after another; one that fails does not stop the others."""
     return run_each(tasks, lambda task: _decode(codec, task))
 
 
@@ -106,8 +106,9 @@ def _encode(codec: Codec, task: Task) -> Encoded:
         content = pack(coded)
     except InputError as error:
         raise InputError(f"{task.source}: {error}") from error
-    write_whole(task.target, content)
     before, compressed_here = _gzip_size(task.source)
+    with writing(task, task.target):
+        write_whole(task.target, content)
     return Encoded(
         source=task.source,
         target=task.target,
@@ -121,17 +122,16 @@ def _encode(codec: Codec, task: Task) -> Encoded:
 
 def _decode(codec: Codec, task: Task) -> Decoded:
     try:
-        coded = unpack(task.source.read_bytes())
+        coded = unpack(inner_file(task.source).read_bytes())
         _refuse_another_model(codec, coded)
         header = _header_of(coded)
         pixels = _pixels(codec, coded, header.get_data_dtype().newbyteorder("="))
     except InputError as error:
         raise InputError(f"{task.source}: {error}") from error
-    except OSError as error:
-        raise InputError(f"{task.source}: cannot be read ({error.strerror or error})") from error
     content = content_of(task.target, pixels, header)
     _refuse_other_content(task.target, content)
-    write_whole(task.target, content)
+    with writing(task, task.target):
+        write_whole(task.target, content)
     return Decoded(task.source, task.target)
 
 
@@ -165,7 +165,7 @@ def _refuse_another_model(codec: Codec, coded: Coded) -> None:
 
 def _refuse_other_content(target: Path, content: bytes) -> None:
     """Do not replace an original scan; decoding the same codes twice is allowed."""
-    if target.exists() and target.read_bytes() != content:
+    if target.is_file() and target.read_bytes() != content:
         raise InputError(f"{target}: another file is there already; give another --out")
 
 

@@ -1,16 +1,20 @@
-"""Which files a command reads, and which file it writes for each."""
+"""Which files a command reads and which it writes; a file that fails does not stop the others."""
 
+import contextlib
+import errno
+import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from vqvae.data.nifti import SUFFIXES, is_nifti_name
-from vqvae.errors import InputError
+from vqvae.data.nifti import SUFFIXES
+from vqvae.data.tree import find_below
+from vqvae.errors import InputError, UnavailableError
 from vqvae.inference.vqc_format import SUFFIX
 
-_Task = TypeVar("_Task")
-_Done = TypeVar("_Done")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -39,71 +43,188 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A file that could not be processed."""
+class Failed(Generic[Done]):
+    """A file or a folder that could not be processed, or not completely."""
 
     reason: str
     """One line that names the file."""
+    bad_input: bool = False
+    """Whether the file itself is wrong. Otherwise it is the disk, the memory or the device."""
+    done: Done | None = None
+    """What was written nevertheless."""
+    traceback: str = ""
+    """Where an unexpected error was raised. (The error itself would keep its scan in memory.)"""
+
+
+@dataclass
+class Plan:
+    """What a command will read and write, and what it cannot read."""
+
+    tasks: list[Task] = field(default_factory=list)
+    failed: list[Failed[None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """One line for each folder that is not read, with the reason; nothing is lost by it."""
+
+
+class WriteError(RuntimeError):
+    """A result cannot be written; the message names the input and the result."""
 
 
 def plan_tasks(
     inputs: Iterable[Path], out: Path, kind: FileKind, renamed: Callable[[str], str]
-) -> list[Task]:
+) -> Plan:
     """The files to read and to write.
 
     The result of a file goes directly into `out`; the results of a folder keep its tree of folders.
+    A folder's links are followed. Files in `out` are not read if a folder above it is given: they
+    are the results of an earlier command.
 
     Args:
         inputs: files and folders.
         out: the folder to write into.
         kind: the kind of files to read.
-        renamed: maps the name of a source to that of its target.
+        renamed: maps the name of a source to that of its target; it may raise InputError.
 
     Raises:
         InputError: an input is missing or of another kind, a folder has no such file, two inputs
             would be written to one file, or an input would be overwritten.
     """
-    found = [task for given in inputs for task in _tasks(given, out, kind, renamed)]
-    taken: dict[Path, Path] = {}
-    for task in found:
-        if task.target.resolve() == task.source.resolve():
-            raise InputError(f"{task.source}: --out {out} would overwrite it")
-        other = taken.setdefault(task.target, task.source)
-        if other is not task.source:
-            raise InputError(f"{task.source} and {other} would both be written to {task.target}")
-    return found
+    plan = Plan()
+    for given in inputs:
+        _add(plan, given, out, kind, renamed)
+    plan.tasks = _without_repetitions(plan.tasks)
+    _refuse_overwriting(plan.tasks, out)
+    return plan
 
 
-def run_each(tasks: Iterable[_Task], work: Callable[[_Task], _Done]) -> Iterator[_Done | Failed]:
-    """Do one task after another; an InputError in one does not stop the others."""
+def run_each(
+    tasks: Iterable[Task], work: Callable[[Task], Done | Failed[Done]]
+) -> Iterator[Done | Failed[Done]]:
+    """Do one task after another; an error in one does not stop the others."""
     for task in tasks:
-        try:
-            yield work(task)
-        except InputError as error:
-            yield Failed(str(error))
+        yield attempt(task, work)
 
 
-def _tasks(given: Path, out: Path, kind: FileKind, renamed: Callable[[str], str]) -> list[Task]:
+def attempt(task: Task, work: Callable[[Task], Done | Failed[Done]]) -> Done | Failed[Done]:
+    """Do one task; whatever error it raises is returned."""
+    try:
+        return work(task)
+    except InputError as error:
+        return Failed(str(error), bad_input=not isinstance(error, UnavailableError))
+    except WriteError as error:
+        return Failed(str(error))
+    except OSError as error:
+        return Failed(f"{task.source}: cannot be read ({error.strerror or error})")
+    except MemoryError:
+        return Failed(f"{task.source}: not enough memory; split it into smaller volumes")
+    # A device whose memory is full, or a bug: other files may not be affected.
+    except Exception as error:  # noqa: BLE001 (the boundary of a file)
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Failed(f"{task.source}: {reason}", traceback=traceback.format_exc())
+
+
+@contextlib.contextmanager
+def writing(task: Task, path: Path) -> Iterator[None]:
+    """Name the file that a block writes, and the task's source, if it cannot be written.
+
+    Raises:
+        WriteError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{task.source}: {_unwritable(path, error)}") from error
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{path} cannot be written (its name is too long); rename the input to a shorter one"
+    if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
+        return (
+            f"{path} cannot be written (a folder has this name); remove it, or give another --out"
+        )
+    return f"{path} cannot be written ({error.strerror or error})"
+
+
+def _add(plan: Plan, given: Path, out: Path, kind: FileKind, renamed: Callable[[str], str]) -> None:
+    """Add the files of one input to the plan."""
     # Some unzip programs create a folder X.nii with the file X.nii: that is one scan, not a folder.
-    if kind.matches(given.name) and given.exists():
-        return [Task(given, out / renamed(given.name))]
+    is_file = given.is_file()
+    if kind.matches(given.name) and (is_file or (given / given.name).is_file()):
+        _add_task(plan, given, out / given.name, renamed)
+        return
     suffixes = " or ".join(kind.suffixes)
-    if given.is_file():
+    if is_file:
         raise InputError(f"{given}: not {kind.what}; its name should end in {suffixes}")
     if not given.is_dir():
-        raise InputError(f"{given}: no such file or folder")
-    found = sorted(path for path in given.rglob("*") if _is_input(path, kind))
-    if given.resolve() in out.resolve().parents:
-        # `out` is below the input folder: the results of an earlier command are not inputs.
-        found = [path for path in found if out.resolve() not in path.resolve().parents]
-    if not found:
+        raise InputError(_missing(given))
+    found = find_below(given, kind.matches)
+    plan.failed += [Failed(line, bad_input=True) for line in found.failed]
+    plan.notes += found.repeated
+    inputs = _without_results(found.files, given, out)
+    if not inputs and not found.failed:
         raise InputError(f"{given}: no file in it ends in {suffixes}")
-    below = [path.relative_to(given) for path in found]
-    return [
-        Task(path, out / name.with_name(renamed(name.name)))
-        for path, name in zip(found, below, strict=True)
-    ]
+    if len(inputs) < len(found.files):
+        left = len(found.files) - len(inputs)
+        files = "file is" if left == 1 else "files are"
+        plan.notes.append(f"{out}: {left} {files} not read, because results are written there")
+    for path in inputs:
+        _add_task(plan, path, out / path.relative_to(given), renamed)
 
 
-def _is_input(path: Path, kind: FileKind) -> bool:
-    return kind.matches(path.name) and not is_nifti_name(path.parent.name)
+def _add_task(plan: Plan, source: Path, place: Path, renamed: Callable[[str], str]) -> None:
+    """Add a task whose target is `place` with another name."""
+    try:
+        plan.tasks.append(Task(source, place.with_name(renamed(place.name))))
+    except InputError as error:
+        plan.failed.append(Failed(f"{source}: {error}", bad_input=True))
+
+
+def _missing(given: Path) -> str:
+    if given.is_symlink():
+        return f"{given}: a link to {given.readlink()}, which leads nowhere"
+    return f"{given}: no such file or folder"
+
+
+def _without_results(found: Iterable[Path], given: Path, out: Path) -> list[Path]:
+    """The files that are not in `out`, whatever link leads there; all, if `given` is in `out`."""
+    results = _real(out)
+    if _real(given).is_relative_to(results):
+        return list(found)
+    inside: dict[Path, bool] = {}
+    for path in found:
+        if path.parent not in inside:
+            inside[path.parent] = _real(path.parent).is_relative_to(results)
+    return [path for path in found if not inside[path.parent]]
+
+
+def _without_repetitions(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks without those of a file that was given twice.
+
+    Raises:
+        InputError: two different files would be written to one.
+    """
+    taken: dict[Path, Task] = {}
+    for task in tasks:
+        other = taken.setdefault(task.target, task)
+        if other is not task and _real(other.source) != _real(task.source):
+            raise InputError(
+                f"{task.source} and {other.source} would both be written to {task.target}; "
+                "give one of them in a command of its own, with another --out"
+            )
+    return list(taken.values())
+
+
+def _refuse_overwriting(tasks: Iterable[Task], out: Path) -> None:
+    """Check that no target is a source, of the same task or of another one."""
+    tasks = list(tasks)
+    sources = {_real(task.source): task.source for task in tasks}
+    for task in tasks:
+        source = sources.get(_real(task.target))
+        if source is not None:
+            raise InputError(f"{source}: --out {out} would overwrite it; give another --out")
+
+
+def _real(path: Path) -> Path:
+    """The path without links. `Path.resolve` would raise for a link that leads to itself."""
+    return Path(os.path.realpath(path))
