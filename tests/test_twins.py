@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 SAME_FUNCTIONS = {
     ("text.py", "text.py"): ("printable", "one_line", "did_you_mean", "_escaped"),
     ("cli/exit.py", "cli/exit.py"): ("run_and_exit", "_print_usage_error", "_print_line"),
-    ("config/toml.py", "config.py"): ("_read_text", "_refuse_invalid"),
+    ("config/toml.py", "toml.py"): ("_read_text", "_refuse_invalid"),
 }
 """Functions by their files, in `sweeps` and in `vqvae`."""
 MESSAGES = ("plain", "two\nlines", "escape \x1b[2J", "https://me:secret@host/path", "x" * 3000, "")
@@ -76,7 +76,7 @@ def test_similar_names_are_suggested_in_the_same_way(word: str) -> None:
 
 def test_an_unknown_key_gives_the_same_message(tmp_path: Path) -> None:
     from sweeps.config.toml import StrictModel, read_toml, validate
-    from vqvae.config import read_config
+    from vqvae.toml import read_config
 
     class Training(StrictModel):
         epochs: int = 1

@@ -1,22 +1,15 @@
-"""The configuration of the data, the model and its training, and how it is read from TOML.
+"""The configuration of the data, the model and its training.
 
 This module imports neither numpy nor torch, so that reading a configuration takes little time.
 """
 
-import stat
-import tomllib
-import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from vqvae.errors import InputError
 from vqvae.text import did_you_mean
-
-MAX_BYTES = 2**20
-"""The largest configuration file that is read, in bytes; a larger one was named by mistake."""
 
 # Strict: `true` and "1" are not accepted as numbers. A whole number is accepted as a float.
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -142,62 +135,16 @@ class Config(BaseModel):
     training: TrainingConfig = TrainingConfig()
 
 
-def read_config(path: Path) -> Config:
-    """Read a TOML file with the sections `[data]`, `[model]` and `[training]`.
+def describe(error: ValidationError, above: str = "") -> str:
+    """Describe what is wrong with a configuration, in one line: key, value and what is valid.
 
-    Raises:
-        InputError: the file cannot be read, or a key or value in it is wrong.
+    `above` stands before each key: the sections of the file that the configuration is in.
     """
-    try:
-        content = tomllib.loads(_read_text(path))
-        _refuse_invalid(content)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    # A number with thousands of digits raises ValueError, deeply nested brackets RecursionError.
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as TOML: {reason}") from error
-    try:
-        return Config.model_validate(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {describe(error)}") from error
+    return "; ".join(_describe_error(one, above) for one in error.errors())
 
 
-def _read_text(path: Path) -> str:
-    """Return a file's text without the byte order mark that some editors write first."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
-        raise ValueError("it is not a file")
-    if status.st_size > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    return path.read_text(encoding="utf-8-sig")
-
-
-def _refuse_invalid(value: Any) -> None:
-    """Refuse values that would cause an error later, far from the file.
-
-    Texts become names, lines of a job's script and lines in a terminal, so control characters are
-    refused. Integers have 64 bits in TOML, and Python reads some that it cannot write.
-    """
-    match value:
-        case str() if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in value):
-            raise ValueError(f"{value!r} has a control character; remove it")
-        case int() if value.bit_length() > 63:
-            raise ValueError("an integer has more than 64 bits")
-        case dict():
-            _refuse_invalid([*value, *value.values()])
-        case list():
-            for inner in value:
-                _refuse_invalid(inner)
-
-
-def describe(error: ValidationError) -> str:
-    """Describe what is wrong with a configuration, in one line: key, value and what is valid."""
-    return "; ".join(map(_describe_error, error.errors()))
-
-
-def _describe_error(error: ErrorDetails) -> str:
-    path = ".".join(map(str, error["loc"])) or "the file"
+def _describe_error(error: ErrorDetails, above: str) -> str:
+    path = above + ".".join(map(str, error["loc"])) or "the file"
     match error["type"]:
         case "extra_forbidden":
             return f"unknown key {path!r}{did_you_mean(*_key_and_siblings(error))}"

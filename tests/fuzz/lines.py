@@ -23,7 +23,7 @@ _OPTIONS = {
     },
     "vqvae": {
         "train": ("--out", "--threads"),
-        "evaluate": ("--model", "--split", "--config", "--device", "--json"),
+        "evaluate": ("--model", "--split", "--data", "--config", "--device", "--json"),
         "reconstruct": ("--model", "--out", "--device"),
         "encode": ("--model", "--out"),
         "decode": ("--model", "--out"),
@@ -92,6 +92,7 @@ def model_values(draw: st.DrawFn) -> Case:
                 ("reconstruct", f"{value}/x.nii", "--model", "../trained", "--out", "out"),
                 ("decode", value, "--model", "../trained", "--out", "out"),
                 ("evaluate", "--model", value, "--config", value),
+                ("evaluate", "--model", "../trained", "--data", value),
                 ("data", "check", f"x{value}"),
                 ("data", "import", f"x{value}", "out"),
                 ("data", "import", "volumes", "out", "--size", value),

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from vqvae.config import MAX_BYTES, Config, DataConfig, PhantomConfig, read_config
+from vqvae.config import Config, DataConfig, PhantomConfig
 from vqvae.errors import InputError
+from vqvae.toml import MAX_BYTES, read_config
 
 
 def refuse(tmp_path: Path, text: str, match: str) -> None:

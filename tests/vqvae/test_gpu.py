@@ -74,8 +74,8 @@ def test_the_quantizer_computes_in_float32_under_autocast(model: VQVAE) -> None:
 def test_scores_agree_with_those_of_the_cpu(model: VQVAE, data: DataConfig) -> None:
     config = tiny(data)
 
-    on_cpu = evaluate(model, config, "validate")
-    on_gpu = evaluate(model.to(CUDA), config, "validate")
+    on_cpu = evaluate(model, config.data, "validate")
+    on_gpu = evaluate(model.to(CUDA), config.data, "validate")
 
     assert on_gpu.scores == pytest.approx(on_cpu.scores, rel=1e-3, abs=1e-3)
     for case, scores in on_gpu.patients.items():

@@ -9,8 +9,9 @@ import typer
 
 from vqvae.cli.options import DeviceChoice, DeviceOption, ModelOption
 from vqvae.cli.tables import print_evaluation
-from vqvae.config import read_config
+from vqvae.config import DataConfig
 from vqvae.errors import InputError
+from vqvae.toml import read_data_config
 
 
 class SplitChoice(str, Enum):  # noqa: UP042 (Typer shows a StrEnum's members alike; mypy does not)
@@ -26,12 +27,16 @@ def evaluate(
     split: Annotated[
         SplitChoice, typer.Option(help="split of the data set to score on")
     ] = SplitChoice.validate,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="folder of the data set (default: that of the model's training)"),
+    ] = None,
     # Brackets are escaped: Typer reads them as markup.
     config: Annotated[
         Path | None,
         typer.Option(
-            help=r"TOML file whose \[data] names the data (default: the data that the model was "
-            "trained on; a package names none)"
+            help=r"TOML file that names the data (instead of --data): an experiment file, or one "
+            r"with \[data]"
         ),
     ] = None,
     device: DeviceOption = DeviceChoice.auto,
@@ -47,12 +52,26 @@ def evaluate(
     from vqvae.evaluation.evaluate import evaluate as evaluate_codec
     from vqvae.inference.load import open_model
 
+    given = _given_data(data, config)
     codec, trained_config = open_model(model, choose_device(device.value))
-    data = trained_config if config is None else read_config(config)
-    if data is None:
-        raise InputError(f"{model}: a package does not say where its data are; give --config")
-    found = evaluate_codec(codec, data, split.value)
+    if given is None and trained_config is not None:
+        given = trained_config.data
+    if given is None:
+        raise InputError(
+            f"{model}: a package does not say where its data are; give --data FOLDER, or --config "
+            "FILE (an experiment, or a configuration with [data])"
+        )
+    found = evaluate_codec(codec, given, split.value)
     if as_json:
         typer.echo(json.dumps(found.plain(), indent=2))
     else:
         print_evaluation(found)
+
+
+def _given_data(data: Path | None, config: Path | None) -> DataConfig | None:
+    """The data that the command line names, by a folder or by a file."""
+    if data is not None and config is not None:
+        raise InputError("--data and --config both name the data; give only one of them")
+    if data is not None:
+        return DataConfig(root=data)
+    return None if config is None else read_data_config(config)

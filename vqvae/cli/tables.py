@@ -134,6 +134,8 @@ def _print(
 ) -> None:
     """Print a table whose first column has names: shortened, so that it fits into the terminal."""
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDEST
     lines = [list(column) for column in zip(*summary, *rows, strict=True)]
     numbers = [
         max(len(text) for text in (*heading.split("\n"), *cells))
@@ -153,7 +155,7 @@ def _print(
         names = shorten_names(names, max(left, _NARROWEST))
     for name, row in zip(names, rows, strict=True):
         table.add_row(Text(name), *row[1:])
-    console.print(table, width=None if console.is_terminal else _WIDEST)
+    console.print(table)
 
 
 def _relative(target: Path, out: Path) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from vqvae.cli.progress_bar import watch
-from vqvae.config import read_config
 from vqvae.files import make_writable
 from vqvae.sweep import trainer
 from vqvae.text import printable
+from vqvae.toml import read_config
 
 
 def train(

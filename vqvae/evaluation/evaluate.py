@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqvae.config import Config
+from vqvae.config import DataConfig
 from vqvae.data.batches import open_images
 from vqvae.data.layout import SliceName, SplitName, find_base
 from vqvae.data.segmentations import ORGANS, list_labels, read_labels
@@ -91,22 +91,22 @@ class Evaluation:
 
 @full_precision()
 @torch.inference_mode()
-def evaluate(codec: Codec, config: Config, split: SplitName) -> Evaluation:
+def evaluate(codec: Codec, data: DataConfig, split: SplitName) -> Evaluation:
     """Score a model on every slice of a split, at its native size, in float32, on its device.
 
     Args:
         codec: the model.
-        config: names the data; model and training are not used.
+        data: where the slices are.
         split: which split.
 
     Raises:
         InputError: the data are not valid, or a segmentation has another size than its slice.
         UnavailableError: the data cannot be read now.
     """
-    opened = open_split(config.data, split)
+    opened = open_split(data, split)
     images = open_images(opened, codec.device, memory_format(codec.device, "float32"))
     names = (name for group in opened.groups for name in group.names)
-    labels = _labels(config, opened)
+    labels = _labels(data, opened)
     counts = torch.zeros(codec.codebook_size, dtype=torch.int64, device=codec.device)
     rows: list[Row] = []
     codes = pixels = 0
@@ -178,9 +178,9 @@ def bootstrap(patients: Sequence[NDArray[np.float64]], seed: int = 0) -> Interva
     return Interval(float(low), float(high))
 
 
-def _labels(config: Config, opened: Split) -> Iterator[Labels]:
+def _labels(data: DataConfig, opened: Split) -> Iterator[Labels]:
     """The segmentation of each slice in the order of the split; None if it has none."""
-    found = list_labels(find_base(config.data.root), opened.name)
+    found = list_labels(find_base(data.root), opened.name)
     for group in opened.groups:
         for name in group.names:
             path = found.get(name)

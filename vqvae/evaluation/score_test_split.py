@@ -60,7 +60,7 @@ def score_test_split(config: Config, package: Path, out: Path) -> SplitScores:
     codec = open_package(package)
     opened = open_split(config.data, "test")
     with reproducible(_THREADS):
-        found = evaluate(codec, config, "test")
+        found = evaluate(codec, config.data, "test")
         order = np.argsort([row.scores["ssim"] for row in found.rows], kind="stable")
         worst = pairs_at(codec, opened, order[:_SHOWN])
     heading = f"the lowest SSIM of {found.slices} test slices"

@@ -46,7 +46,7 @@ def test_a_training_that_diverges_exits_with_an_error(
 
 
 def test_the_configuration_has_the_values_of_the_file(toml: Path) -> None:
-    from vqvae.config import read_config
+    from vqvae.toml import read_config
 
     assert read_config(toml).model.width == 8
     assert isinstance(read_config(toml), Config)

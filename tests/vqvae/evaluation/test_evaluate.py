@@ -20,7 +20,7 @@ def model(data: DataConfig) -> VQVAE:
 
 
 def test_every_slice_counts_once_in_any_shape(model: VQVAE, data: DataConfig) -> None:
-    found = evaluate(model, tiny(data), "train")
+    found = evaluate(model, data, "train")
 
     assert found.slices == 12
     assert set(found.patients) == {4, 5, 6}
@@ -38,7 +38,7 @@ def test_the_ssim_agrees_with_scoring_each_image(model: VQVAE, data: DataConfig)
     from vqvae.data.batches import open_images
     from vqvae.data.splits import open_split
 
-    found = evaluate(model, tiny(data), "validate")
+    found = evaluate(model, data, "validate")
 
     opened = open_split(data, "validate")
     images = open_images(opened, torch.device("cpu"), torch.contiguous_format)

@@ -120,7 +120,7 @@ def test_an_organ_is_scored_on_its_own_pixels(config: Config, package: Path) -> 
     image = torch.from_numpy(np.rint(scale(pixels)[0] * 65535) / np.float32(65535))[None, None]
     made = codec.decode(codec.encode(image), 32, 24)
 
-    row = evaluate(codec, config, "test").rows[0]
+    row = evaluate(codec, config.data, "test").rows[0]
 
     part = (slice(None), slice(None), slice(20, 26), slice(10, 16))
     assert row.scores["psnr_prostate"] == pytest.approx(float(psnr(image[part], made[part])), 1e-4)

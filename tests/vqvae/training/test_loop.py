@@ -211,7 +211,7 @@ def test_validation_of_a_bfloat16_training_scores_as_evaluation_does(
     train(config, tmp_path)
 
     model, best = load_model(tmp_path)
-    found = evaluate(model, config, "validate")
+    found = evaluate(model, config.data, "validate")
     assert found.scores["ssim"] == pytest.approx(best.row.metrics["val/ssim"], abs=1e-5)
 
 
