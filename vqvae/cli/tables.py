@@ -132,30 +132,48 @@ def _print(
     rows: Sequence[Sequence[str]],
     caption: str | None,
 ) -> None:
-    """Print a table whose first column has names: shortened, so that it fits into the terminal."""
+    """Print a table whose first column has names, and the others numbers.
+
+    On a terminal the names are shortened to the width that is left, and the last columns are left
+    out if it is too narrow.
+    """
     console = Console()
-    if not console.is_terminal:
+    names = [row[0] for row in rows]
+    columns = len(headings)
+    if console.is_terminal:
+        widths = _widths(headings, [*summary, *rows])
+        while columns > 2 and _left(console.width, widths[1:columns]) < _NARROWEST:
+            columns -= 1
+        left = _left(console.width, widths[1:columns])
+        names = shorten_names(names, max(left, _NARROWEST))
+    else:
         console.width = _WIDEST
-    lines = [list(column) for column in zip(*summary, *rows, strict=True)]
-    numbers = [
-        max(len(text) for text in (*heading.split("\n"), *cells))
-        for heading, cells in zip(headings[1:], lines[1:], strict=True)
-    ]
+    if columns < len(headings):
+        caption = "\n".join(filter(None, [caption, "a wider terminal shows more columns"]))
     table = Table(caption=caption, caption_justify="left")
     table.add_column(headings[0], overflow="fold")
-    for heading in headings[1:]:
+    for heading in headings[1:columns]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in summary:
-        table.add_row(*row)
+        table.add_row(*row[:columns])
     table.add_section()
-    names = [row[0] for row in rows]
-    if console.is_terminal:
-        # A column has two spaces and a line beside its text; the table has one line more.
-        left = console.width - sum(numbers) - 3 * len(headings) - 1
-        names = shorten_names(names, max(left, _NARROWEST))
     for name, row in zip(names, rows, strict=True):
-        table.add_row(Text(name), *row[1:])
+        table.add_row(Text(name), *row[1:columns])
     console.print(table)
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of the text in each column."""
+    columns = zip(headings, *rows, strict=True)
+    return [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
+
+
+def _left(width: int, numbers: Sequence[int]) -> int:
+    """The width that is left for names in a table of `width`, beside columns of numbers.
+
+    A column has two spaces and a line beside its text, and the table has one line more.
+    """
+    return width - sum(numbers) - 3 * (len(numbers) + 1) - 1
 
 
 def _relative(target: Path, out: Path) -> str:
