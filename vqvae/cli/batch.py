@@ -1,6 +1,8 @@
 """The work on many files: what is done, what failed, and how the command ends."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import signal
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -50,7 +52,8 @@ def begin(plan: Plan, model: str, device: str) -> "Codec":
 def collect_with_progress(rows: Iterable[T | Failed[T]], plan: Plan, what: str) -> Outcome[T]:
     """Show a progress bar while `rows` are produced; separate results and failures.
 
-    An interruption (Ctrl-C) ends the work, and what was done by then is returned.
+    An interruption (Ctrl-C, or SIGTERM at the end of a job) ends the work, and what was done by
+    then is returned.
 
     Args:
         rows: the results, produced one after another, one for each task.
@@ -58,7 +61,7 @@ def collect_with_progress(rows: Iterable[T | Failed[T]], plan: Plan, what: str) 
         what: the label of the progress bar.
     """
     found: Outcome[T] = Outcome([], list(plan.failed), len(plan.failed) + len(plan.tasks))
-    with progress_bar(Console()) as progress:
+    with progress_bar(Console()) as progress, _termination_interrupts():
         task = progress.add_task(what, total=len(plan.tasks))
         try:
             for row in rows:
@@ -71,6 +74,16 @@ def collect_with_progress(rows: Iterable[T | Failed[T]], plan: Plan, what: str) 
         except KeyboardInterrupt:
             found.interrupted = True
     return found
+
+
+@contextlib.contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does while the block runs."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def refuse_failures(outcome: Outcome[Any]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,7 +164,11 @@ def test_an_error_at_one_scan_stops_no_other(
     error: Exception,
     reason: str,
 ) -> None:
-    raise_at(monkeypatch, 1, error)
+
+    def fail() -> None:
+        raise error
+
+    at_call(monkeypatch, 1, fail)
 
     assert run("reconstruct", "--model", trained, scans, "--out", tmp_path / "out", "--debug") == 1
 
@@ -172,19 +177,21 @@ def test_an_error_at_one_scan_stops_no_other(
     assert lines[0].startswith(f"{scans / 'b.nii.gz'}: ")
     assert reason in lines[0]
     assert lines[-1] == "error: 1 of 3 files failed (listed above)"
-    assert ("raise_here" in shown) == isinstance(error, RuntimeError | ValueError)
+    assert ("in act_here" in shown) == isinstance(error, RuntimeError | ValueError)
     assert rows(tmp_path / "out") == ["a.nii.gz", "c.nii.gz"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_keeps_the_scores_of_what_is_done(
     trained: Path,
     scans: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
     write_nifti(scans / "a_small.nii", np.zeros((5, 5), np.float32))
-    raise_at(monkeypatch, 2, KeyboardInterrupt())
+    at_call(monkeypatch, 2, lambda: os.kill(os.getpid(), number))
 
     assert run("reconstruct", "--model", trained, scans, "--out", tmp_path / "out") == 1
 
@@ -243,14 +250,14 @@ def test_the_only_scan_is_one_line_with_the_status_of_its_fault(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def raise_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
-    """Let the model raise an error at one of the scans, which are counted from 0."""
+def at_call(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], None]) -> None:
+    """Act when the model is given one of the scans; they are counted from 0."""
     calls = iter(range(100))
     reconstruct_slice = reconstructing.reconstruct_slice
 
-    def raise_here(*arguments: object) -> object:
+    def act_here(*arguments: object) -> object:
         if next(calls) == number:
-            raise error
+            act()
         return reconstruct_slice(*arguments)
 
-    monkeypatch.setattr(reconstructing, "reconstruct_slice", raise_here)
+    monkeypatch.setattr(reconstructing, "reconstruct_slice", act_here)
