@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,10 +63,8 @@ def _write_figure(task: Task, path: Path, pair: Pair) -> None:
         write_pair(path, pair)
 
 
-def _through(
-    codec: Codec, task: Task, scan: Scan
-) -> tuple[NDArray[np.float32], Reconstructed, Pair]:
-    """The reconstructed pixels, [H, W, S], their scores, and the slice in the middle."""
+def _through(codec: Codec, task: Task, scan: Scan) -> tuple[NDArray[Any], Reconstructed, Pair]:
+    """The reconstructed pixels, [H, W, S] in the type of the scan, their scores, a middle slice."""
     result, codes, similarities, ratios = np.empty_like(scan.pixels), 0, [], []
     slices = scan.pixels.shape[2]
     for at in range(slices):

@@ -77,7 +77,7 @@ def test_a_package_is_scored_on_the_data_of_the_given_configuration(
     package: Path, trained: Path, tmp_path: Path, data: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("evaluate", "--model", package, "--split", "test") == 2
-    assert "a package does not say where its data are; give --config" in capsys.readouterr().err
+    assert "does not say where its data are; give --data FOLDER" in capsys.readouterr().err
     toml = tmp_path / "c.toml"
     toml.write_text(f'[data]\nroot = "{data.root}"\ncache = "{data.cache}"\n')
 
