@@ -30,7 +30,9 @@ class Epoch(Protocol):
 
         If the objective's metric is missing or not a finite number, the trial has diverged.
         A metric whose name ends in `_per_second` is shown as the speed of the training. Every
-        other metric must come out the same if the epoch is computed again.
+        other metric must come out the same if the epoch is computed again. MLflow accepts letters,
+        digits, `_`, `-`, `.`, `:`, spaces and slashes in a name; it shows any other character as
+        `_`, and `sweeps status` names the metrics concerned.
         """
 
     @property
@@ -95,7 +97,8 @@ class Trainer(Protocol):
     """The metrics that a sweep may optimize, each with its (worst, best) value.
 
     The order of the two values gives the direction: (0.0, 1.0) is maximized, (1.0, 0.0) minimized.
-    A diverged trial gets the worst value. The first metric is the default objective.
+    A diverged trial gets the worst value. The first metric is the default objective. A name that
+    MLflow does not accept is refused before anything is trained.
     """
 
     test_metrics: Collection[str]

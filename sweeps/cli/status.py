@@ -6,7 +6,7 @@ It imports little, because it must answer at once on a busy login node.
 from rich.console import Console
 
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
-from sweeps.monitor.lines import failure_lines
+from sweeps.monitor.lines import failure_lines, renamed_lines
 from sweeps.monitor.table import SweepTable
 from sweeps.monitor.watch import current_status, job_lines
 from sweeps.storage.sweep import open_sweep
@@ -19,7 +19,7 @@ def status(name: Name = None, runs: Runs = None) -> None:
     now = current_status(sweep, job_lines(sweep))
     console = Console()
     console.print(SweepTable(now))
-    for line in failure_lines(now.trials):
+    for line in (*failure_lines(now.trials), *renamed_lines(now)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if now.stopped is not None:
         message = f"stopped: {now.stopped}; resume with: {resume_command(sweep)}"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from sweeps.config.experiment import Experiment, Objective
+from sweeps.config.mlflow_names import rename, why_refused
 from sweeps.config.names import CONFIRMATION_SUFFIX
 from sweeps.config.space import Space, Values, parse_space
 from sweeps.config.toml import flatten, read_toml, replace_values, validate
@@ -86,6 +87,7 @@ def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
         InputError: something does not fit the trainer.
     """
     trainer = _trainer(experiment, where)
+    _check_metric_names(experiment, trainer, where)
     objective = _objective(experiment.objective, trainer, where)
     experiment = experiment.model_copy(update={"objective": objective})
     base = validate(experiment.trial, trainer.config, f"{where}: [trial]")
@@ -110,6 +112,25 @@ def _trainer(experiment: Experiment, where: str) -> Trainer:
         return load_trainer(experiment.trainer)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _check_metric_names(experiment: Experiment, trainer: Trainer, where: str) -> None:
+    """Refuse a metric that the trainer or the file names and MLflow does not accept.
+
+    Raises:
+        InputError: there is one; the message suggests another name.
+    """
+    sources = {
+        f"trainer {experiment.trainer!r}": (*trainer.bounds, *trainer.test_metrics),
+        f"trainer {experiment.trainer!r}, floors": tuple(trainer.floors),
+        "[promotion] floors": tuple(experiment.promotion.floors),
+    }
+    for source, names in sources.items():
+        for name in names:
+            if (reason := why_refused(name)) is not None:
+                better = f", for example to {rename(name)!r}" if rename(name) else ""
+                advice = f"rename the metric{better}, in the trainer too"
+                raise InputError(f"{where}: {source}: metric {name!r}: {reason}; {advice}")
 
 
 def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:

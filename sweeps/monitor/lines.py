@@ -16,6 +16,11 @@ def totals_line(status: SweepStatus) -> str:
     return ", ".join(items)
 
 
+def renamed_lines(status: SweepStatus) -> list[str]:
+    """Return a line with the metrics that have another name in MLflow; none if there are none."""
+    return [f"renamed in MLflow: {printable(status.renamed)}"] if status.renamed else []
+
+
 def trial_line(trial: TrialStatus, metric: str) -> str:
     """Return one line about one trial."""
     values = ", ".join(f"{name} {number(value)}" for name, value in trial.values.items())

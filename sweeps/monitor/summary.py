@@ -10,7 +10,7 @@ from sweeps.filesystem.disk_space import (
     disk_full_message,
     is_disk_full,
 )
-from sweeps.monitor.lines import totals_line
+from sweeps.monitor.lines import renamed_lines, totals_line
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.storage.progress import Exhausted, exhausted_reason
 from sweeps.storage.sweep import Sweep
@@ -58,6 +58,7 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
             f"best trial: {best.name}, {status.objective.metric} {best.best:.4f}, {values}"
         )
     lines += [*_why_it_ended(status, sweep, commands), *_unpublished_line(sweep, commands.sync)]
+    lines += renamed_lines(status)
     if best is not None:
         lines.append(f"compare the runs with: {commands.compare}")
         if status.is_over and sweep.plan.confirms is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.config.experiment import Objective
+from sweeps.config.mlflow_names import describe_renamed, metric_names
 from sweeps.config.space import Scalar, short_names
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
@@ -68,6 +69,7 @@ class SweepStatus:
         is_over: whether nothing is left to do.
         stopped: why the sweep was stopped; None if it was not.
         jobs: lines that describe its jobs.
+        renamed: metrics with another name in MLflow, as `old → new`; empty if there are none.
     """
 
     name: str
@@ -78,6 +80,7 @@ class SweepStatus:
     is_over: bool
     stopped: str | None
     jobs: tuple[str, ...] = ()
+    renamed: str = ""
 
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
@@ -101,6 +104,9 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         is_over=sweep.is_over(),
         stopped=stopped,
         jobs=tuple(jobs),
+        renamed=describe_renamed(
+            metric_names(snapshot.rows[-1].metrics for snapshot in snapshots if snapshot.rows)
+        ),
     )
 
 

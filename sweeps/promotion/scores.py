@@ -54,8 +54,8 @@ class PackageScores:
 
 
 def metric_on_test_split(metric: str) -> str:
-    """Return the name on the test split of a validation metric: `test/x` for `val/x`."""
-    return "test/" + metric.partition("/")[2]
+    """Return the name on the test split of a validation metric: `test/x` for `val/x` and `x`."""
+    return "test/" + (metric.partition("/")[2] or metric)
 
 
 def score_or_read(
