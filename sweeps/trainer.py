@@ -124,6 +124,38 @@ class Trainer(Protocol):
             ValueError: a configuration does not work with these data; the message says why.
         """
 
+    def check_data(self, configs: Sequence[Any]) -> str:
+        """Check the data as `prepare` does, but write nothing.
+
+        Data that `prepare` would create need not exist. `sweeps plan` and `sweeps doctor` call it.
+
+        Args:
+            configs: as for `prepare`.
+
+        Returns:
+            What was found or will be created, in one line for people.
+
+        Raises:
+            ValueError: the data are missing or not valid, a folder that the training needs cannot
+                be written, or a configuration does not work with these data.
+        """
+
+    def check_device(self, configs: Sequence[Any], *, gpu: bool) -> str:
+        """Check that this machine has the devices on which the configurations are to be trained.
+
+        It is called where trials will run: here for local jobs, otherwise in the doctor's job.
+
+        Args:
+            configs: as for `prepare`.
+            gpu: whether the cluster file gives each job a GPU.
+
+        Returns:
+            What the trials will be trained on, in one line for people.
+
+        Raises:
+            ValueError: a device is missing.
+        """
+
     def epochs(self, config: Any) -> int:
         """Return how many epochs a trial has if nothing ends it early."""
 
@@ -249,6 +281,7 @@ def load_trainer(name: str) -> Trainer:
 
 _MEMBERS = (
     *("config", "bounds", "test_metrics", "seed", "floors"),
-    *("prepare", "epochs", "fit", "max_accumulation_steps", "classify_error"),
+    *("prepare", "check_data", "check_device", "epochs", "fit"),
+    *("max_accumulation_steps", "classify_error"),
     *("write_figure", "export", "evaluate", "usage"),
 )

@@ -17,7 +17,9 @@ from sweeps.cli.sweep_arguments import (
     runs_option,
 )
 from sweeps.config.cluster import read_cluster
-from sweeps.promotion.confirm import best_trials, check_promotable, confirm
+from sweeps.jobs.start import check_local_device
+from sweeps.promotion.confirm import best_trials, confirm
+from sweeps.promotion.promotable import check_promotable
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.text import printable
 
@@ -54,6 +56,7 @@ def promote(
     command = ("promote", sweep.paths.name, *runs_option(sweep), *options)
     confirmation = confirm(sweep, trials, site, (*command, DRY_RUN) if dry_run else command)
     if not confirmation.is_over():
+        check_local_device(confirmation.resolved, site)
         seeds = sweep.experiment.promotion.seeds
         typer.echo(
             f"training the best trials again with {seeds} new seeds: {confirmation.paths.name}"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,47 @@ class ResolvedExperiment:
     def corner_configs(self) -> list[BaseModel]:
         """Return configurations with each choice and each bound, and those that are enqueued."""
         return [self.config(values) for values in (*self.space.corner_points(), *self.enqueued)]
+
+    def prepare_data(self) -> str:
+        """Let the trainer check or create its data; return their fingerprint.
+
+        Raises:
+            InputError: the data are missing, or a configuration cannot use them.
+        """
+        return self._ask(self.trainer.prepare)
+
+    def check_data(self) -> str:
+        """Let the trainer check its data without writing; return what it found, for people.
+
+        Raises:
+            InputError: the data are missing, or a configuration cannot use them.
+        """
+        return self._ask(self.trainer.check_data)
+
+    def check_device(self, *, gpu: bool) -> str:
+        """Let the trainer check this machine's devices; return what it will use, for people.
+
+        Args:
+            gpu: whether the cluster file gives each job a GPU.
+
+        Raises:
+            InputError: a device that a configuration or the cluster file asks for is missing.
+        """
+        return self._ask(lambda configs: self.trainer.check_device(configs, gpu=gpu))
+
+    def _ask(self, question: Callable[[list[BaseModel]], str]) -> str:
+        try:
+            return question(self.corner_configs())
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        except OSError:
+            raise
+        except Exception as error:  # a bug of the trainer must not hide what else is checked
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            name = self.experiment.trainer
+            raise InputError(
+                f"trainer {name!r} cannot check its data or device: {reason}"
+            ) from error
 
     @property
     def worst_value(self) -> float:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeps.config.experiment import Objective
@@ -11,7 +11,7 @@ from sweeps.config.space import Scalar, short_names
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.progress import Progress, progress_of_states
-from sweeps.storage.sweep import Sweep
+from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep
 from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
     SPEED_SUFFIX,
@@ -31,7 +31,8 @@ class TrialStatus:
 
     Attributes:
         name: its number and signature.
-        state: its final state, or `running`, or `waiting` (for a worker to claim it).
+        state: its final state, or `running`, or `waiting` (for a worker to claim it), or `stopped`
+            (waiting, in a sweep that is stopped).
         epoch: the last finished epoch.
         epochs: how many epochs it has if nothing ends it early.
         best: the objective at its best epoch; None before the first epoch.
@@ -91,6 +92,9 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         stopped: why it was stopped; None if it was not.
         jobs: lines that describe its jobs.
     """
+    over = sweep.is_over()
+    if over and stopped == STOPPED_BY_HAND:  # its last trials ended before the workers saw it
+        stopped = None
     snapshots = [read_snapshot(paths) for paths in sweep.paths.trials()]
     objective = sweep.experiment.objective
     totals = compute_totals(snapshots, objective)
@@ -99,9 +103,12 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         name=sweep.paths.name,
         objective=objective,
         progress=progress_of_states(map(_state_of, snapshots), sweep.experiment.trials),
-        trials=[_trial_status(snapshot, objective, totals, short) for snapshot in snapshots],
+        trials=[
+            replace(trial, state="stopped") if stopped and trial.state == "waiting" else trial
+            for trial in (_trial_status(each, objective, totals, short) for each in snapshots)
+        ],
         totals=totals,
-        is_over=sweep.is_over(),
+        is_over=over,
         stopped=stopped,
         jobs=tuple(jobs),
         renamed=describe_renamed(
