@@ -85,6 +85,9 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
         typer.echo("refused: the candidate did not pass the gate; the champion does not change")
         typer.echo(f"  to promote it anyway: {_promote_command(sweep)} --force 'the reason'")
         raise typer.Exit(1)
+    if outcome.was_champion:
+        typer.echo(f"nothing to promote; use the model with: {_usage_command(sweep)}")
+        return
     if dry_run or outcome.version is None:
         typer.echo(f"the candidate may be promoted; promote with: {_promote_command(sweep)}")
         return

@@ -13,7 +13,7 @@ from sweeps.config.experiment import Experiment, Objective
 from sweeps.config.mlflow_names import rename, why_refused
 from sweeps.config.names import CONFIRMATION_SUFFIX
 from sweeps.config.space import Space, Values, parse_space
-from sweeps.config.toml import flatten, read_toml, replace_values, validate
+from sweeps.config.toml import flatten, read_toml, replace_values, validate, value_advice
 from sweeps.errors import InputError
 from sweeps.text import did_you_mean
 from sweeps.trainer import Trainer, load_trainer
@@ -131,7 +131,7 @@ def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
     _check_metric_names(experiment, trainer, where)
     objective = _objective(experiment.objective, trainer, where)
     experiment = experiment.model_copy(update={"objective": objective})
-    base = validate(experiment.trial, trainer.config, f"{where}: [trial]")
+    base = _validate(experiment.trial, experiment.trial, trainer, f"{where}: [trial]")
     space = parse_space(experiment.space, where)
     tables = base.model_dump(mode="json")
     for path in space.paths:
@@ -141,11 +141,41 @@ def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
                 f"{did_you_mean(path, flatten(tables))}"
             )
     for values in space.corner_points():
-        validate(replace_values(tables, values), trainer.config, f"{where}: [space]")
+        _validate(replace_values(tables, values), values, trainer, f"{where}: [space]")
     enqueued = tuple(_enqueued(values, space, tables, where) for values in experiment.enqueue)
     for values in enqueued:
-        validate(replace_values(tables, values), trainer.config, f"{where}: [[enqueue]]")
+        _validate(replace_values(tables, values), values, trainer, f"{where}: [[enqueue]]")
     return ResolvedExperiment(experiment, trainer, space, base, enqueued)
+
+
+def _validate(
+    tables: Mapping[str, Any], given: Mapping[str, Any], trainer: Trainer, where: str
+) -> BaseModel:
+    """Return `tables` as a configuration of the trainer.
+
+    Args:
+        tables: all values.
+        given: those of them that stand in the file.
+        trainer: whose configuration it is.
+        where: the file and the table that an error message names.
+
+    Raises:
+        InputError: the trainer refuses a value, or would convert it silently: a number in quotes,
+            or a number for true or false.
+    """
+    config = validate(tables, trainer.config, where)
+    taken = flatten(config.model_dump(mode="json"))
+    for path, value in flatten(given).items():
+        type_taken = type(taken.get(path))
+        kinds = {_KINDS.get(type(value)), _KINDS.get(type_taken)}
+        advice = value_advice(value, type_taken)
+        if len(kinds) == 2 and None not in kinds and advice:
+            needed = _KINDS[type_taken]
+            raise InputError(f"{where}: {path} = {value!r}: the trainer needs {needed}{advice}")
+    return config
+
+
+_KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 
 def _trainer(experiment: Experiment, where: str) -> Trainer:

@@ -107,7 +107,7 @@ def test_the_card_shows_scores_lineage_and_decision(searched: Sweep) -> None:
 def test_promoting_the_champion_again_changes_nothing(searched: Sweep) -> None:
     run_promotion(searched)
     outcome, output = run_promotion(searched)
-    assert outcome == Outcome(passed=True, version=1)
+    assert outcome == Outcome(passed=True, version=1, was_champion=True)
     assert "the candidate is the champion already: tests-tiny version 1" in output
     assert len(registry_of(searched).versions()) == 1
 
