@@ -66,9 +66,7 @@ class Range(StrictModel):
 
     def corner_values(self) -> list[Scalar]:
         """Return the bounds; for real numbers also a point between them that is not an integer."""
-        return (
-            [self.low, self.high] if self.is_whole else [self.low, self.high, self._inner_point()]
-        )
+        return [self.low, self.high, *([] if self.is_whole else [self._inner_point()])]
 
     def _inner_point(self) -> float:
         return self.low + (self.high - self.low) * 0.38196601125  # golden section: not a round one
