@@ -20,7 +20,7 @@ from sweeps.promotion.promotable import why_not_promotable
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.progress import Exhausted, progress_of
 from sweeps.storage.sweep import Plan, Sweep, runs_folder
-from sweeps.storage.trial_record import read_curve
+from sweeps.storage.trial_record import read_curve, read_result
 from sweeps.text import count, duration, number, printable
 
 PROPOSALS = 5
@@ -93,17 +93,18 @@ def _cost(
     paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster, left: int
 ) -> list[str]:
     """Return an upper bound: each trial runs every epoch, at the pace of the slowest one so far."""
-    curves = [read_curve(trial) for trial in paths.trials()]
+    curves = {trial: read_curve(trial) for trial in paths.trials()}
+    done = sum(len(curve) for trial, curve in curves.items() if read_result(trial) is None)
     longest = max(resolved.trainer.epochs(config) for config in resolved.corner_configs())
-    epochs, workers = left * longest, workers_and_threads(cluster)[0]
+    epochs, workers = max(0, left * longest - done), workers_and_threads(cluster)[0]
     planned = progress_of(paths, resolved.experiment.trials).left
-    fewer = "" if left == planned else f", not {planned}: the experiment has no more to try"
+    fewer = "" if left == planned else f" (not {planned}: there is no more to try)"
+    pruned = "" if resolved.experiment.pruner.kind == "none" else ", fewer with pruning"
     lines = [
-        f"{count(left, 'trial')} left{fewer}",
-        f"at most {count(longest, 'epoch')} each: {count(epochs, 'epoch')}"
-        + ("" if resolved.experiment.pruner.kind == "none" else ", fewer with pruning"),
+        f"{count(left, 'trial')} left{fewer}, at most {count(longest, 'epoch')} each: "
+        f"{count(epochs, 'epoch')}{pruned}"
     ]
-    paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves if curve]
+    paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves.values() if curve]
     if not paces:
         return [*lines, "hours and jobs: not known before a first trial has run"]
     seconds = epochs * max(paces) / workers
@@ -112,7 +113,7 @@ def _cost(
     what = "GPU" if cluster.gpus else "job"
     shared = f", {workers} workers in parallel" if workers > 1 else ""
     lines.append(
-        f"at most {seconds / 3600:.1f} {what} hours, at {duration(max(paces))} per epoch{shared}"
+        f"at most {duration(seconds)} of {what} time, at {duration(max(paces))} per epoch{shared}"
     )
     lines.append(
         f"{count(jobs, 'job')} of {cluster.time_limit}, {cluster.max_running_jobs} at a time"

@@ -12,7 +12,7 @@ from sweeps.cli.sweep_arguments import (
     Runs,
     find_sweep,
     make_or_sweeps,
-    program_name,
+    program_words,
     resume_command,
     runs_option,
 )
@@ -99,7 +99,7 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
 def _promote_command(sweep: Sweep) -> str:
     """Return the command that promotes without --dry-run."""
     command = open_sweep(sweep.paths.confirmation).plan.command
-    return printable(shlex.join([program_name("sweeps"), *(w for w in command if w != DRY_RUN)]))
+    return printable(shlex.join([*program_words("sweeps"), *(w for w in command if w != DRY_RUN)]))
 
 
 def _usage_command(sweep: Sweep) -> str:
@@ -109,7 +109,7 @@ def _usage_command(sweep: Sweep) -> str:
     option, tracking = runs_option(sweep), sweep.plan.cluster.tracking
     variables = f"SWEEPS_RUNS={shlex.quote(option[1])} " if option else ""
     variables += f"MLFLOW_TRACKING_URI={shlex.quote(tracking)} " if tracking else ""
-    return printable(variables + shlex.join([program_name(name), *words]))
+    return printable(variables + shlex.join([*program_words(name), *words]))
 
 
 def _print_line(line: str) -> None:

@@ -38,7 +38,7 @@ class TrialStatus:
         best: the objective at its best epoch; None before the first epoch.
         values: the searched values, by short name.
         pace: the speed that the trainer reports; None if it reports none.
-        seconds_left: seconds to its last epoch; None if it ended or the time is not known.
+        seconds_left: seconds to its last epoch; None if it does not run or the time is not known.
         reason: why it diverged or failed; of a running trial, its failures so far.
         is_best: whether no complete trial is better.
         traceback: the file with the latest traceback; None if there is none.
@@ -126,15 +126,16 @@ def _trial_status(
 ) -> TrialStatus:
     rows, metric = snapshot.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
+    state = _state(snapshot.paths, snapshot.result)
     return TrialStatus(
         name=snapshot.paths.name,
-        state=_state(snapshot.paths, snapshot.result),
+        state=state,
         epoch=rows[-1].epoch if rows else 0,
         epochs=snapshot.spec.epochs,
         best=_best(snapshot.result, curve, objective),
         values={short.get(path, path): value for path, value in snapshot.spec.values.items()},
         pace=_pace(rows),
-        seconds_left=_seconds_left(rows, snapshot.spec.epochs) if snapshot.result is None else None,
+        seconds_left=_seconds_left(rows, snapshot.spec.epochs) if state == State.RUNNING else None,
         reason=snapshot.result.reason if snapshot.result else describe_failures(snapshot.paths),
         is_best=snapshot.paths == totals.best,
         traceback=_traceback(snapshot),

@@ -39,4 +39,5 @@ def why_not_promotable(sweep: Sweep) -> str | None:
     name, valid = sweep.experiment.trainer, ", ".join(trainer.test_metrics)
     if not valid:
         return f"trainer {name!r} measures nothing on the test split"
-    return f"{metric} is not measured on the test split; search for {valid} under another name"
+    advice = f"optimize {valid} in a sweep with another name"
+    return f"{metric} is not measured on the test split; {advice}"
