@@ -30,7 +30,9 @@ class Epoch(Protocol):
 
         If the objective's metric is missing or not a finite number, the trial has diverged.
         A metric whose name ends in `_per_second` is shown as the speed of the training. Every
-        other metric must come out the same if the epoch is computed again.
+        other metric must come out the same if the epoch is computed again. MLflow accepts letters,
+        digits, `_`, `-`, `.`, `:`, spaces and slashes in a name; it shows any other character as
+        `_`, and `sweeps status` names the metrics concerned.
         """
 
     @property
@@ -95,7 +97,8 @@ class Trainer(Protocol):
     """The metrics that a sweep may optimize, each with its (worst, best) value.
 
     The order of the two values gives the direction: (0.0, 1.0) is maximized, (1.0, 0.0) minimized.
-    A diverged trial gets the worst value. The first metric is the default objective.
+    A diverged trial gets the worst value. The first metric is the default objective. A name that
+    MLflow does not accept is refused before anything is trained.
     """
 
     test_metrics: Collection[str]
@@ -119,6 +122,38 @@ class Trainer(Protocol):
 
         Raises:
             ValueError: a configuration does not work with these data; the message says why.
+        """
+
+    def check_data(self, configs: Sequence[Any]) -> str:
+        """Check the data as `prepare` does, but write nothing.
+
+        Data that `prepare` would create need not exist. `sweeps plan` and `sweeps doctor` call it.
+
+        Args:
+            configs: as for `prepare`.
+
+        Returns:
+            What was found or will be created, in one line for people.
+
+        Raises:
+            ValueError: the data are missing or not valid, a folder that the training needs cannot
+                be written, or a configuration does not work with these data.
+        """
+
+    def check_device(self, configs: Sequence[Any], *, gpu: bool) -> str:
+        """Check that this machine has the devices on which the configurations are to be trained.
+
+        It is called where trials will run: here for local jobs, otherwise in the doctor's job.
+
+        Args:
+            configs: as for `prepare`.
+            gpu: whether the cluster file gives each job a GPU.
+
+        Returns:
+            What the trials will be trained on, in one line for people.
+
+        Raises:
+            ValueError: a device is missing.
         """
 
     def epochs(self, config: Any) -> int:
@@ -246,6 +281,7 @@ def load_trainer(name: str) -> Trainer:
 
 _MEMBERS = (
     *("config", "bounds", "test_metrics", "seed", "floors"),
-    *("prepare", "epochs", "fit", "max_accumulation_steps", "classify_error"),
+    *("prepare", "check_data", "check_device", "epochs", "fit"),
+    *("max_accumulation_steps", "classify_error"),
     *("write_figure", "export", "evaluate", "usage"),
 )

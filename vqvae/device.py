@@ -30,6 +30,11 @@ def choose_device(requested: str) -> torch.device:
     return torch.device("cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def device_name(device: torch.device) -> str:
+    """The name of a CUDA device, or `cpu`."""
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else device.type
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor from the host to `device`; the host does not wait for the copy to finish."""
     if device.type != "cuda":

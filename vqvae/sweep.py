@@ -67,10 +67,50 @@ class Trainer:
                 slice, or a batch is larger than the training split.
         """
         fingerprints: dict[str, None] = {}
-        for data in dict.fromkeys(config.data for config in configs):
-            largest = max(c.training.batch_size for c in configs if c.data == data)
+        for data, largest in _largest_batches(configs).items():
             fingerprints[_prepare_data(data, largest)] = None
         return "+".join(fingerprints)
+
+    def check_data(self, configs: Sequence[Config]) -> str:
+        """Check the data without writing any; see `vqvae.data.readiness`.
+
+        Returns:
+            What was found, or which synthetic data will be written.
+
+        Raises:
+            InputError: the data are missing or not valid, a folder cannot be written, or a batch is
+                larger than the training split.
+        """
+        from vqvae.data.readiness import check_data
+
+        return "; ".join(check_data(*pair) for pair in _largest_batches(configs).items())
+
+    def check_device(self, configs: Sequence[Config], *, gpu: bool) -> str:
+        """Check that torch finds a CUDA device on this host, if one is needed.
+
+        Args:
+            configs: the configurations to train.
+            gpu: whether each job is to have a GPU; then `auto` needs one, too.
+
+        Raises:
+            InputError: there is none.
+        """
+        devices = {config.training.device for config in configs}
+        if devices == {"cpu"}:
+            return "the CPU (training.device = 'cpu')"
+        if "cuda" not in devices and not gpu:
+            return "a GPU if torch finds one, otherwise the CPU"
+        from vqvae.device import choose_device, device_name
+
+        try:
+            return device_name(choose_device("cuda"))
+        except InputError as error:
+            if "cuda" in devices:
+                raise InputError(f"training.{error}") from error
+            raise InputError(
+                "each job is to have a GPU (gpus = 1 in the cluster file), but torch finds no CUDA "
+                "device on this host; use a host with a GPU, or set gpus = 0"
+            ) from error
 
     def epochs(self, config: Config) -> int:
         """How many epochs an uninterrupted trial has."""
@@ -159,31 +199,30 @@ class Trainer:
         return ["vqvae", "reconstruct", "--model", model, "--out", "reconstructed", str(scans)]
 
 
+def _largest_batches(configs: Sequence[Config]) -> dict[DataConfig, int]:
+    """The data sets of the configurations, each with the largest batch size that is used on it."""
+    largest: dict[DataConfig, int] = {}
+    for config in configs:
+        largest[config.data] = max(largest.get(config.data, 0), config.training.batch_size)
+    return largest
+
+
 def _prepare_data(data: DataConfig, largest_batch: int) -> str:
     """Write the phantom if the configuration has one, check the data, return their fingerprint.
 
     Raises:
         InputError: the data are missing or not valid, or a batch is larger than the training split.
     """
-    from vqvae.data.layout import find_base, list_splits
     from vqvae.data.phantom.dataset import ensure_phantom
-    from vqvae.data.segmentations import check_label_sizes
+    from vqvae.data.readiness import check_data, refuse_large_batch
     from vqvae.data.splits import inspect, open_split
 
     ensure_phantom(data)
-    inventory = inspect(data)
-    # Only a promotion reads the test split's segmentations, after days of training.
-    check_label_sizes(find_base(data.root), "test", list_splits(data.root)["test"])
-    readable = inventory.slices["train"]
+    check_data(data, largest_batch)
     if data.on_bad_slice == "skip":
         # Only decoding shows which slices will be left out; `open_split` also logs them.
-        readable = len(open_split(data, "train"))
-    if largest_batch > readable:
-        raise InputError(
-            f"training.batch_size = {largest_batch} is more than the "
-            f"{readable} training slices in {data.root}; set a smaller batch size"
-        )
-    return inventory.fingerprint
+        refuse_large_batch(largest_batch, len(open_split(data, "train")), data.root)
+    return inspect(data).fingerprint
 
 
 trainer = Trainer()

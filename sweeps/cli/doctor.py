@@ -21,7 +21,7 @@ from sweeps.cli.doctor_checks import (
     Finding,
     check_from_job,
     check_shared_folder,
-    check_tracking_server,
+    check_tracking_store,
     clock_offset,
     run_check,
 )
@@ -85,18 +85,32 @@ class DoctorTask:
 def run_checks(request: SweepRequest, wait_seconds: float) -> Iterator[Finding]:
     """Run all checks, the ones from a job last, and yield each finding."""
     cluster = read_cluster(request.cluster)
-    yield run_check("experiment", lambda: read_experiment(request.experiment).experiment.name)
+    yield from _check_experiment(request, cluster)
     yield run_check("home folder", lambda: _free_space(Path.home()))
-    yield run_check("runs folder", lambda: _free_space(request.runs.folder))
     paths = request.runs.doctor(uuid.uuid4().hex[:8])
-    paths.folder.mkdir(parents=True)
     try:
+        yield run_check("runs folder", lambda: _make_folder(paths))
+        if not paths.folder.is_dir():
+            return
         yield run_check("rename and lock", lambda: check_shared_folder(paths))
-        yield run_check("tracking store", lambda: check_tracking_server(cluster.tracking))
+        yield run_check("tracking store", lambda: check_tracking_store(request.runs, cluster))
         if cluster.scheduler == "slurm":
             yield from _check_slurm(request, cluster, paths, wait_seconds)
     finally:
         shutil.rmtree(paths.folder, ignore_errors=True)
+
+
+def _check_experiment(request: SweepRequest, cluster: Cluster) -> Iterator[Finding]:
+    """Yield whether the experiment can be read, and what its trainer finds on this machine."""
+    try:
+        resolved = read_experiment(request.experiment)
+    except InputError as error:
+        yield Finding("experiment", False, str(error))
+        return
+    yield Finding("experiment", True, resolved.experiment.name)
+    yield run_check("data", resolved.check_data)
+    if cluster.scheduler == "local":
+        yield run_check("device", lambda: resolved.check_device(gpu=cluster.gpus > 0))
 
 
 def _check_slurm(
@@ -168,6 +182,16 @@ def _why_no_result(paths: DoctorPaths, number: str) -> str:
     logs = "\n".join(path.read_text() for path in sorted(paths.sweep.scheduler_logs.glob("*.err")))
     last = logs.strip().splitlines()[-1:] or ["its log is empty; check setup in the cluster file"]
     return f"{number} wrote no result: {last[0]}"
+
+
+def _make_folder(paths: DoctorPaths) -> str:
+    runs = paths.folder.parent
+    try:
+        paths.folder.mkdir(parents=True)
+    except OSError as error:
+        advice = "use another folder with --runs"
+        raise InputError(f"{runs} cannot be written ({error.strerror}); {advice}") from error
+    return _free_space(runs)
 
 
 def _free_space(folder: Path) -> str:

@@ -23,7 +23,8 @@ from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import hostname
-from sweeps.storage.paths import DoctorPaths
+from sweeps.storage.paths import DoctorPaths, RunsPaths
+from sweeps.tracking.store import check_writable, resolve_store
 
 CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 COMMAND_SECONDS = 120
@@ -64,7 +65,11 @@ def check_from_job(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> No
     findings = [
         run_check("Python and torch in a job", lambda: _torch(cluster)),
         run_check("rename and lock in a job", lambda: check_shared_folder(paths)),
-        run_check("data in a job", lambda: _data(experiment)),
+        run_check("data in a job", lambda: read_experiment(experiment).check_data()),
+        run_check(
+            "device in a job",
+            lambda: read_experiment(experiment).check_device(gpu=cluster.gpus > 0),
+        ),
         run_check("tracking store in a job", lambda: check_tracking_server(cluster.tracking)),
     ]
     content = {
@@ -99,6 +104,17 @@ def check_shared_folder(paths: DoctorPaths) -> str:
         with Lock(paths.lock, stale_after=60.0, patience=30.0).hold() as turn:
             turn.check()
     return "files are replaced atomically, and a lock has one holder"
+
+
+def check_tracking_store(runs: RunsPaths, cluster: Cluster) -> str:
+    """Check the tracking store as `run` does, and ask its server for an experiment if it has one.
+
+    Raises:
+        InputError: the store cannot be written, or its address is not valid.
+        EnvironmentFailure: the server does not answer, or refuses.
+    """
+    check_writable(resolve_store(runs, cluster.tracking))
+    return check_tracking_server(cluster.tracking)
 
 
 def check_tracking_server(tracking: str | None) -> str:
@@ -158,14 +174,6 @@ def _torch(cluster: Cluster) -> str:
             f"{python}: torch {ended.stdout.strip()} (CUDA_VISIBLE_DEVICES: {visible}); {advice}"
         )
     return f"{python}, torch {ended.stdout.strip()}"
-
-
-def _data(experiment: Path) -> str:
-    resolved = read_experiment(experiment)
-    try:
-        return f"readable, fingerprint {resolved.trainer.prepare(resolved.corner_configs())[:16]}"
-    except ValueError as error:
-        raise InputError(str(error)) from error
 
 
 def clock_offset(paths: DoctorPaths) -> float:

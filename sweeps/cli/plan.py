@@ -1,28 +1,27 @@
 """`sweeps plan`: a sweep's next proposals, its cost, and what sbatch would receive."""
 
 import math
-import shutil
-import tempfile
-from pathlib import Path
 
 import typer
 
 from sweeps.cli.defaults import choose_defaults
+from sweeps.cli.next_trials import next_proposals, trials_left
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalTrials
 from sweeps.config.cluster import Cluster, read_cluster, workers_and_threads
 from sweeps.config.resolve import ResolvedExperiment, read_experiment
-from sweeps.config.space import Values, short_names
+from sweeps.config.space import short_names
 from sweeps.jobs.slurm.commands import dry_run
 from sweeps.jobs.slurm.site_check import check_site
 from sweeps.jobs.slurm.time_limit import limit_seconds, margin_seconds
-from sweeps.jobs.start import SweepRequest
+from sweeps.jobs.start import SweepRequest, check_local_device
 from sweeps.jobs.submit import submission_text
-from sweeps.search.study import Study
+from sweeps.monitor.lines import EXHAUSTED, progress_text
+from sweeps.promotion.promotable import why_not_promotable
 from sweeps.storage.paths import SweepPaths
-from sweeps.storage.progress import progress_of
-from sweeps.storage.sweep import runs_folder
-from sweeps.storage.trial_record import read_curve
-from sweeps.text import duration, number, printable
+from sweeps.storage.progress import Exhausted, progress_of
+from sweeps.storage.sweep import Plan, Sweep, runs_folder
+from sweeps.storage.trial_record import read_curve, read_result
+from sweeps.text import count, duration, number, printable
 
 PROPOSALS = 5
 
@@ -43,13 +42,22 @@ def describe_plan(request: SweepRequest) -> list[str]:
     """Return the lines of the plan; no job is submitted and no sweep is created.
 
     Raises:
-        InputError: the experiment file or the cluster file is wrong.
+        InputError: the experiment file or the cluster file is wrong, or the data or a device are
+            missing.
         EnvironmentFailure: sbatch would refuse the job.
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
     paths = request.runs.sweep(resolved.experiment.name)
-    lines = [*_proposals(paths, resolved), "", *_cost(paths, resolved, cluster)]
+    sweep = Sweep(paths, Plan(resolved.experiment, cluster, fingerprint="", commit=""))
+    lines = [f"data: {resolved.check_data()}"]
+    if (left := trials_left(sweep)) and (device := check_local_device(resolved, cluster)):
+        lines.append(f"device: {device}")
+    if (reason := why_not_promotable(sweep)) is not None:
+        lines.append(f"no model of this sweep can be promoted: {reason}")
+    if not left:
+        return [*lines, _why_nothing_is_left(sweep)]
+    lines += ["", *_proposals(sweep, left), "", *_cost(paths, resolved, cluster, left)]
     if cluster.scheduler != "slurm":
         return lines
     check_site(request.cluster, cluster, request.runs.slurm)
@@ -58,41 +66,45 @@ def describe_plan(request: SweepRequest) -> list[str]:
     return [*lines, "", "sbatch would receive, for each job of an array:", "", text, answer]
 
 
-def _proposals(paths: SweepPaths, resolved: ResolvedExperiment) -> list[str]:
-    """Return the next proposals, from a copy of the study.
+def _why_nothing_is_left(sweep: Sweep) -> str:
+    progress = sweep.progress()
+    if not progress.left:
+        return f"the sweep is over: {progress_text(progress)}; --trials sets a larger total"
+    is_enqueued = sweep.experiment.sampler.kind == "enqueued"
+    reason = EXHAUSTED[Exhausted.ENQUEUED if is_enqueued else Exhausted.EVERY_POINT]
+    return f"the sweep is over: {progress_text(progress)}; {reason}"
 
-    They depend on the study alone, so `run` makes the same ones while the study is unchanged.
-    """
-    short = short_names(resolved.experiment.space)
-    with tempfile.TemporaryDirectory() as name:
-        copy = SweepPaths(Path(name) / paths.name)
-        copy.folder.mkdir()
-        if paths.study.exists():
-            shutil.copy(paths.study, copy.study)
-        tried = {trial.signature for trial in paths.trials()}
-        enqueued = [v for v in resolved.enqueued if resolved.signature_of(v) not in tried]
-        study = Study(copy, resolved.experiment, stale_after=60.0)
-        first = study.trials()[-1].number + 1 if study.trials() else 0
-        requested: list[Values | None] = [*enqueued[:PROPOSALS], *[None] * PROPOSALS]
-        count = max(0, min(PROPOSALS, resolved.experiment.trials - len(tried)))
-        proposed = [study.ask(resolved.space, values)[1] for values in requested[:count]]
-    lines = [f"next proposals, of {resolved.experiment.trials} trials in all:"]
-    for trial, values in enumerate(proposed, start=first):
-        shown = ", ".join(f"{short.get(path, path)} {number(v)}" for path, v in values.items())
-        lines.append(f"  {trial:04d}  {shown}")
+
+def _proposals(sweep: Sweep, left: int) -> list[str]:
+    """Return lines with the next proposals; `run` makes the same ones if the study is unchanged."""
+    proposed = next_proposals(sweep, PROPOSALS)
+    if not proposed:
+        return [f"no new proposals: {count(left, 'trial')} of the sweep must still end"]
+    short = short_names(sweep.experiment.space)
+    lines = [f"next proposals, of {count(sweep.experiment.trials, 'trial')} in all:"]
+    for trial in proposed:
+        values = trial.values.items()
+        shown = ", ".join(f"{short.get(path, path)} {number(value)}" for path, value in values)
+        lines.append(f"  {trial.number:04d}  {shown}")
     return lines
 
 
-def _cost(paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster) -> list[str]:
+def _cost(
+    paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster, left: int
+) -> list[str]:
     """Return an upper bound: each trial runs every epoch, at the pace of the slowest one so far."""
-    curves = [read_curve(trial) for trial in paths.trials()]
-    left = progress_of(paths, resolved.experiment.trials).left
+    curves = {trial: read_curve(trial) for trial in paths.trials()}
+    done = sum(len(curve) for trial, curve in curves.items() if read_result(trial) is None)
     longest = max(resolved.trainer.epochs(config) for config in resolved.corner_configs())
-    epochs, workers = left * longest, workers_and_threads(cluster)[0]
+    epochs, workers = max(0, left * longest - done), workers_and_threads(cluster)[0]
+    planned = progress_of(paths, resolved.experiment.trials).left
+    fewer = "" if left == planned else f" (not {planned}: there is no more to try)"
+    pruned = "" if resolved.experiment.pruner.kind == "none" else ", fewer with pruning"
     lines = [
-        f"{left} trials left, at most {longest} epochs each: {epochs} epochs, fewer with pruning"
+        f"{count(left, 'trial')} left{fewer}, at most {count(longest, 'epoch')} each: "
+        f"{count(epochs, 'epoch')}{pruned}"
     ]
-    paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves if curve]
+    paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves.values() if curve]
     if not paces:
         return [*lines, "hours and jobs: not known before a first trial has run"]
     seconds = epochs * max(paces) / workers
@@ -101,7 +113,9 @@ def _cost(paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster) -> 
     what = "GPU" if cluster.gpus else "job"
     shared = f", {workers} workers in parallel" if workers > 1 else ""
     lines.append(
-        f"at most {seconds / 3600:.1f} {what} hours, at {duration(max(paces))} per epoch{shared}"
+        f"at most {duration(seconds)} of {what} time, at {duration(max(paces))} per epoch{shared}"
     )
-    lines.append(f"{jobs} jobs of {cluster.time_limit}, {cluster.max_running_jobs} at a time")
+    lines.append(
+        f"{count(jobs, 'job')} of {cluster.time_limit}, {cluster.max_running_jobs} at a time"
+    )
     return lines

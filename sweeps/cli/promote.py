@@ -12,12 +12,14 @@ from sweeps.cli.sweep_arguments import (
     Runs,
     find_sweep,
     make_or_sweeps,
-    program_name,
+    program_words,
     resume_command,
     runs_option,
 )
 from sweeps.config.cluster import read_cluster
-from sweeps.promotion.confirm import best_trials, check_promotable, confirm
+from sweeps.jobs.start import check_local_device
+from sweeps.promotion.confirm import best_trials, confirm
+from sweeps.promotion.promotable import check_promotable
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.text import printable
 
@@ -54,6 +56,7 @@ def promote(
     command = ("promote", sweep.paths.name, *runs_option(sweep), *options)
     confirmation = confirm(sweep, trials, site, (*command, DRY_RUN) if dry_run else command)
     if not confirmation.is_over():
+        check_local_device(confirmation.resolved, site)
         seeds = sweep.experiment.promotion.seeds
         typer.echo(
             f"training the best trials again with {seeds} new seeds: {confirmation.paths.name}"
@@ -82,6 +85,9 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
         typer.echo("refused: the candidate did not pass the gate; the champion does not change")
         typer.echo(f"  to promote it anyway: {_promote_command(sweep)} --force 'the reason'")
         raise typer.Exit(1)
+    if outcome.was_champion:
+        typer.echo(f"nothing to promote; use the model with: {_usage_command(sweep)}")
+        return
     if dry_run or outcome.version is None:
         typer.echo(f"the candidate may be promoted; promote with: {_promote_command(sweep)}")
         return
@@ -93,7 +99,7 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
 def _promote_command(sweep: Sweep) -> str:
     """Return the command that promotes without --dry-run."""
     command = open_sweep(sweep.paths.confirmation).plan.command
-    return printable(shlex.join([program_name("sweeps"), *(w for w in command if w != DRY_RUN)]))
+    return printable(shlex.join([*program_words("sweeps"), *(w for w in command if w != DRY_RUN)]))
 
 
 def _usage_command(sweep: Sweep) -> str:
@@ -103,7 +109,7 @@ def _usage_command(sweep: Sweep) -> str:
     option, tracking = runs_option(sweep), sweep.plan.cluster.tracking
     variables = f"SWEEPS_RUNS={shlex.quote(option[1])} " if option else ""
     variables += f"MLFLOW_TRACKING_URI={shlex.quote(tracking)} " if tracking else ""
-    return printable(variables + shlex.join([program_name(name), *words]))
+    return printable(variables + shlex.join([*program_words(name), *words]))
 
 
 def _print_line(line: str) -> None:

@@ -5,16 +5,49 @@ import time
 import typer
 
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
+from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.job_status import active_jobs
-from sweeps.storage.sweep import open_sweep, stop_sweep
+from sweeps.monitor.lines import progress_text
+from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep, open_sweep, stop_reason, stop_sweep
+from sweeps.text import printable
 
 
 def stop(name: Name = None, runs: Runs = None) -> None:
     """Stop a sweep: each worker finishes its epoch, releases its trial and exits."""
     sweep = open_sweep(find_sweep(name, runs))
-    stop_sweep(sweep.paths, "by hand (sweeps stop)")
+    if sweep.is_over():
+        typer.echo(_over_line(sweep))
+        return
+    if (reason := stop_reason(sweep.paths)) is None:
+        stop_sweep(sweep.paths, STOPPED_BY_HAND)
+    else:
+        typer.echo(printable(f"sweep {sweep.paths.name} was stopped already: {reason}"))
+    _wait_for_workers(sweep)
+    if sweep.is_over():  # its last trials ended in the meantime
+        typer.echo(_over_line(sweep))
+    else:
+        typer.echo(f"no finished epoch is lost; resume with: {resume_command(sweep)}")
+
+
+def _over_line(sweep: Sweep) -> str:
+    return f"sweep {sweep.paths.name} is over: {progress_text(sweep.progress())}; nothing to stop"
+
+
+def _wait_for_workers(sweep: Sweep) -> None:
+    """Wait until the workers on this machine have ended; of jobs in SLURM, say what happens."""
+    try:
+        jobs = active_jobs(sweep.paths)
+    except EnvironmentFailure as error:
+        typer.echo(printable(f"the stop is recorded; which jobs are left is not known: {error}"))
+        return
+    if not jobs:
+        typer.echo("no job of the sweep is running")
+        return
+    if sweep.plan.cluster.scheduler != "local":
+        typer.echo("each worker exits after its current epoch; a job that is pending ends at once")
+        return
     typer.echo("each worker exits after its current epoch", nl=False)
-    while sweep.plan.cluster.scheduler == "local" and active_jobs(sweep.paths):
-        time.sleep(0.5)
+    while active_jobs(sweep.paths):
         typer.echo(".", nl=False)
-    typer.echo(f"\nno finished epoch is lost; resume with: {resume_command(sweep)}")
+        time.sleep(0.5)
+    typer.echo()

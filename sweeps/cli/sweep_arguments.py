@@ -75,13 +75,13 @@ def find_sweeps(name: str | None, runs: Path | None) -> list[Sweep]:
 
 def resume_command(sweep: Sweep) -> str:
     """Return the command that resumes the sweep, ready to be pasted."""
-    return printable(shlex.join([program_name("sweeps"), *sweep.plan.command]))
+    return printable(shlex.join([*program_words("sweeps"), *sweep.plan.command]))
 
 
 def sweep_command(name: str, sweep: Sweep) -> str:
     """Return a command on this sweep, ready to be pasted."""
     return printable(
-        shlex.join([program_name("sweeps"), name, sweep.paths.name, *runs_option(sweep)])
+        shlex.join([*program_words("sweeps"), name, sweep.paths.name, *runs_option(sweep)])
     )
 
 
@@ -102,15 +102,19 @@ def make_or_sweeps(target: str, sweep: Sweep, *words: str) -> str:
         latest = find_sweep(None, runs, searches=True)
         if latest in {sweep.paths, sweep.paths.confirmation}:
             return f"make {target}"
-    return printable(shlex.join([program_name("sweeps"), *words, "--runs", str(runs)]))
+    return printable(shlex.join([*program_words("sweeps"), *words, "--runs", str(runs)]))
 
 
-def program_name(name: str) -> str:
-    """Return `name` if it is on the PATH, otherwise its path beside the running interpreter."""
+def program_words(name: str) -> list[str]:
+    """Return what to type for a program, as words.
+
+    It is `name` if that is on the PATH, otherwise its path beside the running interpreter, and
+    where it has none, the module of that name.
+    """
     beside = Path(sys.executable).parent / name
     on_path = shutil.which(name)
     if on_path is not None and Path(on_path).samefile(beside if beside.exists() else on_path):
-        return name
+        return [name]
     if beside.exists():
-        return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
-    return f"{Path(sys.executable).name} -m {name}"
+        return [os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)]
+    return [Path(sys.executable).name, "-m", name]

@@ -8,6 +8,7 @@ from rich.console import Console
 from sweeps.cli.sweep_arguments import make_or_sweeps, resume_command, sweep_command
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status, watch
+from sweeps.promotion.promotable import why_not_promotable
 from sweeps.storage.sweep import Sweep
 from sweeps.text import printable
 from sweeps.tracking.sync import publishing
@@ -37,7 +38,9 @@ def print_summary(sweep: Sweep) -> None:
     commands = NextCommands(
         resume=resume_command(sweep),
         compare=make_or_sweeps("ui", sweep, "ui"),
-        promote=make_or_sweeps("promote", sweep, "promote", sweep.paths.name),
+        promote=None
+        if why_not_promotable(sweep)
+        else make_or_sweeps("promote", sweep, "promote", sweep.paths.name),
         sync=sweep_command("sync", sweep),
     )
     summary = summarize(current_status(sweep), sweep, commands)

@@ -21,7 +21,9 @@ class Detect(StrictModel):
         description="A program that must be on the PATH. Without it, any PATH matches.",
     )
     folder: Path | None = Field(
-        None, description="A folder that must exist. Without it, no folder is required."
+        None,
+        strict=False,
+        description="A folder that must exist. Without it, no folder is required.",
     )
 
     def matches(self) -> bool:

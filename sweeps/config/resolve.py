@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +10,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from sweeps.config.experiment import Experiment, Objective
+from sweeps.config.mlflow_names import rename, why_refused
 from sweeps.config.names import CONFIRMATION_SUFFIX
 from sweeps.config.space import Space, Values, parse_space
-from sweeps.config.toml import flatten, read_toml, replace_values, validate
+from sweeps.config.toml import flatten, read_toml, replace_values, validate, value_advice
 from sweeps.errors import InputError
 from sweeps.text import did_you_mean
 from sweeps.trainer import Trainer, load_trainer
@@ -40,6 +41,47 @@ class ResolvedExperiment:
     def corner_configs(self) -> list[BaseModel]:
         """Return configurations with each choice and each bound, and those that are enqueued."""
         return [self.config(values) for values in (*self.space.corner_points(), *self.enqueued)]
+
+    def prepare_data(self) -> str:
+        """Let the trainer check or create its data; return their fingerprint.
+
+        Raises:
+            InputError: the data are missing, or a configuration cannot use them.
+        """
+        return self._ask(self.trainer.prepare)
+
+    def check_data(self) -> str:
+        """Let the trainer check its data without writing; return what it found, for people.
+
+        Raises:
+            InputError: the data are missing, or a configuration cannot use them.
+        """
+        return self._ask(self.trainer.check_data)
+
+    def check_device(self, *, gpu: bool) -> str:
+        """Let the trainer check this machine's devices; return what it will use, for people.
+
+        Args:
+            gpu: whether the cluster file gives each job a GPU.
+
+        Raises:
+            InputError: a device that a configuration or the cluster file asks for is missing.
+        """
+        return self._ask(lambda configs: self.trainer.check_device(configs, gpu=gpu))
+
+    def _ask(self, question: Callable[[list[BaseModel]], str]) -> str:
+        try:
+            return question(self.corner_configs())
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        except OSError:
+            raise
+        except Exception as error:  # a bug of the trainer must not hide what else is checked
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            name = self.experiment.trainer
+            raise InputError(
+                f"trainer {name!r} cannot check its data or device: {reason}"
+            ) from error
 
     @property
     def worst_value(self) -> float:
@@ -86,9 +128,10 @@ def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
         InputError: something does not fit the trainer.
     """
     trainer = _trainer(experiment, where)
+    _check_metric_names(experiment, trainer, where)
     objective = _objective(experiment.objective, trainer, where)
     experiment = experiment.model_copy(update={"objective": objective})
-    base = validate(experiment.trial, trainer.config, f"{where}: [trial]")
+    base = _validate(experiment.trial, experiment.trial, trainer, f"{where}: [trial]")
     space = parse_space(experiment.space, where)
     tables = base.model_dump(mode="json")
     for path in space.paths:
@@ -98,11 +141,41 @@ def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
                 f"{did_you_mean(path, flatten(tables))}"
             )
     for values in space.corner_points():
-        validate(replace_values(tables, values), trainer.config, f"{where}: [space]")
+        _validate(replace_values(tables, values), values, trainer, f"{where}: [space]")
     enqueued = tuple(_enqueued(values, space, tables, where) for values in experiment.enqueue)
     for values in enqueued:
-        validate(replace_values(tables, values), trainer.config, f"{where}: [[enqueue]]")
+        _validate(replace_values(tables, values), values, trainer, f"{where}: [[enqueue]]")
     return ResolvedExperiment(experiment, trainer, space, base, enqueued)
+
+
+def _validate(
+    tables: Mapping[str, Any], given: Mapping[str, Any], trainer: Trainer, where: str
+) -> BaseModel:
+    """Return `tables` as a configuration of the trainer.
+
+    Args:
+        tables: all values.
+        given: those of them that stand in the file.
+        trainer: whose configuration it is.
+        where: the file and the table that an error message names.
+
+    Raises:
+        InputError: the trainer refuses a value, or would convert it silently: a number in quotes,
+            or a number for true or false.
+    """
+    config = validate(tables, trainer.config, where)
+    taken = flatten(config.model_dump(mode="json"))
+    for path, value in flatten(given).items():
+        type_taken = type(taken.get(path))
+        kinds = {_KINDS.get(type(value)), _KINDS.get(type_taken)}
+        advice = value_advice(value, type_taken)
+        if len(kinds) == 2 and None not in kinds and advice:
+            needed = _KINDS[type_taken]
+            raise InputError(f"{where}: {path} = {value!r}: the trainer needs {needed}{advice}")
+    return config
+
+
+_KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 
 def _trainer(experiment: Experiment, where: str) -> Trainer:
@@ -110,6 +183,25 @@ def _trainer(experiment: Experiment, where: str) -> Trainer:
         return load_trainer(experiment.trainer)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _check_metric_names(experiment: Experiment, trainer: Trainer, where: str) -> None:
+    """Refuse a metric that the trainer or the file names and MLflow does not accept.
+
+    Raises:
+        InputError: there is one; the message suggests another name.
+    """
+    sources = {
+        f"trainer {experiment.trainer!r}": (*trainer.bounds, *trainer.test_metrics),
+        f"trainer {experiment.trainer!r}, floors": tuple(trainer.floors),
+        "[promotion] floors": tuple(experiment.promotion.floors),
+    }
+    for source, names in sources.items():
+        for name in names:
+            if (reason := why_refused(name)) is not None:
+                better = f", for example to {rename(name)!r}" if rename(name) else ""
+                advice = f"rename the metric{better}, in the trainer too"
+                raise InputError(f"{where}: {source}: metric {name!r}: {reason}; {advice}")
 
 
 def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from sweeps.config.toml import StrictModel, validate
+from sweeps.config.toml import StrictModel, validate, value_advice
 from sweeps.errors import InputError
 from sweeps.text import did_you_mean
 
@@ -35,9 +35,17 @@ class Range(StrictModel):
         "be positive. By default the scale is linear.",
     )
 
+    @field_validator("low", "high", mode="before")
+    @classmethod
+    def _check_number(cls, value: Any) -> Any:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            raise ValueError(f"{value!r} is not a finite number{value_advice(value, float)}")
+        return value
+
     @model_validator(mode="after")
     def _check_bounds(self) -> "Range":
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+        if self.low >= self.high:
             raise ValueError(f"low = {self.low} must be less than high = {self.high}")
         if self.log and self.low <= 0:
             raise ValueError(f"low = {self.low} must be positive if log = true")
@@ -58,9 +66,7 @@ class Range(StrictModel):
 
     def corner_values(self) -> list[Scalar]:
         """Return the bounds; for real numbers also a point between them that is not an integer."""
-        return (
-            [self.low, self.high] if self.is_whole else [self.low, self.high, self._inner_point()]
-        )
+        return [self.low, self.high, *([] if self.is_whole else [self._inner_point()])]
 
     def _inner_point(self) -> float:
         return self.low + (self.high - self.low) * 0.38196601125  # golden section: not a round one
@@ -178,8 +184,9 @@ class Space:
             return f"{path!r} is not a searched path{did_you_mean(path, self.paths)}"
         for parameter in self.parameters:
             if parameter.applies(values) and values[parameter.path] not in parameter.domain:
-                value = values[parameter.path]
-                return f"{parameter.path} = {value!r} is outside {parameter.domain}"
+                value, domain = values[parameter.path], parameter.domain
+                advice = value_advice(value, type(domain.corner_values()[0]))
+                return f"{parameter.path} = {value!r} is outside {domain}{advice}"
         return None
 
 
@@ -233,10 +240,13 @@ def _parameters(path: str, raw: Any, table: Mapping[str, Any], where: str) -> li
 
 def _domain(raw: Any, where: str) -> Range | Choices:
     if isinstance(raw, Mapping):
+        if "step" in raw:
+            advice = "write the values as a list, such as [0, 2, 4]"
+            raise InputError(f"{where}: a range has no step; {advice}")
         return validate(raw, Range, where)
     if not isinstance(raw, list) or not raw or not all(isinstance(value, Scalar) for value in raw):
         forms = "write a list of values, or { low = …, high = … }"
         raise InputError(f"{where} = {raw!r} is not a valid dimension; {forms}")
-    if len({(type(value), value) for value in raw}) != len(raw):
+    if len(set(raw)) != len(raw):  # 1, 1.0 and true are equal, for the study, too
         raise InputError(f"{where} = {raw!r} has a choice twice; write each choice once")
     return Choices(tuple(raw))

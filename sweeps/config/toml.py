@@ -20,9 +20,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class StrictModel(BaseModel):
-    """The base of each table of an experiment or a cluster: frozen, unknown keys are errors."""
+    """The base of each table of an experiment or a cluster: frozen, unknown keys are errors.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A text is not accepted as a number, nor a number as true or false; an integer is as a float.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -122,8 +125,39 @@ def _describe_error(error: ErrorDetails, model: type[BaseModel]) -> str:
         case "value_error":
             message = error["msg"].removeprefix("Value error, ")
             return f"{path}: {message}" if error["loc"] else message  # `where` names the table
-        case _:
-            return f"{path} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+        case kind:
+            message = f"{path} = {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+            return message + value_advice(error["input"], _TYPES.get(kind))
+
+
+_TYPES = {"int_type": int, "float_type": float, "bool_type": bool}
+"""The types that a field may need, by the kind of pydantic's error."""
+
+
+def value_advice(given: object, needed: type | None) -> str:
+    """Return the end of a message that says what to write instead of a value of the wrong type.
+
+    Args:
+        given: the value in the file: a number or `true` in quotes, `3.0` for 3, 1 for `true`.
+        needed: the type that is needed: int, float or bool.
+
+    Returns:
+        The end of the message; empty if the value was not meant as one of that type.
+    """
+    if needed is None:
+        return ""
+    if isinstance(given, str):
+        try:
+            inner = tomllib.loads(f"value = {given}")["value"]
+        except (ValueError, RecursionError):
+            return ""
+        fits = type(inner) is needed or (needed is float and type(inner) is int)
+        return f"; remove the quotes: {given.strip()}" if fits else value_advice(inner, needed)
+    if needed is bool and given in {0, 1}:
+        return f"; write {'true' if given else 'false'}"
+    if needed is int and isinstance(given, float) and given.is_integer():
+        return f"; write {int(given)}"
+    return f"; write {int(given)}" if needed is not bool and isinstance(given, bool) else ""
 
 
 def _fields_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -4,13 +4,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.config.cluster import read_cluster
+from sweeps.config.cluster import Cluster, read_cluster
 from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.errors import InputError
 from sweeps.jobs.launcher import submit_missing
 from sweeps.jobs.slurm.site_check import check_against_site, check_site
 from sweeps.jobs.submit import TooManyJobsError
 from sweeps.storage.paths import RunsPaths, SweepPaths
+from sweeps.storage.progress import is_over
 from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, runs_folder
 from sweeps.storage.trial_record import read_curve
 from sweeps.tracking.store import acquire_lease, check_writable, resolve_store
@@ -50,9 +51,11 @@ def prepare_sweep(request: SweepRequest) -> Sweep:
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
-    fingerprint = data_fingerprint(resolved)
-    plan = Plan(resolved.experiment, cluster, fingerprint, request.command())
     paths = request.runs.sweep(resolved.experiment.name)
+    if not is_over(paths, resolved.experiment.trials):
+        check_local_device(resolved, cluster)
+    fingerprint = resolved.prepare_data()
+    plan = Plan(resolved.experiment, cluster, fingerprint, request.command())
     return start_or_update(paths, resolved, request.experiment, plan, request.cluster)
 
 
@@ -76,16 +79,16 @@ def start_or_update(
     return sweep
 
 
-def data_fingerprint(resolved: ResolvedExperiment) -> str:
-    """Return the fingerprint of the data that every configuration of the space uses.
+def check_local_device(resolved: ResolvedExperiment, cluster: Cluster) -> str | None:
+    """Check the devices of this machine if jobs run here; in SLURM only a job can check its node.
+
+    Returns:
+        What the trials will be trained on; None if they do not run here.
 
     Raises:
-        InputError: the data are missing, or a configuration cannot use them.
+        InputError: a device is missing.
     """
-    try:
-        return resolved.trainer.prepare(resolved.corner_configs())
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    return resolved.check_device(gpu=cluster.gpus > 0) if cluster.scheduler == "local" else None
 
 
 def _remove_if_new(paths: SweepPaths) -> None:

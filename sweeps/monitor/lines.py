@@ -1,19 +1,41 @@
 """A sweep as text: lines for a log; other views show some of them too."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
-from sweeps.text import duration, number, printable
+from sweeps.storage.progress import Exhausted, Progress
+from sweeps.text import count, duration, number, printable
+
+EXHAUSTED = {
+    Exhausted.EVERY_POINT: "no more trials: every configuration of the space has been tried",
+    Exhausted.ENQUEUED: "no more trials: every trial that the experiment enqueues has been tried",
+    Exhausted.NOTHING_NEW: "no more trials: every new proposal had been tried before, or was "
+    "refused by the trainer",
+}
+
+
+def progress_text(progress: Progress) -> str:
+    """Return how many trials have ended: `2 of 3 trials`, or `12 trials (3 asked for)`."""
+    if progress.ended > progress.planned:
+        return f"{progress.ended} trials ({progress.planned} asked for)"
+    return f"{progress.ended} of {count(progress.planned, 'trial')}"
 
 
 def totals_line(status: SweepStatus) -> str:
     """Return one line with the number of trials in each state and the time they took."""
-    states = [f"{n} {state}" for state, n in sorted(status.totals.states.items()) if n]
-    items = [f"{status.progress.ended} of {status.progress.planned} trials", *states]
+    counted = Counter(trial.state for trial in status.trials)
+    states = [f"{number} {state}" for state, number in sorted(counted.items())]
+    items = [progress_text(status.progress), *states]
     items.append(f"{duration(status.totals.hours * 3600)} in epochs")
     if status.totals.hours_saved:
         items.append(f"{duration(status.totals.hours_saved * 3600)} saved by pruning")
     return ", ".join(items)
+
+
+def renamed_lines(status: SweepStatus) -> list[str]:
+    """Return a line with the metrics that have another name in MLflow; none if there are none."""
+    return [f"renamed in MLflow: {printable(status.renamed)}"] if status.renamed else []
 
 
 def trial_line(trial: TrialStatus, metric: str) -> str:

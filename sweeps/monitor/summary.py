@@ -10,7 +10,7 @@ from sweeps.filesystem.disk_space import (
     disk_full_message,
     is_disk_full,
 )
-from sweeps.monitor.lines import totals_line
+from sweeps.monitor.lines import EXHAUSTED, renamed_lines, totals_line
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.storage.progress import Exhausted, exhausted_reason
 from sweeps.storage.sweep import Sweep
@@ -25,13 +25,13 @@ class NextCommands:
     Attributes:
         resume: resumes the sweep.
         compare: shows its runs in MLflow.
-        promote: promotes its best model.
+        promote: promotes its best model; None if no model of the sweep can be promoted.
         sync: sends to MLflow what is missing there.
     """
 
     resume: str
     compare: str
-    promote: str
+    promote: str | None
     sync: str
 
 
@@ -58,9 +58,10 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
             f"best trial: {best.name}, {status.objective.metric} {best.best:.4f}, {values}"
         )
     lines += [*_why_it_ended(status, sweep, commands), *_unpublished_line(sweep, commands.sync)]
+    lines += renamed_lines(status)
     if best is not None:
         lines.append(f"compare the runs with: {commands.compare}")
-        if status.is_over and sweep.plan.confirms is None:
+        if status.is_over and commands.promote is not None:
             lines.append(f"promote the best model with: {commands.promote}")
     elif status.is_over:
         lines.append("no trial is complete: all were pruned, diverged or failed")
@@ -82,7 +83,7 @@ def _why_it_ended(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> 
         yield from _disk_full_line(sweep)
         yield f"resume with: {commands.resume}"
     elif status.progress.left:
-        yield _EXHAUSTED[exhausted_reason(sweep.paths) or Exhausted.NOTHING_NEW]
+        yield EXHAUSTED[exhausted_reason(sweep.paths) or Exhausted.NOTHING_NEW]
 
 
 def _disk_full_line(sweep: Sweep) -> Iterator[str]:
@@ -102,11 +103,3 @@ def _unpublished_line(sweep: Sweep, sync: str) -> Iterator[str]:
     trials = sweep.paths.trials()
     if missing := sum(not is_published(trial) for trial in trials):
         yield f"{missing} of {len(trials)} trials are not completely in MLflow; send with: {sync}"
-
-
-_EXHAUSTED = {
-    Exhausted.EVERY_POINT: "no more trials: every configuration of the space has been tried",
-    Exhausted.ENQUEUED: "no more trials: every trial that the experiment enqueues has been tried",
-    Exhausted.NOTHING_NEW: "no more trials: every new proposal had been tried before, or was "
-    "refused by the trainer",
-}

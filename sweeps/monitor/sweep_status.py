@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeps.config.experiment import Objective
+from sweeps.config.mlflow_names import describe_renamed, metric_names
 from sweeps.config.space import Scalar, short_names
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.progress import Progress, progress_of_states
-from sweeps.storage.sweep import Sweep
+from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep
 from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
     SPEED_SUFFIX,
@@ -30,13 +31,14 @@ class TrialStatus:
 
     Attributes:
         name: its number and signature.
-        state: its final state, or `running`, or `waiting` (for a worker to claim it).
+        state: its final state, or `running`, or `waiting` (for a worker to claim it), or `stopped`
+            (waiting, in a sweep that is stopped).
         epoch: the last finished epoch.
         epochs: how many epochs it has if nothing ends it early.
         best: the objective at its best epoch; None before the first epoch.
         values: the searched values, by short name.
         pace: the speed that the trainer reports; None if it reports none.
-        seconds_left: seconds to its last epoch; None if it ended or the time is not known.
+        seconds_left: seconds to its last epoch; None if it does not run or the time is not known.
         reason: why it diverged or failed; of a running trial, its failures so far.
         is_best: whether no complete trial is better.
         traceback: the file with the latest traceback; None if there is none.
@@ -68,6 +70,7 @@ class SweepStatus:
         is_over: whether nothing is left to do.
         stopped: why the sweep was stopped; None if it was not.
         jobs: lines that describe its jobs.
+        renamed: metrics with another name in MLflow, as `old → new`; empty if there are none.
     """
 
     name: str
@@ -78,6 +81,7 @@ class SweepStatus:
     is_over: bool
     stopped: str | None
     jobs: tuple[str, ...] = ()
+    renamed: str = ""
 
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
@@ -88,6 +92,9 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         stopped: why it was stopped; None if it was not.
         jobs: lines that describe its jobs.
     """
+    over = sweep.is_over()
+    if over and stopped == STOPPED_BY_HAND:  # its last trials ended before the workers saw it
+        stopped = None
     snapshots = [read_snapshot(paths) for paths in sweep.paths.trials()]
     objective = sweep.experiment.objective
     totals = compute_totals(snapshots, objective)
@@ -96,11 +103,17 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         name=sweep.paths.name,
         objective=objective,
         progress=progress_of_states(map(_state_of, snapshots), sweep.experiment.trials),
-        trials=[_trial_status(snapshot, objective, totals, short) for snapshot in snapshots],
+        trials=[
+            replace(trial, state="stopped") if stopped and trial.state == "waiting" else trial
+            for trial in (_trial_status(each, objective, totals, short) for each in snapshots)
+        ],
         totals=totals,
-        is_over=sweep.is_over(),
+        is_over=over,
         stopped=stopped,
         jobs=tuple(jobs),
+        renamed=describe_renamed(
+            metric_names(snapshot.rows[-1].metrics for snapshot in snapshots if snapshot.rows)
+        ),
     )
 
 
@@ -113,15 +126,16 @@ def _trial_status(
 ) -> TrialStatus:
     rows, metric = snapshot.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
+    state = _state(snapshot.paths, snapshot.result)
     return TrialStatus(
         name=snapshot.paths.name,
-        state=_state(snapshot.paths, snapshot.result),
+        state=state,
         epoch=rows[-1].epoch if rows else 0,
         epochs=snapshot.spec.epochs,
         best=_best(snapshot.result, curve, objective),
         values={short.get(path, path): value for path, value in snapshot.spec.values.items()},
         pace=_pace(rows),
-        seconds_left=_seconds_left(rows, snapshot.spec.epochs) if snapshot.result is None else None,
+        seconds_left=_seconds_left(rows, snapshot.spec.epochs) if state == State.RUNNING else None,
         reason=snapshot.result.reason if snapshot.result else describe_failures(snapshot.paths),
         is_best=snapshot.paths == totals.best,
         traceback=_traceback(snapshot),

@@ -17,6 +17,7 @@ from sweeps.text import number, printable
 _COLOURS = {
     "running": "cyan",
     "waiting": "yellow",
+    "stopped": "yellow",
     "complete": "green",
     "pruned": "bright_black",
     "diverged": "magenta",
@@ -151,7 +152,7 @@ def _plain(text: str) -> Text:
 def _selection(trials: list[TrialStatus], rows: int | None) -> list[TrialStatus]:
     if rows is None or len(trials) <= rows:
         return trials
-    urgent = [t for t in trials if t.state in {"running", "waiting"} or t.is_best]
+    urgent = [t for t in trials if t.state in {"running", "waiting", "stopped"} or t.is_best]
     others = [t for t in reversed(trials) if t not in urgent]
     selected = {t.name for t in [*urgent, *others][:rows]}
     return [t for t in trials if t.name in selected]

@@ -55,7 +55,7 @@ def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
     asked_at, are_left = -math.inf, True
     while True:
         if time.monotonic() - asked_at >= jobs_pause:
-            are_left, jobs = _jobs_are_left(sweep), job_lines(sweep)
+            are_left, jobs = jobs_are_left(sweep), job_lines(sweep)
             asked_at = time.monotonic()
         status = current_status(sweep, jobs)
         yield status
@@ -68,7 +68,7 @@ def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
         time.sleep(pause)
 
 
-def _jobs_are_left(sweep: Sweep) -> bool:
+def jobs_are_left(sweep: Sweep) -> bool:
     """Return whether jobs run or are pending; True if the scheduler does not answer."""
     try:
         return bool(active_jobs(sweep.paths))

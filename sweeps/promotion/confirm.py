@@ -14,7 +14,7 @@ from sweeps.config.experiment import Experiment, Pruner, Sampler
 from sweeps.config.resolve import resolve
 from sweeps.config.toml import flatten
 from sweeps.errors import EnvironmentFailure, InputError
-from sweeps.jobs.start import data_fingerprint, start_or_update
+from sweeps.jobs.start import start_or_update
 from sweeps.storage.paths import SweepPaths, TrialPaths
 from sweeps.storage.sweep import Plan, Sweep, open_sweep
 from sweeps.storage.sweep_totals import rank_trials
@@ -54,29 +54,6 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
     return list(complete.values())[: sweep.experiment.promotion.candidates]
 
 
-def check_promotable(sweep: Sweep) -> None:
-    """Refuse a sweep that cannot be promoted from, before anything is trained again.
-
-    Raises:
-        InputError: the sweep is a confirmation, searches over the seed, or its objective is not
-            measured on the test split.
-    """
-    trainer, metric = sweep.resolved.trainer, sweep.resolved.experiment.objective.metric
-    if sweep.plan.confirms is not None:
-        raise InputError(
-            f"sweep {sweep.paths.name} is the confirmation of {sweep.plan.confirms}; "
-            f"promote {sweep.plan.confirms} instead"
-        )
-    if trainer.seed in sweep.experiment.space:
-        raise InputError(
-            f"sweep {sweep.paths.name} searches over {trainer.seed}, so no seed is new to it; "
-            f"remove {trainer.seed} from [space] and search under another name"
-        )
-    if metric not in trainer.test_metrics:
-        valid = ", ".join(trainer.test_metrics)
-        raise InputError(f"{metric} is not measured on the test split; the valid ones are {valid}")
-
-
 def confirmation_seeds(sweep: Sweep, trial: TrialPaths) -> list[int]:
     """Return the seeds with which a trial is trained again: those that follow its own."""
     own = _own_seed(sweep, trial)
@@ -100,7 +77,7 @@ def confirm(
     paths = sweep.paths.confirmation
     experiment = _experiment(sweep, paths, trials)
     resolved = resolve(experiment, str(sweep.paths.experiment))
-    fingerprint = data_fingerprint(resolved)
+    fingerprint = resolved.prepare_data()
     if fingerprint != sweep.plan.fingerprint:
         raise InputError(
             f"the data have changed since sweep {sweep.paths.name} was started (slices were added, "

@@ -1,6 +1,7 @@
 """The decision: compare the candidate with its floors and the champion, and record the result."""
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 
@@ -62,18 +63,18 @@ class _ChampionComparison:
 
         The check fails if the champion cannot be scored: nothing shows then that it is worse.
         """
+        objective, tags = self.sweep.resolved.experiment.objective, self.champion.tags
+        metric = metric_on_test_split(objective.metric)
+        same_metric = tags.get("sweep.metric") == metric
+        spread = float(tags.get("sweep.spread", 0)) if same_metric else 0.0
         try:
             scored = self._champion_scored()
+            champion = _model_scores(self._name, scored, self.sweep, spread)
         except InputError as error:
             return Check(
                 False,
                 f"the champion cannot be scored: {error}; use sweeps rollback, or --force",
             )
-        objective, tags = self.sweep.resolved.experiment.objective, self.champion.tags
-        metric = metric_on_test_split(objective.metric)
-        same_metric = tags.get("sweep.metric") == metric
-        spread = float(tags.get("sweep.spread", 0)) if same_metric else 0.0
-        champion = _model_scores(self._name, scored, self.sweep, spread)
         return gate.check_beats(candidate, champion, metric, objective.sign)
 
     @property
@@ -104,10 +105,16 @@ class _ChampionComparison:
 
 
 def _model_scores(name: str, scored: PackageScores, sweep: Sweep, spread: float) -> ModelScores:
+    """Return the scores that the gate compares.
+
+    Raises:
+        InputError: one is missing or not a finite number. A comparison with it means nothing.
+    """
     metric = metric_on_test_split(sweep.resolved.experiment.objective.metric)
-    missing = [patient for patient, metrics in scored.patients.items() if metric not in metrics]
-    if missing or metric not in scored.scores:
-        raise InputError(f"{name} has no {metric} of {', '.join(missing) or 'the test split'}")
+    values = {"the test split": scored.scores, **scored.patients}
+    bad = [owner for owner, of in values.items() if not math.isfinite(of.get(metric, math.nan))]
+    if bad:
+        raise InputError(f"{name} has no finite {metric} of {', '.join(bad)}")
     patients = {patient: metrics[metric] for patient, metrics in scored.patients.items()}
     return ModelScores(name, scored.scores, patients, spread)
 

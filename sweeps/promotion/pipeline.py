@@ -64,10 +64,12 @@ class Outcome:
     Attributes:
         passed: whether the candidate may become the champion, or is the champion.
         version: its number in the registry; None if nothing was registered.
+        was_champion: whether it was the champion before, so that nothing has changed.
     """
 
     passed: bool
     version: int | None
+    was_champion: bool = False
 
 
 def promote(
@@ -95,7 +97,7 @@ def promote(
             request.print_line(
                 f"the candidate is the champion already: {registry.name} version {champion.number}"
             )
-            return Outcome(True, champion.number)
+            return Outcome(True, champion.number, was_champion=True)
         decision = decide(sweep, registry, candidate, champion, request.force)
         write_card(sweep, registry.name, candidate, decision)
         for line in ("decision:", *decision.lines()):

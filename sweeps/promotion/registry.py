@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
+from sweeps.config.mlflow_names import describe_renamed, names_in_mlflow
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.promotion.entities import (
     MANIFEST,
@@ -33,7 +34,9 @@ from sweeps.promotion.entities import (
     read_manifest,
 )
 from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import EpochRow
 from sweeps.tracking import publisher
+from sweeps.tracking.points import MAX_TAG_CHARACTERS, clip, log_points, points_of_rows
 from sweeps.tracking.store import Store, update_moved_locations
 
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -104,7 +107,7 @@ class Registry:
                     run_id=run,
                     model_id=model.model_id,
                     tags={
-                        **entry.tags,
+                        **_clipped(entry.tags),
                         PACKAGE_TAG: package_digest(entry.package),
                         KEY_TAG: entry.key,
                     },
@@ -125,7 +128,8 @@ class Registry:
         if ROLLED_BACK_TAG in version.tags:
             self._client.delete_model_version_tag(self.name, str(version.number), ROLLED_BACK_TAG)
         card = entry.card.read_text()
-        self._client.update_model_version(self.name, str(version.number), card)
+        description = clip(card, MAX_TAG_CHARACTERS)  # the whole card is among the files
+        self._client.update_model_version(self.name, str(version.number), description)
         source = self._client.get_model_version(self.name, str(version.number)).source
         with tempfile.TemporaryDirectory() as folder:
             for file in (entry.card, *entry.attachments):
@@ -247,7 +251,7 @@ class Registry:
         return {alias: int(number) for alias, number in model.aliases.items()}
 
     def _tag(self, version: Version, tags: Mapping[str, str]) -> None:
-        for key, value in tags.items():
+        for key, value in _clipped(tags).items():
             self._client.set_model_version_tag(self.name, str(version.number), key, value)
 
     def _set_alias(self, alias: str, number: int) -> None:
@@ -261,8 +265,11 @@ class Registry:
                 raise
 
     def _fill_run(self, run: str, entry: RegistryEntry) -> None:
-        points = [Metric(name, value, entry.time, 0) for name, value in entry.metrics.items()]
-        self._client.log_batch(run, metrics=points)
+        row = EpochRow(0, entry.metrics, entry.time, 0.0)
+        names = names_in_mlflow([entry.metrics])
+        log_points(self._client, run, points_of_rows([row], names))
+        if renamed := describe_renamed(names):
+            self._client.set_tag(run, publisher.RENAMED_TAG, clip(renamed, MAX_TAG_CHARACTERS))
         profile = json.dumps(entry.dataset["profile"])
         dataset = Dataset(
             name=entry.dataset["name"],
@@ -297,6 +304,10 @@ class Registry:
                 self._client.log_model_artifacts(model.model_id, folder)
             model = self._client.finalize_logged_model(model.model_id, "READY")
         return model
+
+
+def _clipped(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: clip(value, MAX_TAG_CHARACTERS) for key, value in tags.items()}
 
 
 @contextmanager

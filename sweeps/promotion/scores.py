@@ -19,6 +19,7 @@ from sweeps.filesystem.lock import Lock
 from sweeps.promotion.entities import ScoredPaths, package_digest
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
+from sweeps.text import count
 
 TOLERANCE = 1e-6
 """Two values this close count as equal: the last bits may differ between machines."""
@@ -54,8 +55,8 @@ class PackageScores:
 
 
 def metric_on_test_split(metric: str) -> str:
-    """Return the name on the test split of a validation metric: `test/x` for `val/x`."""
-    return "test/" + metric.partition("/")[2]
+    """Return the name on the test split of a validation metric: `test/x` for `val/x` and `x`."""
+    return "test/" + (metric.partition("/")[2] or metric)
 
 
 def score_or_read(
@@ -141,8 +142,4 @@ def describe_reads(reads: Sequence[SplitRead]) -> str:
     """Return a sentence on how often the test split has been read, and for how many models."""
     models = len({read.model for read in reads})
     times = "once" if len(reads) == 1 else f"{len(reads)} times"
-    return f"the test split of these data has been read {times}, for {_count(models, 'model')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"the test split of these data has been read {times}, for {count(models, 'model')}"

@@ -28,6 +28,9 @@ from sweeps.storage.progress import (
 )
 from sweeps.storage.trial_record import State, state_of
 
+STOPPED_BY_HAND = "by hand (sweeps stop)"
+"""The reason of a stop that a person asked for."""
+
 
 def checked_out_commit() -> str:
     """Return the commit checked out here, with `-dirty` if files differ; empty outside git."""

@@ -23,10 +23,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # compute nodes have 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the folders keep what is not sent
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from sweeps.config.mlflow_names import describe_renamed, metric_names, names_in_mlflow
 from sweeps.config.space import short_names
 from sweeps.config.toml import flatten
 from sweeps.filesystem import atomic
@@ -44,14 +45,20 @@ from sweeps.storage.trial_record import (
     read_spec,
     trained_attempts,
 )
+from sweeps.tracking.points import (
+    log_params,
+    log_points,
+    points_of_rows,
+    run_tags,
+)
 from sweeps.tracking.store import Store, update_moved_locations
 from sweeps.workers.retry import describe_failures, retry_plan_of
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises its errors
 
 TRIAL_TAG = "sweep.trial"
-BATCH = 1000
-"""The most points that MLflow accepts in one request."""
+RENAMED_TAG = "sweep.renamed"
+"""The tag with the metrics and parameters that have another name in MLflow."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +106,16 @@ class Publisher:
         Args:
             turn: the publisher's turn of the lock; it is renewed before each run.
         """
-        problems = []
+        problems: list[str] = []
         for send in (*map(self._sender, self._sweep.paths.trials()), self._publish_totals):
             turn.renew()
             try:
-                send()
+                problems += send()
             except (MlflowException, OSError, ValueError) as error:  # the other runs are published
                 problems.append(error_line(error))
         return problems
 
-    def _sender(self, paths: TrialPaths) -> Callable[[], None]:
+    def _sender(self, paths: TrialPaths) -> Callable[[], list[str]]:
         return lambda: self._publish_trial(paths)
 
     def _experiment_id(self, name: str) -> str:
@@ -131,7 +138,7 @@ class Publisher:
         run = self.find_or_create_run(paths.name, tags, paths.identity.stat().st_mtime)
         # Only what never changes during a sweep: a param in MLflow can be set only once.
         fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
-        self._client.log_batch(run, params=_params(flatten(fixed)))
+        log_params(self._client, run, flatten(fixed))
         self._client.log_artifact(run, str(paths.experiment))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
@@ -146,8 +153,9 @@ class Publisher:
         if (found := self._single_run(name)) is not None:
             return found
         all_tags = {**tags, TRIAL_TAG: name, "mlflow.user": os.environ.get("USER", "sweeps")}
+        clipped = {tag.key: tag.value for tag in run_tags(all_tags)}
         run = self._client.create_run(
-            self._experiment, start_time=int(started * 1000), tags=all_tags, run_name=name
+            self._experiment, start_time=int(started * 1000), tags=clipped, run_name=name
         )
         return self._single_run(name) or str(run.info.run_id)
 
@@ -169,27 +177,32 @@ class Publisher:
                 self._client.delete_run(other)
         return kept
 
-    def _publish_trial(self, paths: TrialPaths) -> None:
+    def _publish_trial(self, paths: TrialPaths) -> list[str]:
+        """Publish what is missing of a trial; return a line for each metric that MLflow refuses."""
         published = _read(paths.mlflow, self._store)
         if published is not None and published.done:
-            return
+            return []
         settled = paths.settled.exists()  # before the curve: a settled trial's curve is complete
         trial = read_spec(paths)
         if published is None:
             published = self._start_trial(paths, trial)
-        rows = [row for row in read_curve(paths) if row.epoch > published.epochs]
-        points = [
-            Metric(name, value, row.timestamp, row.epoch)
-            for row in rows
-            for name, value in row.metrics.items()
-        ]
-        for start in range(0, len(points), BATCH):
-            self._client.log_batch(published.run, metrics=points[start : start + BATCH])
+        curve = read_curve(paths)
+        names = metric_names(row.metrics for row in curve)
+        rows = [row for row in curve if row.epoch > published.epochs]
+        problems = log_points(self._client, published.run, points_of_rows(rows, names))
+        if rows:
+            self._tag_renamed(published.run, {**names_in_mlflow([self._settings(trial)]), **names})
         if settled:
             self._end_trial(paths, published.run)
         epochs = rows[-1].epoch if rows else published.epochs
-        if points or settled:
+        if rows or settled:
             _write(paths.mlflow, Published(published.store, published.run, epochs, settled))
+        return [f"trial {paths.name}: {problem}" for problem in problems]
+
+    def _tag_renamed(self, run: str, names: dict[str, str]) -> None:
+        """Show which names were changed, because MLflow does not accept them."""
+        if renamed := describe_renamed(names):
+            self._client.log_batch(run, tags=run_tags({RENAMED_TAG: renamed}))
 
     def _start_trial(self, paths: TrialPaths, trial: TrialSpec) -> Published:
         tags = {
@@ -199,11 +212,19 @@ class Publisher:
             "sweep.data": self._sweep.plan.fingerprint,
         }
         run = self.find_or_create_run(paths.name, tags, paths.config.stat().st_mtime)
-        short = short_names(self._sweep.resolved.space.paths)
-        settings = {short.get(path, path): value for path, value in flatten(trial.config).items()}
-        self._client.log_batch(run, params=_params(settings))
+        log_params(self._client, run, self._settings(trial))
         self._client.log_artifact(run, str(paths.config))
         return _write(paths.mlflow, Published(self._store.identity, run))
+
+    def _settings(self, trial: TrialSpec) -> dict[str, Any]:
+        """Return the configuration by dotted path; a searched path by its last word if that is new.
+
+        Another field of the configuration may have that word as its whole path.
+        """
+        settings = flatten(trial.config)
+        short = short_names(self._sweep.resolved.space.paths)
+        names = {path: word for path, word in short.items() if word not in settings}
+        return {names.get(path, path): value for path, value in settings.items()}
 
     def _end_trial(self, paths: TrialPaths, run: str) -> None:
         """Publish what is known only at the end: the state, the best value, the artifacts."""
@@ -226,7 +247,7 @@ class Publisher:
         self._client.log_batch(
             run,
             metrics=[Metric(k, v, ended, 0) for k, v in metrics.items() if v is not None],
-            tags=[RunTag(key, value) for key, value in tags.items()],
+            tags=run_tags(tags),
         )
         if result.state is State.COMPLETE:
             self._attach(run, attempt.best_checkpoint, "checkpoints")
@@ -241,13 +262,13 @@ class Publisher:
         if file.exists():
             self._client.log_artifact(run, str(file), folder)
 
-    def _publish_totals(self) -> None:
+    def _publish_totals(self) -> list[str]:
         over = self._sweep.is_over()
         snapshots = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
         totals = compute_totals(snapshots, self._sweep.experiment.objective)
         metrics = {f"sweep/{name}": float(value) for name, value in totals.metrics().items()}
         if self._parent.totals == metrics and self._parent.done == over:
-            return
+            return []
         now = int(time.time() * 1000)
         self._client.log_batch(
             self._parent.run, metrics=[Metric(k, v, now, 0) for k, v in metrics.items()]
@@ -261,6 +282,7 @@ class Publisher:
             self._sweep.paths.mlflow,
             Published(self._store.identity, self._parent.run, 0, over, metrics),
         )
+        return []
 
     def _end_sweep(self, totals: Totals) -> None:
         run = self._parent.run
@@ -326,10 +348,6 @@ def _run_of_searched_sweep(confirmation: Sweep, store: Store) -> str:
     """Return the run id of the sweep whose best trials the confirmation trains again."""
     paths = confirmation.paths.runs.sweep(str(confirmation.plan.confirms))
     return Publisher(open_sweep(paths), store).run[1]
-
-
-def _params(settings: Mapping[str, Any]) -> list[Param]:
-    return [Param(key, str(value)) for key, value in settings.items()]
 
 
 def _read(path: Path, store: Store) -> Published | None:

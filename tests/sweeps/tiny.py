@@ -98,6 +98,13 @@ class Tiny:
                 raise ValueError(f"batch_size {config.training.batch_size} is too large")
         return "tiny"
 
+    def check_data(self, configs: Sequence[Config]) -> str:
+        self.prepare(configs)
+        return "no files are needed"
+
+    def check_device(self, configs: Sequence[Config], *, gpu: bool) -> str:
+        return "the CPU"
+
     def epochs(self, config: Config) -> int:
         return config.training.epochs
 

@@ -71,15 +71,14 @@ def decoded_split(
         InputError: a slice cannot be read, and `skip` is false.
         UnavailableError: `folder` cannot be written, or the data cannot be read now.
     """
-    root_hash = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
-    entry = folder / f"{split}-{root_hash}-{_key(listing, skip=skip)}"
-    if _is_intact(entry):
+    entry = cache_entry(listing, split, root, folder, skip=skip)
+    if is_intact(entry):
         _mark_used(entry)
         return entry
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(entry.with_suffix(".lock")):
-            if not _is_intact(entry):
+            if not is_intact(entry):
                 _remove_stale(folder)
                 if entry.exists():
                     shutil.rmtree(entry)
@@ -90,6 +89,27 @@ def decoded_split(
             "set data.cache or $TMPDIR to another folder"
         ) from error
     return entry
+
+
+def refuse_odd_names(listing: Listing) -> None:
+    """Refuse files that are not slices.
+
+    Raises:
+        InputError: there is one.
+    """
+    if listing.odd:
+        raise InputError(
+            f"{listing.odd[0]} (slices are files named like {EXAMPLE}); correct or remove it, or "
+            "set data.on_bad_slice to 'skip'"
+        )
+
+
+def cache_entry(
+    listing: Listing, split: SplitName, root: Path, folder: Path, *, skip: bool
+) -> Path:
+    """The path of a split's cache entry, which need not exist; arguments as of `decoded_split`."""
+    root_hash = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
+    return folder / f"{split}-{root_hash}-{_key(listing, skip=skip)}"
 
 
 def _key(listing: Listing, *, skip: bool) -> str:
@@ -103,7 +123,7 @@ def _mark_used(entry: Path) -> None:
         os.utime(entry / INDEX)
 
 
-def _is_intact(entry: Path) -> bool:
+def is_intact(entry: Path) -> bool:
     """Whether an entry exists and can be mapped; a full disk or a power failure can truncate it."""
     try:
         for group in json.loads((entry / INDEX).read_text())["groups"]:
@@ -161,11 +181,8 @@ def _write_groups(
 ) -> dict[str, Any]:
     groups: dict[tuple[int, ...], _Group] = {}
     skipped = list(listing.odd)
-    if skipped and not skip:
-        raise InputError(
-            f"{skipped[0]} (slices are files named like {EXAMPLE}); correct or remove it, or set "
-            "data.on_bad_slice to 'skip'"
-        )
+    if not skip:
+        refuse_odd_names(listing)
     with contextlib.ExitStack() as stack:
         results = _decode_all(listing.files)
         what = f"decoding {split} slices"

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sweeps.config.space import Choices, Range, parse_space
@@ -91,3 +93,44 @@ def test_a_range_with_integer_bounds_contains_integers_only() -> None:
 def test_an_invalid_dimension_is_refused(table: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_space(table, "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("dimension", "message"),
+    [
+        ({"low": "1e-4", "high": 1}, "low: '1e-4' is not a finite number; remove the quotes: 1e-4"),
+        ({"low": 1, "high": "16"}, r"high: '16' is not a finite number; remove the quotes: 16"),
+        ({"low": True, "high": 2}, r"low: True is not a finite number; write 1"),
+        ({"low": "auto", "high": 2}, r"low: 'auto' is not a finite number$"),
+        ({"low": [1], "high": 2}, r"low: \[1\] is not a finite number$"),
+        ({"low": float("nan"), "high": 2}, "low: nan is not a finite number"),
+        ({"low": 1, "high": float("inf")}, "high: inf is not a finite number"),
+        ({"low": 1, "high": 2, "log": "true"}, r"log = 'true': .*; remove the quotes: true"),
+        ({"low": 1, "high": 2, "log": 1}, r"log = 1: .*; write true"),
+        ({"low": 0, "high": 8, "step": 2}, "a range has no step; write the values as a list"),
+        ([1, 1.0], "has a choice twice"),
+        ([1, True], "has a choice twice"),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_type_is_refused_with_what_to_write(
+    dimension: object, message: str
+) -> None:
+    with pytest.raises(InputError, match=rf"x.toml: \[space\] 'a'.*{message}"):
+        parse_space({"a": dimension}, "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("4", "; remove the quotes: 4"),
+        (4.0, "; write 4"),
+        (True, "; write 1"),
+        ("b", "$"),
+        (5, "$"),
+    ],
+)
+def test_an_enqueued_value_of_the_wrong_type_is_refused_with_what_to_write(
+    value: object, advice: str
+) -> None:
+    reason = parse_space({"a": [4, 16]}, "x.toml").rejection_reason({"a": value})
+    assert re.search(rf"is outside choices 4, 16{advice}", str(reason))

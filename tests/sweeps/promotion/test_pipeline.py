@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from mlflow.tracking import MlflowClient
 from sweeps.cli import main as cli
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
-from sweeps.promotion.confirm import best_trials, check_promotable, confirm
+from sweeps.promotion.confirm import best_trials, confirm
 from sweeps.promotion.entities import Version
 from sweeps.promotion.pipeline import Outcome, PromotionRequest, promote
+from sweeps.promotion.promotable import check_promotable
 from sweeps.promotion.registry import CHAMPION, PREVIOUS, Registry, default_store
 from sweeps.promotion.scores import reads_of_test_split
 from sweeps.storage.sweep import Sweep, open_sweep
@@ -106,7 +108,7 @@ def test_the_card_shows_scores_lineage_and_decision(searched: Sweep) -> None:
 def test_promoting_the_champion_again_changes_nothing(searched: Sweep) -> None:
     run_promotion(searched)
     outcome, output = run_promotion(searched)
-    assert outcome == Outcome(passed=True, version=1)
+    assert outcome == Outcome(passed=True, version=1, was_champion=True)
     assert "the candidate is the champion already: tests-tiny version 1" in output
     assert len(registry_of(searched).versions()) == 1
 
@@ -232,6 +234,26 @@ def test_an_interrupted_dry_run_is_resumed_as_a_dry_run(
     assert "the candidate may be promoted; promote with:" in output
     assert "--dry-run" not in output
     assert registry_of(searched).versions() == []
+
+
+@pytest.mark.parametrize("option", [[], ["--dry-run"], ["--force", "again"]])
+def test_a_promotion_of_the_champion_says_that_nothing_changes(
+    searched: Sweep,
+    option: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_promotion(searched)
+    runs = ["--runs", str(searched.paths.runs.folder)]
+    monkeypatch.setattr(sys, "argv", ["sweeps", "promote", "tiny", *runs, *option])
+    with contextlib.suppress(SystemExit):
+        cli.main()
+    already, use = capsys.readouterr().out.splitlines()[-2:]
+    assert already == "the candidate is the champion already: tests-tiny version 1"
+    assert use.startswith("nothing to promote; use the model with: SWEEPS_RUNS=")
+    words = ["-m", "tiny", "use", "models:/tests-tiny@champion"]
+    assert shlex.split(use)[-4:] == words
+    assert [version.number for version in registry_of(searched).versions()] == [1]
 
 
 def test_every_read_of_the_test_split_is_recorded(searched: Sweep) -> None:

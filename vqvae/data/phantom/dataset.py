@@ -75,7 +75,7 @@ def ensure_phantom(config: DataConfig) -> None:
             # Another process may have written it first; the check below is the same then.
             if not holds_something(config.root):
                 raise
-    _check_phantom(config.root, config.phantom)
+    check_phantom(config.root, config.phantom)
 
 
 def read_record(root: Path) -> dict[str, Any] | None:
@@ -92,7 +92,12 @@ def record_of(config: PhantomConfig) -> dict[str, Any]:
     return {"version": VERSION, **config.model_dump(mode="json")}
 
 
-def _check_phantom(root: Path, requested: PhantomConfig) -> None:
+def check_phantom(root: Path, requested: PhantomConfig) -> None:
+    """Check that the data at `root` are the phantom with this configuration.
+
+    Raises:
+        InputError: they are other data, or a phantom with another configuration.
+    """
     stored = read_record(root)
     if stored is None:
         raise InputError(
