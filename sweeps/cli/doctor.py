@@ -21,7 +21,6 @@ from sweeps.cli.doctor_checks import (
     Finding,
     check_from_job,
     check_shared_folder,
-    check_tracking_server,
     clock_offset,
     run_check,
 )
@@ -39,6 +38,7 @@ from sweeps.jobs.submit import submit_tasks
 from sweeps.storage.paths import DoctorPaths
 from sweeps.storage.sweep import runs_folder
 from sweeps.text import printable
+from sweeps.tracking.server import check_tracking_server
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
 MIN_FREE_GIB = 2.0

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from sweeps.cli.store_notes import print_notes
 from sweeps.cli.sweep_arguments import Runs, find_sweeps
 from sweeps.errors import EnvironmentFailure
 from sweeps.storage.sweep import Sweep
@@ -24,7 +25,9 @@ def sync(
     ] = False,
 ) -> None:
     """Send to MLflow everything in the sweeps' folders that it does not have yet."""
-    problems = sync_sweeps(find_sweeps(name, runs), rebuild=rebuild, take_over=take_over)
+    sweeps = find_sweeps(name, runs)
+    problems = sync_sweeps(sweeps, rebuild=rebuild, take_over=take_over)
+    print_notes(store_of_sweep(sweeps[-1]))
     if problems:
         raise EnvironmentFailure("; ".join(problems))
 

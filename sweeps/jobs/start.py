@@ -13,7 +13,8 @@ from sweeps.jobs.submit import TooManyJobsError
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, runs_folder
 from sweeps.storage.trial_record import read_curve
-from sweeps.tracking.store import acquire_lease, check_writable, resolve_store
+from sweeps.tracking.access import check_writable
+from sweeps.tracking.store import acquire_lease, resolve_store
 
 
 @dataclass(frozen=True)

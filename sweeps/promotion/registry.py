@@ -34,7 +34,8 @@ from sweeps.promotion.entities import (
 )
 from sweeps.storage.sweep import Sweep
 from sweeps.tracking import publisher
-from sweeps.tracking.store import Store, update_moved_locations
+from sweeps.tracking.locations import update_moved_locations
+from sweeps.tracking.store import Store
 
 CHAMPION, PREVIOUS = "champion", "previous"
 KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"
@@ -45,14 +46,32 @@ DATA = "data"
 _DAMAGED = "if it is the champion, use: sweeps rollback"
 
 
+def model_names(store: Store) -> list[str]:
+    """Return the name of every registered model in the store."""
+    client, token, names = MlflowClient(tracking_uri=store.uri), None, []
+    while True:
+        page = client.search_registered_models(page_token=token)
+        names += [str(model.name) for model in page]
+        token = page.token
+        if not token:
+            return sorted(names)
+
+
 class Registry:
     """One registered model in one store."""
 
-    def __init__(self, store: Store, name: str) -> None:
-        """Connect to the store; the registered model is not created yet."""
-        with store.lock().hold():
-            publisher.create_database(store)
-            update_moved_locations(store)
+    def __init__(self, store: Store, name: str, *, only_read: bool = False) -> None:
+        """Connect to the store; the registered model is not created yet.
+
+        Args:
+            store: the store.
+            name: the name of the registered model.
+            only_read: whether nothing may be written, in the store or among the runs.
+        """
+        if not only_read:
+            with store.lock().hold():
+                publisher.create_database(store)
+                update_moved_locations(store)
         self.name = name
         self._store = store
         self._client = MlflowClient(tracking_uri=store.uri)
@@ -112,7 +131,7 @@ class Registry:
             found = self.find(entry.key)
         if found is None:
             raise EnvironmentFailure(
-                f"{self._store.uri} does not show the new version of {self.name}; run this again"
+                f"{self._store.name} does not show the new version of {self.name}; run this again"
             )
         return found
 

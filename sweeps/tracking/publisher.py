@@ -12,9 +12,9 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -29,6 +29,7 @@ from mlflow.tracking import MlflowClient
 
 from sweeps.config.space import short_names
 from sweeps.config.toml import flatten
+from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Turn
 from sweeps.search.study import Study
@@ -44,7 +45,9 @@ from sweeps.storage.trial_record import (
     read_spec,
     trained_attempts,
 )
-from sweeps.tracking.store import Store, update_moved_locations
+from sweeps.tracking.locations import update_moved_locations
+from sweeps.tracking.schema import schema_message
+from sweeps.tracking.store import Store
 from sweeps.workers.retry import describe_failures, retry_plan_of
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises its errors
@@ -105,7 +108,7 @@ class Publisher:
             try:
                 send()
             except (MlflowException, OSError, ValueError) as error:  # the other runs are published
-                problems.append(error_line(error))
+                problems.append(error_line(error, self._store))
         return problems
 
     def _sender(self, paths: TrialPaths) -> Callable[[], None]:
@@ -289,7 +292,8 @@ def create_database(store: Store) -> None:
     drafts.mkdir(parents=True)
     # Each try uses a new name: MLflow keeps a connection to every database that it has opened.
     draft = drafts / f"{uuid.uuid4().hex}.db"
-    MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    draft_store = replace(store, copy=draft)
+    MlflowClient(tracking_uri=draft_store.uri).search_experiments(max_results=1)
     with suppress(FileExistsError):  # MLflow's own commands create a missing database, too
         os.link(draft, database)
     shutil.rmtree(drafts, ignore_errors=True)
@@ -316,10 +320,21 @@ def trials_page_path(sweep: Sweep, store: Store) -> str:
     return f"/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
 
 
-def error_line(error: Exception) -> str:
-    """Return MLflow's error message in one line, without the SQL statement."""
+def error_line(error: Exception, store: Store) -> str:
+    """Return MLflow's error message in one line: what to do, or at least no SQL statement."""
+    if (message := schema_message(str(error), store)) is not None:
+        return message
     line = " ".join(str(error).split()).partition(" [SQL: ")[0]
     return line.rpartition("(sqlite3.OperationalError) ")[2]
+
+
+@contextmanager
+def errors_in_one_line(store: Store) -> Iterator[None]:
+    """Raise MLflow's errors in the block as EnvironmentFailure, with a message of one line."""
+    try:
+        yield
+    except MlflowException as error:
+        raise EnvironmentFailure(error_line(error, store)) from error
 
 
 def _run_of_searched_sweep(confirmation: Sweep, store: Store) -> str:

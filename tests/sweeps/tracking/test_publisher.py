@@ -14,7 +14,8 @@ from sweeps.config.space import short_names
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import State, read_curve, read_result
-from sweeps.tracking.store import Store, acquire_lease, check_writable, resolve_store, take_over
+from sweeps.tracking.access import check_writable
+from sweeps.tracking.store import Store, acquire_lease, resolve_store, take_over
 from sweeps.tracking.sync import forget_publication, publish_command, publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.workers.test_worker import wait_for
@@ -167,7 +168,7 @@ def test_a_runs_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     runs = RunsPaths(tmp_path / "runs")
     with pytest.raises(ValueError, match="the store cannot be written"):
         check_writable(resolve_store(runs, None))
-    assert not Store("http://x", runs).is_database_here
+    assert not Store(runs, "http://x").is_database_here
 
 
 def test_the_last_epochs_are_published_if_the_trial_ends_during_a_publication(

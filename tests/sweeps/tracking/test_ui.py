@@ -18,7 +18,7 @@ import pytest
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
 from sweeps.tracking.store import resolve_store
-from sweeps.tracking.ui import serve_ui
+from sweeps.tracking.ui import serve_in_place
 from tests.listening import listening
 from tests.sweeps.conftest import MakeSweep, worker_of
 
@@ -128,5 +128,5 @@ def test_of_a_remote_store_only_the_address_is_printed(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    serve_ui(resolve_store(make_sweep().paths.runs, None), 5000)
+    serve_in_place(resolve_store(make_sweep().paths.runs, None), 5000)
     assert "https://mlflow.example.org" in capsys.readouterr().out
