@@ -163,12 +163,12 @@ class Registry:
             raise InputError(f"{name} was not registered by a promotion, so it is not opened")
         try:
             with default_store(self._store.uri):
-                uri = f"models:/{self.name}/{version.number}"
-                folder = mlflow.artifacts.download_artifacts(uri)
+                # Not the whole model: there, MLflow writes a file beside what it fetches.
+                uri = f"models:/{self.name}/{version.number}/{DATA}"
+                package = Path(mlflow.artifacts.download_artifacts(uri))
         except (MlflowException, OSError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{name} cannot be fetched: {reason}") from error
-        package = Path(folder) / DATA
         if not (package / MANIFEST).is_file():
             raise InputError(f"{name} is damaged: it has no {DATA}/{MANIFEST}; {_DAMAGED}")
         if package_digest(package) != version.tags[PACKAGE_TAG]:

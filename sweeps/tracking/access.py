@@ -50,8 +50,8 @@ def check_writable(store: Store) -> None:
 
 def why_not_writable(store: Store) -> str | None:
     """Return why this process may not write to the store; None if it may. A free lease is taken."""
-    if not _permits_writing(store):
-        return f"{store.runs.folder} cannot be written from here"
+    if (reason := why_no_permission(store)) is not None:
+        return reason
     try:
         if acquire_lease(store):
             return None
@@ -89,15 +89,18 @@ def last_change(store: Store) -> str:
 
 
 def _may_write(store: Store) -> bool:
-    return _permits_writing(store) and lease_holder(store) in {None, hostname()}
+    return why_no_permission(store) is None and lease_holder(store) in {None, hostname()}
 
 
-def _permits_writing(store: Store) -> bool:
-    """Return whether the permissions and the mount let this process write."""
+def why_no_permission(store: Store) -> str | None:
+    """Return what the permissions or the mount keep this process from writing; None for nothing."""
     runs = store.runs
     written = [runs.folder, runs.lock.parent, runs.lock]
     written += [runs.database] if store.is_database_here else []
-    return all(os.access(path, os.W_OK) for path in written if os.access(path, os.F_OK))
+    for path in written:
+        if os.access(path, os.F_OK) and not os.access(path, os.W_OK):
+            return f"this user may not write to {path}"
+    return None
 
 
 def _copy(runs: RunsPaths, copy: Path) -> None:

@@ -52,7 +52,7 @@ def publish_once(sweep: Sweep) -> str | None:
 def why_not_published(sweep: Sweep, store: Store) -> str | None:
     """Return why this process may not publish the sweep; None if it may."""
     if not os.access(sweep.paths.folder, os.W_OK):
-        return f"{sweep.paths.folder} cannot be written from here"
+        return f"this user may not write to {sweep.paths.folder}"
     return why_not_writable(store)
 
 
