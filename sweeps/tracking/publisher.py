@@ -48,6 +48,7 @@ from sweeps.storage.trial_record import (
 from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.schema import schema_message
 from sweeps.tracking.store import Store
+from sweeps.tracking.times import sweep_ended, sweep_started, trial_ended, trial_started
 from sweeps.workers.retry import describe_failures, retry_plan_of
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises its errors
@@ -131,7 +132,7 @@ class Publisher:
         tags["mlflow.source.git.commit"] = self._sweep.plan.commit
         if self._searched_run is not None:
             tags["mlflow.parentRunId"] = self._searched_run
-        run = self.find_or_create_run(paths.name, tags, paths.identity.stat().st_mtime)
+        run = self.find_or_create_run(paths.name, tags, sweep_started(paths))
         # Only what never changes during a sweep: a param in MLflow can be set only once.
         fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
         self._client.log_batch(run, params=_params(flatten(fixed)))
@@ -201,7 +202,7 @@ class Publisher:
             "sweep.state": State.RUNNING.value,
             "sweep.data": self._sweep.plan.fingerprint,
         }
-        run = self.find_or_create_run(paths.name, tags, paths.config.stat().st_mtime)
+        run = self.find_or_create_run(paths.name, tags, trial_started(paths))
         short = short_names(self._sweep.resolved.space.paths)
         settings = {short.get(path, path): value for path, value in flatten(trial.config).items()}
         self._client.log_batch(run, params=_params(settings))
@@ -223,8 +224,7 @@ class Publisher:
                 "sweep.failures": failures,
                 "sweep.accumulation_steps": str(retry_plan_of(paths).accumulation_steps),
             }
-        rows = read_curve(paths)
-        ended = rows[-1].timestamp if rows else int(time.time() * 1000)
+        ended = int(trial_ended(paths) * 1000)
         metrics = {"objective": result.value, "best_epoch": result.best_epoch}
         self._client.log_batch(
             run,
@@ -276,7 +276,8 @@ class Publisher:
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
-        self._client.set_terminated(run, "FINISHED")
+        ended = int(sweep_ended(self._sweep.paths) * 1000)
+        self._client.set_terminated(run, "FINISHED", end_time=ended)
 
 
 def create_database(store: Store) -> None:

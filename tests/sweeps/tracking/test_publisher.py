@@ -1,5 +1,6 @@
 """What the publisher writes to MLflow."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -253,3 +254,34 @@ def test_a_duplicate_run_of_a_request_sent_twice_is_deleted(
     assert all(
         run.info.status == "FINISHED" for run in runs_by_name(sweep.paths.runs.folder).values()
     )
+
+
+def times_of(runs: Path) -> dict[str, tuple[int, int]]:
+    return {
+        name: (run.info.start_time, run.info.end_time) for name, run in runs_by_name(runs).items()
+    }
+
+
+def test_runs_that_are_published_again_from_a_copy_keep_their_times(
+    published: Sweep, empty_store: Path, tmp_path: Path
+) -> None:
+    before = times_of(published.paths.runs.folder)
+    start, end = before["tiny"]
+    trials = [times for name, times in before.items() if name != "tiny"]
+    assert start <= min(began for began, _ in trials)
+    assert end == max(ended for _, ended in trials)
+    copy = RunsPaths(tmp_path / "copy")
+    shutil.copytree(published.paths.runs.folder, copy.folder, copy_function=shutil.copyfile)
+    for file in copy.folder.rglob("*.json"):
+        os.utime(file, (2_000_000_000, 2_000_000_000))
+    sweep = open_sweep(copy.sweep("tiny"))
+    copy.database.unlink()
+    shutil.copy(empty_store, copy.database)
+    forget_publication(sweep)
+    assert publish_once(sweep) is None
+    after = times_of(copy.folder)
+    assert {name: end for name, (_, end) in after.items()} == {
+        name: end for name, (_, end) in before.items()
+    }
+    assert after.pop("tiny")[0] == min(began for began, _ in trials)
+    assert all(after[name] == before[name] for name in after)
