@@ -16,12 +16,16 @@ def print_notes(store: Store) -> None:
 
 
 def print_choice(store: Store) -> None:
-    """Print where the runs are recorded, if that is not the database among the runs."""
+    """Print where the runs are recorded, if that is not the database among the runs.
+
+    A server that does not answer now is named, and the work goes on: what it misses stays in the
+    folders.
+    """
     if store.remote is None:
         return
-    typer.echo(one_line(f"MLflow: {store.remote} ({store.chosen_by})"))
+    typer.echo(one_line(f"the runs are recorded in {store.remote} ({store.chosen_by})"))
     try:
-        check_tracking_server(store.remote)
+        check_tracking_server(store.remote, seconds=5)
     except EnvironmentFailure as error:
-        typer.echo(f"MLflow: {one_line(str(error))}", err=True)
-        typer.echo("training does not wait for it; send the runs later with: sweeps sync", err=True)
+        message = f"{error}; meanwhile the results stay in {store.runs.folder}"
+        typer.echo(f"warning: {one_line(message)}", err=True)

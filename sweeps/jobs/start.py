@@ -15,6 +15,7 @@ from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, runs
 from sweeps.storage.trial_record import read_curve
 from sweeps.tracking.access import check_writable
 from sweeps.tracking.store import acquire_lease, resolve_store
+from sweeps.tracking.uri import check_uri
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def prepare_sweep(request: SweepRequest) -> Sweep:
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
+    check_uri(resolve_store(request.runs, cluster.tracking))  # making the data can take minutes
     fingerprint = data_fingerprint(resolved)
     plan = Plan(resolved.experiment, cluster, fingerprint, request.command())
     paths = request.runs.sweep(resolved.experiment.name)

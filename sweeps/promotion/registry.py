@@ -22,7 +22,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
-from mlflow.tracking import MlflowClient
 
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.promotion.entities import (
@@ -48,7 +47,7 @@ _DAMAGED = "if it is the champion, use: sweeps rollback"
 
 def model_names(store: Store) -> list[str]:
     """Return the name of every registered model in the store."""
-    client, token, names = MlflowClient(tracking_uri=store.uri), None, []
+    client, token, names = publisher.client_of(store), None, []
     while True:
         page = client.search_registered_models(page_token=token)
         names += [str(model.name) for model in page]
@@ -74,7 +73,7 @@ class Registry:
                 update_moved_locations(store)
         self.name = name
         self._store = store
-        self._client = MlflowClient(tracking_uri=store.uri)
+        self._client = publisher.client_of(store)
 
     def versions(self) -> list[Version]:
         """Return every version, the oldest first; none if nothing is registered."""
@@ -321,15 +320,18 @@ class Registry:
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
     """Make this store MLflow's default: some functions use the default, not the client's store."""
-    variable = "MLFLOW_TRACKING_URI"
-    before = os.environ.get(variable)
+    variables = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
     try:
         yield
     finally:
+        mlflow.set_registry_uri(None)
         mlflow.set_tracking_uri(None)
-        if before is not None:
-            os.environ[variable] = before
+        for name in variables:  # MLflow has set them to its own
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def write_model(folder: Path, entry: RegistryEntry, run: str, model_id: str) -> None:

@@ -14,18 +14,20 @@ from sweeps.filesystem.process import hostname
 from sweeps.storage.paths import RunsPaths
 from sweeps.tracking.locations import are_outdated, rewrite_locations
 from sweeps.tracking.store import Store, acquire_lease, lease_holder, needs_descriptor
+from sweeps.tracking.uri import check_uri
 
 _ADVICE = "name another folder with --runs"
 
 
 def check_writable(store: Store) -> None:
-    """Check that the store can be written.
+    """Check that the store can be written; of another store, that its URI can ever work.
 
     Raises:
         InputError: the database or its folder cannot be written, or MLflow does not accept its
-            path.
+            path or URI.
     """
     if not store.is_database_here:
+        check_uri(store)
         return
     database = store.runs.database
     if needs_descriptor(database) and not Path("/proc/self/fd").exists():

@@ -85,7 +85,7 @@ class Publisher:
         self._sweep = sweep
         self._store = store
         create_database(store)
-        self._client = MlflowClient(tracking_uri=store.uri)
+        self._client = client_of(store)
         update_moved_locations(store)
         searched = sweep.plan.confirms
         self._searched_run = None if searched is None else _run_of_searched_sweep(sweep, store)
@@ -280,6 +280,11 @@ class Publisher:
         self._client.set_terminated(run, "FINISHED", end_time=ended)
 
 
+def client_of(store: Store) -> MlflowClient:
+    """Return a client whose registry is in the same store, whatever `$MLFLOW_REGISTRY_URI` says."""
+    return MlflowClient(tracking_uri=store.uri, registry_uri=store.uri)
+
+
 def create_database(store: Store) -> None:
     """Create the local database if it is missing: under another name, then linked into place.
 
@@ -294,7 +299,7 @@ def create_database(store: Store) -> None:
     # Each try uses a new name: MLflow keeps a connection to every database that it has opened.
     draft = drafts / f"{uuid.uuid4().hex}.db"
     draft_store = replace(store, copy=draft)
-    MlflowClient(tracking_uri=draft_store.uri).search_experiments(max_results=1)
+    client_of(draft_store).search_experiments(max_results=1)
     with suppress(FileExistsError):  # MLflow's own commands create a missing database, too
         os.link(draft, database)
     shutil.rmtree(drafts, ignore_errors=True)
@@ -307,7 +312,7 @@ def trials_page_path(sweep: Sweep, store: Store) -> str:
         The part of the URL after the server's address; empty if the sweep has no run in the store.
     """
     published = _read(sweep.paths.mlflow, store)
-    experiment = MlflowClient(tracking_uri=store.uri).get_experiment_by_name(sweep.paths.name)
+    experiment = client_of(store).get_experiment_by_name(sweep.paths.name)
     if published is None or experiment is None:
         return ""
     nested = f"tags.`mlflow.parentRunId` = '{published.run}'"

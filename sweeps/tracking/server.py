@@ -19,7 +19,7 @@ _FIXES = {
 }
 
 
-def check_tracking_server(tracking: str | None) -> str:
+def check_tracking_server(tracking: str | None, *, seconds: float = SERVER_SECONDS) -> str:
     """Ask the tracking server for an experiment, if there is a server.
 
     Its `/health` page is no test: MLflow answers it to hosts whose other requests it refuses.
@@ -35,7 +35,7 @@ def check_tracking_server(tracking: str | None) -> str:
     try:
         # MLflow's own variable for the certificate of a lab.
         trusted = ssl.create_default_context(cafile=os.environ.get(CERTIFICATE) or None)
-        with urllib.request.urlopen(request, timeout=SERVER_SECONDS, context=trusted):  # noqa: S310
+        with urllib.request.urlopen(request, timeout=seconds, context=trusted):  # noqa: S310
             return f"{tracking} answers"
     except urllib.error.HTTPError as error:
         error.close()
@@ -43,7 +43,8 @@ def check_tracking_server(tracking: str | None) -> str:
         raise EnvironmentFailure(f"{tracking} answers {error.code}: {advice}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
-        advice = "start it, or remove tracking and send the runs later with: sweeps sync"
+        name = "tracking" if tracking != os.environ.get(VARIABLE) else VARIABLE
+        advice = f"start it, or remove {name} and send the runs later with: sweeps sync"
         raise EnvironmentFailure(f"{tracking} does not answer ({reason}); {advice}") from error
 
 

@@ -73,7 +73,8 @@ def _server_command(store: Store, port: int, page: str) -> list[str]:
     command = [sys.executable, "-W", "ignore::FutureWarning", "-m", "mlflow", "server"]
     command += ["--host", "127.0.0.1", "--port", str(free), "--workers", "1"]
     command += ["--gunicorn-opts", "--threads 8 --no-control-socket --log-level warning"]
-    command += ["--backend-store-uri", f"{SQLITE}{store.runs.database.name}"]
+    database = f"{SQLITE}{store.runs.database.name}"
+    command += ["--backend-store-uri", database, "--registry-store-uri", database]
     return [*command, "--default-artifact-root", store.runs.artifacts.as_uri()]
 
 
