@@ -102,19 +102,20 @@ def _check_name(model: str) -> str:
 def models_table(models: Mapping[str, Sequence[Version]]) -> RenderableType:
     """Return a table of registered models: how many versions each has, and its champion."""
     grid = Table(box=box.SIMPLE_HEAD, title=Text("registered models"), title_justify="left")
-    for heading in ("model", "versions", "champion", "score", "trial", "registered"):
+    grid.add_column(Text("model"), overflow="fold")
+    for heading in ("versions", "champion", "score", "registered"):
         grid.add_column(Text(heading), no_wrap=True)
     for name, versions in models.items():
         champion = next((v for v in versions if "champion" in v.aliases), None)
-        cells = ("none", "", "", "") if champion is None else _champion_cells(champion)
+        cells = ("none", "", "") if champion is None else _champion_cells(champion)
         grid.add_row(*(Text(printable(c)) for c in (name, str(len(versions)), *cells)))
     return Group(grid, Text("versions of one model, and the reasons: sweeps models NAME"))
 
 
 def _champion_cells(champion: Version) -> tuple[str, ...]:
-    number, _, score, _, trial, registered = _cells(champion)
+    number, _, score, _, _, registered = _cells(champion)
     metric = champion.tags.get("sweep.metric", "")
-    return (number, f"{metric} {score}".strip(), trial, registered)
+    return (number, f"{metric} {score}".strip(), registered)
 
 
 def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
