@@ -1,5 +1,6 @@
 """Runs that one may only read: nothing is written there, and everything that reads works."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import EnvironmentFailure
+from sweeps.storage.job_record import JobRecord, write_job_record
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.tracking.access import readable_store, why_not_writable
@@ -61,12 +63,16 @@ def everything(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in found}
 
 
-def as_another_user(runs: RunsPaths, *arguments: str) -> subprocess.CompletedProcess[str]:
+def as_another_user(
+    runs: RunsPaths, *arguments: str, path: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     """Run Python as a user to whom the runs do not belong."""
     return subprocess.run(
         [*WITHOUT_RIGHTS, sys.executable, *arguments],
         cwd=runs.folder.parent,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "SWEEPS_RUNS": str(runs.folder)},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "SWEEPS_RUNS": str(runs.folder)}
+        | {"PATH": f"{path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -92,6 +98,30 @@ def test_another_user_reads_everything_and_writes_nothing(seen: RunsPaths) -> No
         assert ended.returncode in {1, 2}
         assert f"this user may not write to {seen.folder}\n" in ended.stderr
         assert ended.stderr.count("\n") == 1
+    assert everything(seen.folder) == before
+
+
+@needs_root
+def test_the_state_of_another_users_slurm_sweep_is_shown(seen: RunsPaths) -> None:
+    sweep = seen.sweep("tiny")
+    plan = json.loads(sweep.plan.read_text())
+    plan["cluster"]["scheduler"] = "slurm"
+    sweep.plan.write_text(json.dumps(plan))
+    job = sweep.job("a-job")
+    job.folder.mkdir(parents=True)
+    write_job_record(job.submitted, JobRecord("7", "slurm", None))
+    commands = seen.folder.with_name("bin")
+    commands.mkdir()
+    squeue = commands / "squeue"
+    squeue.write_text('#!/bin/sh\ntouch "$0.called"\n')
+    squeue.chmod(0o755)
+    subprocess.run(["chown", "-R", "65534:65534", str(seen.folder)], check=True)
+    before = everything(seen.folder)
+    ended = as_another_user(seen, "-m", "sweeps", "status", "tiny", path=commands)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 of 2 trials" in ended.stdout
+    assert "cannot be written, and SLURM is asked only" in " ".join(ended.stdout.split())
+    assert not Path(f"{squeue}.called").exists()
     assert everything(seen.folder) == before
 
 
