@@ -5,7 +5,12 @@ PYTHON ?= python3
 EXPERIMENT ?=
 CLUSTER ?=
 BIN := $(VENV)/bin
+# The value of a variable as one word for the shell, whatever is in it.
+quoted = '$(subst ','"'"',$(value $(1)))'
 STAMP := $(VENV)/.vqvae-sweeps-installed
+ifneq ($(words $(VENV)),1)
+$(error VENV='$(VENV)': write the path of one folder, without blanks; a link to it can have another name)
+endif
 OURS := $(if $(filter .venv,$(VENV)),yes)
 
 .DEFAULT_GOAL := help
@@ -32,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 sweep: $(STAMP)  ## the main job: start a sweep or continue it, and watch
-	@$(BIN)/python -m sweeps run $(EXPERIMENT) $(if $(CLUSTER),--cluster $(CLUSTER))
+	@$(BIN)/python -m sweeps run $(if $(EXPERIMENT),$(call quoted,EXPERIMENT)) $(if $(CLUSTER),--cluster $(call quoted,CLUSTER))
 
 test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slurm"
@@ -42,13 +47,13 @@ test-slurm: $(STAMP)  ## the tests on a real SLURM, started for them (root; Debi
 
 FAULTS ?= 200
 test-faults: $(STAMP)  ## FAULTS=n faults at every step of real sweeps (SEED=n repeats them)
-	$(BIN)/python -m tests.faults --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.faults --faults $(call quoted,FAULTS) $(if $(SEED),--seed $(call quoted,SEED))
 
 slurm-testbed: $(STAMP)  ## a shell on such a SLURM
 	@$(BIN)/python -m tests.slurm.testbed
 
 fuzz: $(STAMP)  ## 10,000 generated inputs through the entry points, and 100 as processes (minutes)
-	$(BIN)/python -m tests.fuzz --inputs 10000 --processes 100 $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.fuzz --inputs 10000 --processes 100 $(if $(SEED),--seed $(call quoted,SEED))
 
 check: $(STAMP)  ## lint, types, import walls, dependencies that fit
 	$(BIN)/ruff check .
@@ -65,7 +70,7 @@ ui: $(STAMP)  ## compare the runs: MLflow on 127.0.0.1
 	@$(BIN)/python -m sweeps ui
 
 promote: $(STAMP)  ## promote the best model of the latest sweep (SWEEP=name, TRIAL=name)
-	@$(BIN)/python -m sweeps promote $(SWEEP) $(if $(TRIAL),--trial $(TRIAL))
+	@$(BIN)/python -m sweeps promote $(if $(SWEEP),$(call quoted,SWEEP)) $(if $(TRIAL),--trial $(call quoted,TRIAL))
 
 rollback: $(STAMP)  ## make the previous champion the champion again
 	@$(BIN)/python -m sweeps rollback

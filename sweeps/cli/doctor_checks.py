@@ -4,15 +4,11 @@ Only a job can check how a compute node sees the shared folder, the environment 
 lines, the data and the clock.
 """
 
-import base64
 import json
 import os
-import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,21 +20,15 @@ from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import hostname
 from sweeps.storage.paths import DoctorPaths, RunsPaths
-from sweeps.tracking.store import check_writable, resolve_store
+from sweeps.tracking.access import check_writable
+from sweeps.tracking.server import check_tracking_server
+from sweeps.tracking.store import resolve_store
 
-CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 COMMAND_SECONDS = 120
 TORCH = (
     "import torch; available = torch.cuda.is_available(); "
     "print(torch.__version__, torch.cuda.get_device_name(0) if available else 'no CUDA device')"
 )
-SERVER_SECONDS = 20
-SERVER_QUERY = "/api/2.0/mlflow/experiments/search?max_results=1"
-_FIXES = {
-    401: "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, for jobs in setup",
-    403: "it refuses this host name; start it with --allowed-hosts 'name,name:*'",
-    404: "there is no MLflow server at this address",
-}
 
 
 @dataclass(frozen=True)
@@ -115,44 +105,6 @@ def check_tracking_store(runs: RunsPaths, cluster: Cluster) -> str:
     """
     check_writable(resolve_store(runs, cluster.tracking))
     return check_tracking_server(cluster.tracking)
-
-
-def check_tracking_server(tracking: str | None) -> str:
-    """Ask the tracking server for an experiment, if there is a server.
-
-    Its `/health` page is no test: MLflow answers it to hosts whose other requests it refuses.
-
-    Raises:
-        EnvironmentFailure: the server does not answer, or refuses; the message says what to do.
-    """
-    tracking = tracking or os.environ.get("MLFLOW_TRACKING_URI")
-    if tracking is None or not tracking.startswith("http"):
-        return "a database in the runs folder; no server is used"
-    url = f"{tracking.rstrip('/')}{SERVER_QUERY}"
-    request = urllib.request.Request(url, headers=_authorization())  # noqa: S310 (it is http)
-    try:
-        # MLflow's own variable for the certificate of a lab.
-        trusted = ssl.create_default_context(cafile=os.environ.get(CERTIFICATE) or None)
-        with urllib.request.urlopen(request, timeout=SERVER_SECONDS, context=trusted):  # noqa: S310
-            return f"{tracking} answers"
-    except urllib.error.HTTPError as error:
-        error.close()
-        advice = _FIXES.get(error.code, "see the server's log")
-        raise EnvironmentFailure(f"{tracking} answers {error.code}: {advice}") from error
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        advice = "start it, or remove tracking and send the runs later with: sweeps sync"
-        raise EnvironmentFailure(f"{tracking} does not answer ({reason}); {advice}") from error
-
-
-def _authorization() -> dict[str, str]:
-    """Return the credentials in the environment, as MLflow's own client sends them."""
-    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
-        return {"Authorization": f"Bearer {token}"}
-    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-        pair = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    return {}
 
 
 def _torch(cluster: Cluster) -> str:

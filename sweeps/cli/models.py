@@ -1,7 +1,7 @@
-"""`sweeps models` and `sweeps rollback`: the versions of a registered model."""
+"""`sweeps models` and `sweeps rollback`: registered models and their versions."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,59 +17,105 @@ from sweeps.errors import InputError
 from sweeps.filesystem.lock import Lock
 from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
 from sweeps.storage.sweep import open_sweep, runs_folder
-from sweeps.text import printable
-from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
+from sweeps.text import did_you_mean, printable
+from sweeps.tracking.access import readable_store, why_not_writable
+from sweeps.tracking.store import Store, resolve_store
+
+_HOW_TO_PROMOTE = "promote a model with: make promote"
 
 Model = Annotated[
     str | None, typer.Argument(help="name of the registered model (default: the latest sweep's)")
+]
+AnyModel = Annotated[
+    str | None, typer.Argument(help="name of the registered model (default: all of them)")
 ]
 
 
 def rollback(model: Model = None, runs: Runs = None) -> None:
     """Make the previous champion the champion again."""
-    name, store = find_model(model, runs)
-    if not acquire_lease(store):
-        where = f"{store.runs.database} may only be written from the host {lease_holder(store)}"
-        raise InputError(f"{where}; roll back there, or first run: sweeps sync --take-over")
+    name, store = _model_name(model, runs), find_store(runs)
+    if (refusal := why_not_writable(store)) is not None:
+        raise InputError(f"the champion cannot be changed: {refusal}")
     from sweeps.promotion.registry import Registry
+    from sweeps.tracking.publisher import errors_in_one_line
 
-    with Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS).hold():
+    lock = Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS)
+    with errors_in_one_line(store), lock.hold():
         old, new = Registry(store, name).roll_back()
     typer.echo(f"{name}: the champion was version {old} and is now version {new}")
     typer.echo("to undo this, run the same command again")
 
 
-def models(model: Model = None, runs: Runs = None) -> None:
-    """Show the versions of a registered model: scores, aliases, and why each was registered."""
-    name, store = find_model(model, runs)
-    from sweeps.promotion.registry import Registry
+def models(model: AnyModel = None, runs: Runs = None) -> None:
+    """Show the registered models, or one model's versions and why each was registered."""
+    if model is not None:
+        _check_name(model)
+    store = find_store(runs)
+    from sweeps.promotion.registry import Registry, model_names
+    from sweeps.tracking.publisher import errors_in_one_line
 
-    versions = Registry(store, name).versions()
-    if not versions:
-        raise InputError(f"{store.uri} has no model {name!r}; promote a model with: make promote")
-    Console().print(versions_table(name, versions))
+    with readable_store(store) as readable, errors_in_one_line(store):
+        names = model_names(readable)
+        if model is not None and model not in names:
+            valid = did_you_mean(model, names) or f"; {_HOW_TO_PROMOTE}"
+            raise InputError(f"{store.name} has no model {model!r}{valid}")
+        shown = names if model is None else [model]
+        versions = {n: Registry(readable, n, only_read=True).versions() for n in shown}
+    found = {name: of_name for name, of_name in versions.items() if of_name}
+    if not found:
+        raise InputError(f"{store.name} has no registered model; {_HOW_TO_PROMOTE}")
+    if len(found) > 1:
+        Console().print(models_table(found))
+        return
+    for name, of_name in found.items():
+        Console().print(versions_table(name, of_name))
 
 
-def find_model(model: str | None, runs: Path | None) -> tuple[str, Store]:
-    """Return the name of the registered model that is meant, and the store that has it.
+def find_store(runs: Path | None) -> Store:
+    """Return the store of the latest search in the folder of runs.
 
     Raises:
-        InputError: the name is not a valid one, or no model has been promoted here.
+        InputError: there is no database there.
     """
-    if model is not None and not SAFE_NAME.fullmatch(model):
-        raise InputError(f"{model!r} is not a valid model name; a name is {NAME_RULE}")
     folder = runs_folder(runs)
-    searches = folder.sweeps()
     tracking = None
-    if searches or model is None:
-        sweep = open_sweep(find_sweep(None, runs, searches=True))
-        model, tracking = model or sweep.experiment.model_name, sweep.plan.cluster.tracking
+    if folder.sweeps():
+        tracking = open_sweep(find_sweep(None, runs, searches=True)).plan.cluster.tracking
     store = resolve_store(folder, tracking)
     if store.is_database_here and not store.runs.database.exists():
-        raise InputError(
-            f"{store.runs.database} does not exist; promote a model with: make promote"
-        )
-    return model, store
+        raise InputError(f"{store.runs.database} does not exist; {_HOW_TO_PROMOTE}")
+    return store
+
+
+def _model_name(model: str | None, runs: Path | None) -> str:
+    if model is not None:
+        return _check_name(model)
+    return open_sweep(find_sweep(None, runs, searches=True)).experiment.model_name
+
+
+def _check_name(model: str) -> str:
+    if not SAFE_NAME.fullmatch(model):
+        raise InputError(f"{model!r} is not a valid model name; a name is {NAME_RULE}")
+    return model
+
+
+def models_table(models: Mapping[str, Sequence[Version]]) -> RenderableType:
+    """Return a table of registered models: how many versions each has, and its champion."""
+    grid = Table(box=box.SIMPLE_HEAD, title=Text("registered models"), title_justify="left")
+    grid.add_column(Text("model"), overflow="fold")
+    for heading in ("versions", "champion", "score", "registered"):
+        grid.add_column(Text(heading), no_wrap=True)
+    for name, versions in models.items():
+        champion = next((v for v in versions if "champion" in v.aliases), None)
+        cells = ("none", "", "") if champion is None else _champion_cells(champion)
+        grid.add_row(*(Text(printable(c)) for c in (name, str(len(versions)), *cells)))
+    return Group(grid, Text("versions of one model, and the reasons: sweeps models NAME"))
+
+
+def _champion_cells(champion: Version) -> tuple[str, ...]:
+    number, _, score, _, _, registered = _cells(champion)
+    metric = champion.tags.get("sweep.metric", "")
+    return (number, f"{metric} {score}".strip(), registered)
 
 
 def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.defaults import choose_defaults
+from sweeps.cli.store_notes import print_choice, print_notes
 from sweeps.cli.sweep_arguments import (
     ClusterName,
     ExperimentFile,
@@ -16,6 +17,7 @@ from sweeps.cli.sweep_arguments import (
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
 from sweeps.storage.sweep import Sweep, runs_folder
+from sweeps.tracking.sync import store_of_sweep
 
 
 def run(
@@ -30,6 +32,9 @@ def run(
     """Start or resume a sweep, and show its progress. Running it again starts nothing twice."""
     path, cluster = choose_defaults(experiment, cluster)
     sweep = prepare_sweep(SweepRequest(path, cluster, runs_folder(runs), trials))
+    store = store_of_sweep(sweep)
+    print_choice(store)
+    print_notes(store)
     if submit_and_watch(sweep, cluster, watching=watching):
         print_summary(sweep)
 

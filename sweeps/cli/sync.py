@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from sweeps.cli.store_notes import print_notes
 from sweeps.cli.sweep_arguments import Runs, find_sweeps
 from sweeps.errors import EnvironmentFailure
 from sweeps.storage.sweep import Sweep
+from sweeps.tracking.access import why_no_permission
 from sweeps.tracking.store import take_over as take_over_lease
 from sweeps.tracking.sync import forget_publication, publish_once, store_of_sweep
 
@@ -24,7 +26,11 @@ def sync(
     ] = False,
 ) -> None:
     """Send to MLflow everything in the sweeps' folders that it does not have yet."""
-    problems = sync_sweeps(find_sweeps(name, runs), rebuild=rebuild, take_over=take_over)
+    sweeps = find_sweeps(name, runs)
+    if (reason := why_no_permission(store_of_sweep(sweeps[-1]))) is not None:
+        raise EnvironmentFailure(f"nothing was sent: {reason}")
+    problems = sync_sweeps(sweeps, rebuild=rebuild, take_over=take_over)
+    print_notes(store_of_sweep(sweeps[-1]))
     if problems:
         raise EnvironmentFailure("; ".join(problems))
 

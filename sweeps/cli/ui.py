@@ -4,11 +4,13 @@ from typing import Annotated
 
 import typer
 
+from sweeps.cli.store_notes import print_notes
 from sweeps.cli.sweep_arguments import Runs, sweeps_by_age
 from sweeps.cli.sync import sync_sweeps
-from sweeps.storage.sweep import open_sweep, runs_folder
+from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
 from sweeps.text import one_line
-from sweeps.tracking.store import resolve_store
+from sweeps.tracking.access import last_change, readable_store, why_not_writable
+from sweeps.tracking.store import Store, resolve_store
 
 
 def ui(
@@ -21,13 +23,42 @@ def ui(
     """Update MLflow and serve its web pages on this machine (127.0.0.1)."""
     folder = runs_folder(runs)
     sweeps = [open_sweep(paths) for paths in sweeps_by_age(folder)]
+    store = resolve_store(folder, sweeps[-1].plan.cluster.tracking if sweeps else None)
+    if store.is_database_here and (refusal := why_not_writable(store)) is not None:
+        _serve_copy(store, sweeps, port, refusal)
+        return
     problems = sync_sweeps(sweeps)
     for problem in problems:
         typer.echo(f"MLflow is not up to date: {one_line(problem)}", err=True)
-    from sweeps.tracking.publisher import trials_page_path
-    from sweeps.tracking.ui import serve_ui
+    print_notes(store)
+    from sweeps.tracking.publisher import errors_in_one_line
+    from sweeps.tracking.ui import prepare_database, serve_in_place
 
-    store = resolve_store(folder, sweeps[-1].plan.cluster.tracking if sweeps else None)
+    prepare_database(store)
+    with errors_in_one_line(store):
+        page = _page(sweeps, store)
+    serve_in_place(store, port, page)
+
+
+def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> None:
+    """Serve a copy of a database that this process may not write to."""
+    from sweeps.tracking.publisher import errors_in_one_line
+    from sweeps.tracking.ui import serve_copy
+
+    with readable_store(store) as copy:
+        typer.echo(one_line(refusal))
+        typer.echo(
+            f"shown is a copy of its database from {last_change(store)}; what is changed in these "
+            "pages is not kept"
+        )
+        with errors_in_one_line(store):
+            page = _page(sweeps, copy)
+        raise typer.Exit(serve_copy(copy, port, page))
+
+
+def _page(sweeps: list[Sweep], store: Store) -> str:
+    """Return the path of the page with the latest search's trials; empty if there is none."""
+    from sweeps.tracking.publisher import trials_page_path
+
     searches = [sweep for sweep in sweeps if sweep.plan.confirms is None]
-    page = trials_page_path(searches[-1], store) if searches and not problems else ""
-    serve_ui(store, port, page)
+    return trials_page_path(searches[-1], store) if searches else ""

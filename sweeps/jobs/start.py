@@ -14,7 +14,9 @@ from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.progress import is_over
 from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, runs_folder
 from sweeps.storage.trial_record import read_curve
-from sweeps.tracking.store import acquire_lease, check_writable, resolve_store
+from sweeps.tracking.access import check_writable
+from sweeps.tracking.store import acquire_lease, resolve_store
+from sweeps.tracking.uri import check_uri
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def prepare_sweep(request: SweepRequest) -> Sweep:
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
+    check_uri(resolve_store(request.runs, cluster.tracking))  # making the data can take minutes
     paths = request.runs.sweep(resolved.experiment.name)
     if not is_over(paths, resolved.experiment.trials):
         check_local_device(resolved, cluster)

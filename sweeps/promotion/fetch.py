@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
-from sweeps.errors import InputError
+from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.promotion.registry import Registry
 from sweeps.storage.sweep import runs_folder
-from sweeps.tracking.store import resolve_store
+from sweeps.tracking.access import readable_store
+from sweeps.tracking.publisher import errors_in_one_line
+from sweeps.tracking.store import Store, resolve_store
 
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_-]+)(@(?P<alias>[A-Za-z0-9_-]+)|/(?P<number>\d+))")
 
@@ -32,10 +34,17 @@ def fetch(uri: str) -> Path:
     if store.is_database_here and not store.runs.database.exists():
         advice = "run this where the runs are, or set SWEEPS_RUNS or MLFLOW_TRACKING_URI"
         raise InputError(f"{uri}: {store.runs.database} does not exist; {advice}")
-    registry = Registry(store, match["name"])
-    versions = registry.versions()
+    try:
+        with readable_store(store) as readable, errors_in_one_line(store):
+            return _fetch(Registry(readable, match["name"], only_read=True), match, store)
+    except EnvironmentFailure as error:  # the caller knows errors of the input only
+        raise InputError(f"{uri}: {error}") from error
+
+
+def _fetch(registry: Registry, match: re.Match[str], store: Store) -> Path:
+    uri, versions = match[0], registry.versions()
     if not versions:
-        raise InputError(f"{uri}: {store.uri} has no model of this name; see: sweeps models")
+        raise InputError(f"{uri}: {store.name} has no model of this name; see: sweeps models")
     for version in versions:
         if match["alias"] in version.aliases or match["number"] == str(version.number):
             return registry.fetch(version)

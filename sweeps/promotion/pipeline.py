@@ -29,6 +29,7 @@ from sweeps.promotion.scores import (
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_spec
+from sweeps.tracking.publisher import errors_in_one_line
 from sweeps.tracking.sync import publish_once, store_of_sweep
 
 RENEW_SECONDS = 20.0
@@ -86,7 +87,14 @@ def promote(
         InputError: the package cannot be made or is damaged, or the data cannot be read.
         EnvironmentFailure: the registry failed, or the champion or the data changed meanwhile.
     """
-    registry = Registry(store_of_sweep(sweep), sweep.experiment.model_name)
+    store = store_of_sweep(sweep)
+    with errors_in_one_line(store):
+        return _promote(sweep, Registry(store, sweep.experiment.model_name), request, step)
+
+
+def _promote(
+    sweep: Sweep, registry: Registry, request: PromotionRequest, step: Callable[[str], None]
+) -> Outcome:
     runs = sweep.paths.runs
     folder = runs.registry_lock(registry.name)
     lock = Lock(folder, stale_after=LOCK_STALE_SECONDS, patience=PATIENCE_SECONDS)

@@ -22,7 +22,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
-from mlflow.tracking import MlflowClient
 
 from sweeps.config.mlflow_names import describe_renamed, names_in_mlflow
 from sweeps.errors import EnvironmentFailure, InputError
@@ -36,8 +35,9 @@ from sweeps.promotion.entities import (
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import EpochRow
 from sweeps.tracking import publisher
+from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import MAX_TAG_CHARACTERS, clip, log_points, points_of_rows
-from sweeps.tracking.store import Store, update_moved_locations
+from sweeps.tracking.store import Store
 
 CHAMPION, PREVIOUS = "champion", "previous"
 KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"
@@ -48,17 +48,35 @@ DATA = "data"
 _DAMAGED = "if it is the champion, use: sweeps rollback"
 
 
+def model_names(store: Store) -> list[str]:
+    """Return the name of every registered model in the store."""
+    client, token, names = publisher.client_of(store), None, []
+    while True:
+        page = client.search_registered_models(page_token=token)
+        names += [str(model.name) for model in page]
+        token = page.token
+        if not token:
+            return sorted(names)
+
+
 class Registry:
     """One registered model in one store."""
 
-    def __init__(self, store: Store, name: str) -> None:
-        """Connect to the store; the registered model is not created yet."""
-        with store.lock().hold():
-            publisher.create_database(store)
-            update_moved_locations(store)
+    def __init__(self, store: Store, name: str, *, only_read: bool = False) -> None:
+        """Connect to the store; the registered model is not created yet.
+
+        Args:
+            store: the store.
+            name: the name of the registered model.
+            only_read: whether nothing may be written, in the store or among the runs.
+        """
+        if not only_read:
+            with store.lock().hold():
+                publisher.create_database(store)
+                update_moved_locations(store)
         self.name = name
         self._store = store
-        self._client = MlflowClient(tracking_uri=store.uri)
+        self._client = publisher.client_of(store)
 
     def versions(self) -> list[Version]:
         """Return every version, the oldest first; none if nothing is registered."""
@@ -115,7 +133,7 @@ class Registry:
             found = self.find(entry.key)
         if found is None:
             raise EnvironmentFailure(
-                f"{self._store.uri} does not show the new version of {self.name}; run this again"
+                f"{self._store.name} does not show the new version of {self.name}; run this again"
             )
         return found
 
@@ -148,12 +166,12 @@ class Registry:
             raise InputError(f"{name} was not registered by a promotion, so it is not opened")
         try:
             with default_store(self._store.uri):
-                uri = f"models:/{self.name}/{version.number}"
-                folder = mlflow.artifacts.download_artifacts(uri)
+                # Not the whole model: there, MLflow writes a file beside what it fetches.
+                uri = f"models:/{self.name}/{version.number}/{DATA}"
+                package = Path(mlflow.artifacts.download_artifacts(uri))
         except (MlflowException, OSError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{name} cannot be fetched: {reason}") from error
-        package = Path(folder) / DATA
         if not (package / MANIFEST).is_file():
             raise InputError(f"{name} is damaged: it has no {DATA}/{MANIFEST}; {_DAMAGED}")
         if package_digest(package) != version.tags[PACKAGE_TAG]:
@@ -313,15 +331,18 @@ def _clipped(tags: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def default_store(uri: str) -> Iterator[None]:
     """Make this store MLflow's default: some functions use the default, not the client's store."""
-    variable = "MLFLOW_TRACKING_URI"
-    before = os.environ.get(variable)
+    variables = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
     try:
         yield
     finally:
+        mlflow.set_registry_uri(None)
         mlflow.set_tracking_uri(None)
-        if before is not None:
-            os.environ[variable] = before
+        for name in variables:  # MLflow has set them to its own
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def write_model(folder: Path, entry: RegistryEntry, run: str, model_id: str) -> None:

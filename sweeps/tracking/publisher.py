@@ -12,9 +12,9 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -30,6 +30,7 @@ from mlflow.tracking import MlflowClient
 from sweeps.config.mlflow_names import describe_renamed, metric_names, names_in_mlflow
 from sweeps.config.space import short_names
 from sweeps.config.toml import flatten
+from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Turn
 from sweeps.search.study import Study
@@ -45,13 +46,16 @@ from sweeps.storage.trial_record import (
     read_spec,
     trained_attempts,
 )
+from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import (
     log_params,
     log_points,
     points_of_rows,
     run_tags,
 )
-from sweeps.tracking.store import Store, update_moved_locations
+from sweeps.tracking.schema import schema_message
+from sweeps.tracking.store import Store
+from sweeps.tracking.times import sweep_ended, sweep_started, trial_ended, trial_started
 from sweeps.workers.retry import describe_failures, retry_plan_of
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises its errors
@@ -88,7 +92,7 @@ class Publisher:
         self._sweep = sweep
         self._store = store
         create_database(store)
-        self._client = MlflowClient(tracking_uri=store.uri)
+        self._client = client_of(store)
         update_moved_locations(store)
         searched = sweep.plan.confirms
         self._searched_run = None if searched is None else _run_of_searched_sweep(sweep, store)
@@ -112,7 +116,7 @@ class Publisher:
             try:
                 problems += send()
             except (MlflowException, OSError, ValueError) as error:  # the other runs are published
-                problems.append(error_line(error))
+                problems.append(error_line(error, self._store))
         return problems
 
     def _sender(self, paths: TrialPaths) -> Callable[[], list[str]]:
@@ -135,7 +139,7 @@ class Publisher:
         tags["mlflow.source.git.commit"] = self._sweep.plan.commit
         if self._searched_run is not None:
             tags["mlflow.parentRunId"] = self._searched_run
-        run = self.find_or_create_run(paths.name, tags, paths.identity.stat().st_mtime)
+        run = self.find_or_create_run(paths.name, tags, sweep_started(paths))
         # Only what never changes during a sweep: a param in MLflow can be set only once.
         fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
         log_params(self._client, run, flatten(fixed))
@@ -211,7 +215,7 @@ class Publisher:
             "sweep.state": State.RUNNING.value,
             "sweep.data": self._sweep.plan.fingerprint,
         }
-        run = self.find_or_create_run(paths.name, tags, paths.config.stat().st_mtime)
+        run = self.find_or_create_run(paths.name, tags, trial_started(paths))
         log_params(self._client, run, self._settings(trial))
         self._client.log_artifact(run, str(paths.config))
         return _write(paths.mlflow, Published(self._store.identity, run))
@@ -241,8 +245,7 @@ class Publisher:
                 "sweep.failures": failures,
                 "sweep.accumulation_steps": str(retry_plan_of(paths).accumulation_steps),
             }
-        rows = read_curve(paths)
-        ended = rows[-1].timestamp if rows else int(time.time() * 1000)
+        ended = int(trial_ended(paths) * 1000)
         metrics = {"objective": result.value, "best_epoch": result.best_epoch}
         self._client.log_batch(
             run,
@@ -295,7 +298,13 @@ class Publisher:
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
-        self._client.set_terminated(run, "FINISHED")
+        ended = int(sweep_ended(self._sweep.paths) * 1000)
+        self._client.set_terminated(run, "FINISHED", end_time=ended)
+
+
+def client_of(store: Store) -> MlflowClient:
+    """Return a client whose registry is in the same store, whatever `$MLFLOW_REGISTRY_URI` says."""
+    return MlflowClient(tracking_uri=store.uri, registry_uri=store.uri)
 
 
 def create_database(store: Store) -> None:
@@ -311,7 +320,8 @@ def create_database(store: Store) -> None:
     drafts.mkdir(parents=True)
     # Each try uses a new name: MLflow keeps a connection to every database that it has opened.
     draft = drafts / f"{uuid.uuid4().hex}.db"
-    MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    draft_store = replace(store, copy=draft)
+    client_of(draft_store).search_experiments(max_results=1)
     with suppress(FileExistsError):  # MLflow's own commands create a missing database, too
         os.link(draft, database)
     shutil.rmtree(drafts, ignore_errors=True)
@@ -324,7 +334,7 @@ def trials_page_path(sweep: Sweep, store: Store) -> str:
         The part of the URL after the server's address; empty if the sweep has no run in the store.
     """
     published = _read(sweep.paths.mlflow, store)
-    experiment = MlflowClient(tracking_uri=store.uri).get_experiment_by_name(sweep.paths.name)
+    experiment = client_of(store).get_experiment_by_name(sweep.paths.name)
     if published is None or experiment is None:
         return ""
     nested = f"tags.`mlflow.parentRunId` = '{published.run}'"
@@ -338,10 +348,21 @@ def trials_page_path(sweep: Sweep, store: Store) -> str:
     return f"/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
 
 
-def error_line(error: Exception) -> str:
-    """Return MLflow's error message in one line, without the SQL statement."""
+def error_line(error: Exception, store: Store) -> str:
+    """Return MLflow's error message in one line: what to do, or at least no SQL statement."""
+    if (message := schema_message(str(error), store)) is not None:
+        return message
     line = " ".join(str(error).split()).partition(" [SQL: ")[0]
     return line.rpartition("(sqlite3.OperationalError) ")[2]
+
+
+@contextmanager
+def errors_in_one_line(store: Store) -> Iterator[None]:
+    """Raise MLflow's errors in the block as EnvironmentFailure, with a message of one line."""
+    try:
+        yield
+    except MlflowException as error:
+        raise EnvironmentFailure(error_line(error, store)) from error
 
 
 def _run_of_searched_sweep(confirmation: Sweep, store: Store) -> str:

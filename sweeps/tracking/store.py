@@ -2,12 +2,11 @@
 
 By default it is an SQLite database in the runs folder. On a network file system only one host at a
 time can write to SQLite safely. So the first host that publishes takes a lease, and the other hosts
-do not publish. If the runs folder was moved, the paths of artifacts in the database are updated.
+do not publish.
 """
 
 import json
 import os
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,35 +17,52 @@ from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import hostname
 from sweeps.storage.paths import RunsPaths
 
-_LOCATIONS = {
-    "experiments": "artifact_location",
-    "runs": "artifact_uri",
-    "logged_models": "artifact_location",
-    "model_versions": "storage_location",
-}
-"""The columns of MLflow's schema that hold absolute paths of artifacts, by table."""
+VARIABLE = "MLFLOW_TRACKING_URI"
+SQLITE = "sqlite:///"
+
+_descriptors: dict[tuple[int, int], int] = {}
+"""Open folders, by device and inode: their paths have characters that MLflow does not accept."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """An MLflow tracking store."""
+    """An MLflow tracking store.
 
-    uri: str
+    Attributes:
+        runs: the runs folder that it belongs to.
+        remote: the URI of another store than the database in the runs folder.
+        chosen_by: what names the other store: the variable, or a key of the cluster file.
+        copy: a copy of the database that is read in its place.
+    """
+
     runs: RunsPaths
+    remote: str | None = None
+    chosen_by: str = ""
+    copy: Path | None = None
 
     @property
     def is_database_here(self) -> bool:
         """Whether it is the database in the runs folder; only one host may write to that."""
-        return self.uri == _database_uri(self.runs)
+        return self.remote is None
+
+    @property
+    def uri(self) -> str:
+        """The URI by which this process can open it; the folder of a database must exist."""
+        return self.remote or _sqlite_uri(self.copy or self.runs.database)
+
+    @property
+    def name(self) -> str:
+        """The store as messages name it."""
+        return self.remote or str(self.runs.database)
 
     @property
     def identity(self) -> str:
         """The identity of the store; it stays the same if the runs folder is moved."""
-        return "here" if self.is_database_here else self.uri
+        return self.remote or "here"
 
     def artifacts_of(self, sweep: str) -> str | None:
-        """Return the folder of a sweep's artifacts; None if the tracking server decides that."""
-        return str(self.runs.artifacts_of(sweep)) if self.is_database_here else None
+        """Return the URI of a sweep's artifacts; None if the tracking server decides that."""
+        return self.runs.artifacts_of(sweep).as_uri() if self.is_database_here else None
 
     def lock(self) -> Lock:
         """Return the lock of the publishers on this file system: one writes at a time."""
@@ -63,17 +79,23 @@ def resolve_store(runs: RunsPaths, tracking: str | None) -> Store:
     Raises:
         InputError: the variable contains a password.
     """
+    variable = os.environ.get(VARIABLE)
     try:
-        refuse_credentials(os.environ.get("MLFLOW_TRACKING_URI"))
+        refuse_credentials(variable)
     except ValueError as error:
-        raise InputError(f"MLFLOW_TRACKING_URI: {error}") from error
-    return Store(tracking or os.environ.get("MLFLOW_TRACKING_URI") or _database_uri(runs), runs)
+        raise InputError(f"{VARIABLE}: {error}") from error
+    uri = tracking or variable
+    if not uri or _names_database(uri, runs):
+        return Store(runs)
+    return Store(runs, uri, "tracking in the cluster file" if tracking else VARIABLE)
 
 
 def acquire_lease(store: Store) -> bool:
     """Return whether this host may write to the store; a free lease goes to the first host."""
     if not store.is_database_here:
         return True
+    if (holder := lease_holder(store)) is not None:
+        return holder == hostname()
     store.runs.lease.parent.mkdir(parents=True, exist_ok=True)
     atomic.create(store.runs.lease, json.dumps({"host": hostname()}))
     return lease_holder(store) == hostname()
@@ -91,69 +113,27 @@ def take_over(store: Store) -> None:
     atomic.write(store.runs.lease, json.dumps({"host": hostname()}))
 
 
-def check_writable(store: Store) -> None:
-    """Check that the store can be written.
+def _names_database(uri: str, runs: RunsPaths) -> bool:
+    """Return whether a URI names the database in the runs folder, by this path or another one."""
+    path = uri.removeprefix(SQLITE)
+    return path != uri and Path(path).absolute().resolve() == runs.database.resolve()
 
-    Raises:
-        InputError: the database or its folder cannot be written, or MLflow does not accept its
-            path.
+
+def _sqlite_uri(database: Path) -> str:
+    """Return the URI of a database in an existing folder.
+
+    SQLAlchemy cuts a path at `?`, and decodes `%20`; MLflow creates the folder of a path that it
+    has not decoded. So such a folder is named by a descriptor that this process keeps open.
     """
-    if not store.is_database_here:
-        return
-    database = store.runs.database
-    if set("?%") & set(str(database)):
-        raise InputError(
-            f"{database}: MLflow does not accept ? or % in this path; "
-            "name another folder with --runs"
-        )
-    try:
-        store.runs.folder.mkdir(parents=True, exist_ok=True)
-        if database.exists():
-            with sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=10) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.rollback()
-            connection.close()
-        probe = store.runs.probe(str(os.getpid()))
-        probe.touch()
-        probe.unlink()
-    except (OSError, sqlite3.Error) as error:
-        if "locked" in str(error):
-            return
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"{database}: the store cannot be written ({reason}); name another folder with --runs"
-        ) from error
+    if not needs_descriptor(database):
+        return f"{SQLITE}{database}"
+    found = database.parent.stat()
+    folder = (found.st_dev, found.st_ino)
+    if folder not in _descriptors:
+        _descriptors[folder] = os.open(database.parent, os.O_PATH | os.O_CLOEXEC)
+    return f"{SQLITE}/proc/self/fd/{_descriptors[folder]}/{database.name}"
 
 
-def update_moved_locations(store: Store) -> None:
-    """Update the paths of artifacts in the local database if the runs folder was moved.
-
-    MLflow stores absolute paths. Those below the old folder are rewritten, once. The caller must
-    hold the publishers' lock.
-    """
-    if not store.is_database_here:
-        return
-    current = str(store.runs.artifacts)
-    content = atomic.read_json(store.runs.store_location)
-    if content is not None and content["artifacts"] != current and store.runs.database.exists():
-        _rewrite(store.runs.database, content["artifacts"], current)
-    if content is None or content["artifacts"] != current:
-        atomic.write(store.runs.store_location, json.dumps({"artifacts": current}))
-
-
-def _rewrite(database: Path, old: str, new: str) -> None:
-    connection = sqlite3.connect(database, timeout=30)
-    with connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-        for table, column in _LOCATIONS.items():
-            if table in tables:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (names of _LOCATIONS)
-                    f"WHERE substr({column}, 1, ?) = ?",
-                    (new, len(old) + 1, len(old) + 1, old + "/"),
-                )
-    connection.close()
-
-
-def _database_uri(runs: RunsPaths) -> str:
-    return f"sqlite:///{runs.database}"
+def needs_descriptor(database: Path) -> bool:
+    """Return whether the path has a character that MLflow does not accept in a URI."""
+    return bool(set("?%") & set(str(database)))

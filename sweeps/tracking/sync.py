@@ -13,7 +13,8 @@ from sweeps.filesystem.lock import LockBusyError, LockLostError
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.text import one_line
-from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
+from sweeps.tracking.access import why_not_writable
+from sweeps.tracking.store import Store, resolve_store
 
 INTERVAL_SECONDS = 5.0
 
@@ -35,18 +36,24 @@ def publish_once(sweep: Sweep) -> str | None:
     from sweeps.tracking.publisher import Publisher, error_line  # noqa: PLC0415 (seconds to import)
 
     store = store_of_sweep(sweep)
-    if not acquire_lease(store):
-        holder = f"only host {lease_holder(store)} may write to {store.runs.database}"
-        return f"{holder}; to publish from here: sweeps sync --take-over"
+    if (refusal := why_not_published(sweep, store)) is not None:
+        return refusal
     try:
         with store.lock().hold() as turn:
             problems = Publisher(sweep, store).publish(turn)
     except (LockBusyError, LockLostError) as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 (MLflow passes on many kinds of error of its drivers)
-        return f"{type(error).__name__}: {error_line(error)}"
+        return f"{type(error).__name__}: {error_line(error, store)}"
     where = f"{store.runs.database}: " if store.is_database_here else ""
     return where + "; ".join(dict.fromkeys(problems)) if problems else None
+
+
+def why_not_published(sweep: Sweep, store: Store) -> str | None:
+    """Return why this process may not publish the sweep; None if it may."""
+    if not os.access(sweep.paths.folder, os.W_OK):
+        return f"this user may not write to {sweep.paths.folder}"
+    return why_not_writable(store)
 
 
 def publish_command(paths: SweepPaths) -> list[str]:

@@ -7,49 +7,81 @@ API. This module starts the second one.
 """
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 
 from sweeps.errors import InputError
 from sweeps.tracking.publisher import create_database
-from sweeps.tracking.store import Store, acquire_lease, lease_holder
+from sweeps.tracking.store import SQLITE, Store
 
 
-def serve_ui(store: Store, port: int, page: str = "") -> None:
+def prepare_database(store: Store) -> None:
+    """Create the local database if it is missing."""
+    if store.is_database_here and not store.runs.database.exists():
+        store.runs.folder.mkdir(parents=True, exist_ok=True)
+        with store.lock().hold():
+            create_database(store)
+
+
+def serve_in_place(store: Store, port: int, page: str = "") -> None:
     """Replace this process by MLflow's server on 127.0.0.1; of a remote store, print the address.
 
     Args:
-        store: the store to serve.
+        store: the store to serve; its database exists.
         port: the port, or the first of the ports to try.
         page: the path of the page with the latest sweep's trials; empty if there is none.
 
     Raises:
-        InputError: none of the ports is free, or another host may write to the database.
+        InputError: none of the ports is free.
     """
     if not store.is_database_here:
-        _print_address(store.uri, page)
+        _print_address(store.name, page)
         return
-    store.runs.folder.mkdir(parents=True, exist_ok=True)
-    if not acquire_lease(store):
-        holder = f"only host {lease_holder(store)} may write to {store.runs.database}"
-        raise InputError(f"{holder}; start the server there, or first: sweeps sync --take-over")
-    if not store.runs.database.exists():
-        with store.lock().hold():
-            create_database(store)
+    command = _server_command(store, port, page)
+    os.chdir(store.runs.folder)  # its path may have characters that MLflow does not accept
+    os.execve(sys.executable, command, _environment())  # noqa: S606 (so the exit status is the server's)
+
+
+def serve_copy(store: Store, port: int, page: str) -> int:
+    """Serve a copy of a database until Ctrl-C or SIGTERM, and return the server's exit status.
+
+    Args:
+        store: the store, with the copy.
+        port: the port, or the first of the ports to try.
+        page: the path of the page with the latest sweep's trials; empty if there is none.
+
+    Raises:
+        InputError: none of the ports is free.
+    """
+    command = _server_command(store, port, page)
+    folder = (store.copy or store.runs.database).parent
+    server = subprocess.Popen(command, cwd=folder, env=_environment())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server, in the same terminal, gets it too
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    return server.wait()
+
+
+def _server_command(store: Store, port: int, page: str) -> list[str]:
+    """Print the server's address; return its command, for the folder of the database."""
     free = _free_port(port)
     if free != port:
         print(f"port {port} is in use; using {free}")
     _print_address(f"http://127.0.0.1:{free}", page)
     print("press Ctrl-C to stop the server", flush=True)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # These jobs are for MLflow's evaluation of language models, which is not used here.
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     command = [sys.executable, "-W", "ignore::FutureWarning", "-m", "mlflow", "server"]
     command += ["--host", "127.0.0.1", "--port", str(free), "--workers", "1"]
     command += ["--gunicorn-opts", "--threads 8 --no-control-socket --log-level warning"]
-    command += ["--backend-store-uri", store.uri]
-    command += ["--default-artifact-root", str(store.runs.artifacts)]
-    os.execv(sys.executable, command)  # noqa: S606 (so signals and exit status are the server's)
+    database = f"{SQLITE}{store.runs.database.name}"
+    command += ["--backend-store-uri", database, "--registry-store-uri", database]
+    return [*command, "--default-artifact-root", store.runs.artifacts.as_uri()]
+
+
+def _environment() -> dict[str, str]:
+    # These jobs are for MLflow's evaluation of language models, which is not used here.
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true"} | os.environ
+    return quiet | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def _print_address(address: str, page: str) -> None:

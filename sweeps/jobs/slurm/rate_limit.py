@@ -6,9 +6,12 @@ submission.
 """
 
 import json
+import os
 import sys
 import time
+from contextlib import suppress
 
+from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.jobs.slurm.commands import COMMAND_SECONDS, run_command
@@ -20,13 +23,22 @@ WINDOW_SECONDS = 62.0
 
 
 def query_lock(slurm: SlurmPaths) -> Lock:
-    """Return the lock under which a process decides whether it may ask SLURM."""
+    """Return the lock under which a process decides whether it may ask SLURM.
+
+    Raises:
+        EnvironmentFailure: the queries cannot be recorded.
+    """
+    _make_folder(slurm)
     return Lock(slurm.lock, stale_after=2 * COMMAND_SECONDS)
 
 
 def file_server_time(slurm: SlurmPaths) -> float:
-    """Return the time by the file server's clock, in seconds since 1970."""
-    slurm.folder.mkdir(parents=True, exist_ok=True)
+    """Return the time by the file server's clock, in seconds since 1970.
+
+    Raises:
+        EnvironmentFailure: the folder in which it is measured cannot be written.
+    """
+    _make_folder(slurm)
     slurm.clock.touch()
     return slurm.clock.stat().st_mtime
 
@@ -80,6 +92,16 @@ def wait_until_allowed(slurm: SlurmPaths) -> None:
         message = f"SLURM is asked at most {MAX_QUERIES} times a minute; waiting {pause:.0f} s"
         print(message, file=sys.stderr)
         time.sleep(pause)
+
+
+def _make_folder(slurm: SlurmPaths) -> None:
+    """Create the folder of the records; without it nothing would bound how often SLURM is asked."""
+    with suppress(OSError):
+        slurm.folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(slurm.folder, os.W_OK):
+        raise EnvironmentFailure(
+            f"{slurm.folder} cannot be written, and SLURM is asked only where that is recorded"
+        )
 
 
 def _take_query(slurm: SlurmPaths) -> bool:

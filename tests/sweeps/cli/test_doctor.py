@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli.doctor import compare_clocks, run_checks
-from sweeps.cli.doctor_checks import Finding, check_tracking_server, run_check
+from sweeps.cli.doctor_checks import Finding, run_check
 from sweeps.jobs.start import SweepRequest
 from sweeps.storage.paths import RunsPaths
+from sweeps.tracking.server import check_tracking_server
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
 """What the publisher writes to MLflow."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from sweeps.config.space import short_names
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import State, read_curve, read_result
-from sweeps.tracking.store import Store, acquire_lease, check_writable, resolve_store, take_over
+from sweeps.tracking.access import check_writable
+from sweeps.tracking.store import Store, acquire_lease, resolve_store, take_over
 from sweeps.tracking.sync import forget_publication, publish_command, publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.workers.test_worker import wait_for
@@ -167,7 +169,7 @@ def test_a_runs_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     runs = RunsPaths(tmp_path / "runs")
     with pytest.raises(ValueError, match="the store cannot be written"):
         check_writable(resolve_store(runs, None))
-    assert not Store("http://x", runs).is_database_here
+    assert not Store(runs, "http://x").is_database_here
 
 
 def test_the_last_epochs_are_published_if_the_trial_ends_during_a_publication(
@@ -252,3 +254,34 @@ def test_a_duplicate_run_of_a_request_sent_twice_is_deleted(
     assert all(
         run.info.status == "FINISHED" for run in runs_by_name(sweep.paths.runs.folder).values()
     )
+
+
+def times_of(runs: Path) -> dict[str, tuple[int, int]]:
+    return {
+        name: (run.info.start_time, run.info.end_time) for name, run in runs_by_name(runs).items()
+    }
+
+
+def test_runs_that_are_published_again_from_a_copy_keep_their_times(
+    published: Sweep, empty_store: Path, tmp_path: Path
+) -> None:
+    before = times_of(published.paths.runs.folder)
+    start, end = before["tiny"]
+    trials = [times for name, times in before.items() if name != "tiny"]
+    assert start <= min(began for began, _ in trials)
+    assert end == max(ended for _, ended in trials)
+    copy = RunsPaths(tmp_path / "copy")
+    shutil.copytree(published.paths.runs.folder, copy.folder, copy_function=shutil.copyfile)
+    for file in copy.folder.rglob("*.json"):
+        os.utime(file, (2_000_000_000, 2_000_000_000))
+    sweep = open_sweep(copy.sweep("tiny"))
+    copy.database.unlink()
+    shutil.copy(empty_store, copy.database)
+    forget_publication(sweep)
+    assert publish_once(sweep) is None
+    after = times_of(copy.folder)
+    assert {name: end for name, (_, end) in after.items()} == {
+        name: end for name, (_, end) in before.items()
+    }
+    assert after.pop("tiny")[0] == min(began for began, _ in trials)
+    assert all(after[name] == before[name] for name in after)

@@ -17,8 +17,10 @@ import pytest
 
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
+from sweeps.tracking.project_link import link_project
 from sweeps.tracking.store import resolve_store
-from sweeps.tracking.ui import serve_ui
+from sweeps.tracking.sync import publish_once
+from sweeps.tracking.ui import serve_in_place
 from tests.listening import listening
 from tests.sweeps.conftest import MakeSweep, worker_of
 
@@ -93,7 +95,7 @@ def test_listening_finds_a_port_that_is_open_to_other_machines() -> None:
 def test_ui_publishes_what_is_missing_and_listens_on_127_0_0_1_only(
     make_sweep: MakeSweep, give_store: Callable[[Sweep], None], tmp_path: Path
 ) -> None:
-    sweep, output = make_sweep(trials=3, pruner="none"), tmp_path / "output"
+    sweep, output = make_sweep("a?b %20#c", trials=3, pruner="none"), tmp_path / "output"
     give_store(sweep)
     worker_of(sweep).run()
     port = free_port()
@@ -128,5 +130,47 @@ def test_of_a_remote_store_only_the_address_is_printed(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    serve_ui(resolve_store(make_sweep().paths.runs, None), 5000)
+    serve_in_place(resolve_store(make_sweep().paths.runs, None), 5000)
     assert "https://mlflow.example.org" in capsys.readouterr().out
+
+
+def test_plain_mlflow_ui_in_the_project_shows_the_runs_and_writes_nothing(
+    make_sweep: MakeSweep,
+    give_store: Callable[[Sweep], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SWEEPS_RUNS", raising=False)
+    sweep = make_sweep(trials=2, pruner="none")
+    give_store(sweep)
+    worker_of(sweep).run()
+    assert publish_once(sweep) is None
+    store = resolve_store(sweep.paths.runs, None)
+    assert link_project(store) is None
+    store.runs.lease.write_text('{"host": "login2"}')  # another host publishes
+
+    def files() -> dict[str, bytes]:
+        return {str(f): f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+
+    before, port = files(), free_port()
+    command = [sys.executable, "-W", "ignore", "-m", "mlflow", "ui", "--port", str(port)]
+    server = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        found = ask(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=tiny")
+        number = found["experiment"]["experiment_id"]
+        runs = ask(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": [number]})["runs"]
+        assert {run["info"]["run_name"] for run in runs} == {
+            "tiny",
+            *(trial.name for trial in sweep.paths.trials()),
+        }
+        for run in runs:
+            listed = ask(port, f"/api/2.0/mlflow/artifacts/list?run_id={run['info']['run_id']}")
+            assert listed["files"]
+        assert assistant_status(port) == 200  # docs/security.md warns of it
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+    assert files() == before
