@@ -23,6 +23,7 @@ SAME_FUNCTIONS = {
     ("config/toml.py", "config.py"): ("_read_text", "_refuse_invalid"),
 }
 """Functions by their files, in `sweeps` and in `vqvae`."""
+SAME_FILES = ("cli/lazy.py", "streams.py")
 MESSAGES = ("plain", "two\nlines", "escape \x1b[2J", "https://me:secret@host/path", "x" * 3000, "")
 
 
@@ -48,8 +49,9 @@ def test_an_interrupt_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> N
         assert capsys.readouterr().err == "error: interrupted\n"
 
 
-def test_the_modules_that_load_commands_are_identical() -> None:
-    assert (ROOT / "sweeps/cli/lazy.py").read_text() == (ROOT / "vqvae/cli/lazy.py").read_text()
+@pytest.mark.parametrize("file", SAME_FILES)
+def test_files_that_exist_twice_are_identical(file: str) -> None:
+    assert (ROOT / "sweeps" / file).read_text() == (ROOT / "vqvae" / file).read_text()
 
 
 @pytest.mark.parametrize("message", MESSAGES)

@@ -63,7 +63,7 @@ def doctor(
     path, cluster = choose_defaults(experiment, cluster)
     passed = True
     for finding in run_checks(SweepRequest(path, cluster, runs_folder(runs)), 60 * wait):
-        typer.echo(printable(finding.line()))
+        print(printable(finding.line()))
         passed = passed and finding.passed
     if not passed:
         raise typer.Exit(1)

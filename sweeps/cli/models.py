@@ -35,8 +35,8 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
 
     with Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS).hold():
         old, new = Registry(store, name).roll_back()
-    typer.echo(f"{name}: the champion was version {old} and is now version {new}")
-    typer.echo("to undo this, run the same command again")
+    print(f"{name}: the champion was version {old} and is now version {new}")
+    print("to undo this, run the same command again")
 
 
 def models(model: Model = None, runs: Runs = None) -> None:

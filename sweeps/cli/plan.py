@@ -5,8 +5,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import typer
-
 from sweeps.cli.defaults import choose_defaults
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalTrials
 from sweeps.config.cluster import Cluster, read_cluster, workers_and_threads
@@ -36,7 +34,7 @@ def plan(
     """Show what `run` would do and what it may cost; submit nothing."""
     path, cluster = choose_defaults(experiment, cluster)
     for line in describe_plan(SweepRequest(path, cluster, runs_folder(runs), trials)):
-        typer.echo(printable(line))
+        print(printable(line))
 
 
 def describe_plan(request: SweepRequest) -> list[str]:

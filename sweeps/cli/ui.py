@@ -1,5 +1,6 @@
 """`sweeps ui`: MLflow's web pages, served on this machine only."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -23,7 +24,7 @@ def ui(
     sweeps = [open_sweep(paths) for paths in sweeps_by_age(folder)]
     problems = sync_sweeps(sweeps)
     for problem in problems:
-        typer.echo(f"MLflow is not up to date: {one_line(problem)}", err=True)
+        print(f"MLflow is not up to date: {one_line(problem)}", file=sys.stderr)
     from sweeps.tracking.publisher import trials_page_path
     from sweeps.tracking.ui import serve_ui
 

@@ -23,9 +23,9 @@ def watch_until_done(sweep: Sweep) -> None:
 
 def print_detached(sweep: Sweep) -> None:
     """Print that the sweep continues after its watcher was closed, and the next commands."""
-    typer.echo("\nthe sweep continues without this watcher")
-    typer.echo(f"  watch again with: {sweep_command('watch', sweep)}")
-    typer.echo(f"  stop with: {sweep_command('stop', sweep)}")
+    print("\nthe sweep continues without this watcher")
+    print(f"  watch again with: {sweep_command('watch', sweep)}")
+    print(f"  stop with: {sweep_command('stop', sweep)}")
 
 
 def print_summary(sweep: Sweep) -> None:

@@ -55,5 +55,5 @@ def decode(
     with output(out):
         decoded = collect_with_progress(decode_all(codec, tasks), len(tasks), "decoding")
     for row in decoded.done:
-        typer.echo(printable(f"{row.target}"))
+        print(printable(f"{row.target}"))
     refuse_failures(decoded.failed, len(tasks), "files could not be decoded")

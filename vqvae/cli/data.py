@@ -22,7 +22,10 @@ from vqvae.files import refuse_taken
 from vqvae.text import one_line, printable
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Create, import and check data sets."
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Create, import and check data sets.",
 )
 
 _DEFAULT = PhantomConfig()
@@ -72,7 +75,7 @@ def phantom(  # noqa: PLR0913, PLR0917 (a parameter is an option)
         raise InputError(f"--{option} {first['input']}: {first['msg'].lower()}") from error
     write_phantom(config, out)
     patients = train_patients + validate_patients + test_patients
-    typer.echo(printable(f"{out}: {patients * volumes * slices} slices of {patients} patients"))
+    print(printable(f"{out}: {patients * volumes * slices} slices of {patients} patients"))
 
 
 @app.command(name="import")
@@ -140,7 +143,7 @@ def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]
     table.caption = "p: percentiles of the intensities in a slice, as medians over the split"
     _console().print(table)
     for line in (*result.oddities, *result.problems):
-        typer.echo(one_line(line))
+        print(one_line(line))
     if result.problems:
         count = len(result.problems)
         raise InputError(f"{folder}: {count} problem{'s' if count > 1 else ''} (listed above)")
@@ -157,13 +160,13 @@ def _cells(found: SplitSurvey) -> list[str]:
 def _show_patients(patients: Patients, splits: Mapping[str, SplitName]) -> None:
     origin = "guessed" if patients.guessed else "given"
     files = sum(map(len, patients.files.values()))
-    typer.echo(printable(f"patient pattern ({origin}): {patients.pattern}"))
-    typer.echo(f"{files} files of {len(patients.files)} patients")
+    print(printable(f"patient pattern ({origin}): {patients.pattern}"))
+    print(f"{files} files of {len(patients.files)} patients")
     cases = patients.cases()
     for split in SPLITS:
         names = [name for name, assigned in splits.items() if assigned == split]
         shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
-        typer.echo(printable(f"  {split}: {shown}"))
+        print(printable(f"  {split}: {shown}"))
 
 
 def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
@@ -171,11 +174,11 @@ def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
         of_split = [result for result in results if result.volume.split == split]
         kept = sum(result.kept for result in of_split)
         dropped = sum(result.dropped for result in of_split)
-        typer.echo(
+        print(
             f"{split}: {kept} slices of {len(of_split)} volumes; "
             f"{dropped} with too little tissue left out"
         )
-    typer.echo(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
+    print(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
 
 
 def _console() -> Console:

@@ -26,11 +26,10 @@ def evaluate(
     split: Annotated[
         SplitChoice, typer.Option(help="split of the data set to score on")
     ] = SplitChoice.validate,
-    # Brackets are escaped: Typer reads them as markup.
     config: Annotated[
         Path | None,
         typer.Option(
-            help=r"TOML file whose \[data] names the data (default: the data that the model was "
+            help="TOML file whose [data] names the data (default: the data that the model was "
             "trained on; a package names none)"
         ),
     ] = None,
@@ -53,6 +52,6 @@ def evaluate(
         raise InputError(f"{model}: a package does not say where its data are; give --config")
     found = evaluate_codec(codec, data, split.value)
     if as_json:
-        typer.echo(json.dumps(found.plain(), indent=2))
+        print(json.dumps(found.plain(), indent=2))
     else:
         print_evaluation(found)

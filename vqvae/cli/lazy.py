@@ -43,6 +43,7 @@ def lazy_app(
         callback=callback,
         no_args_is_help=True,
         add_completion=False,
+        rich_markup_mode=None,  # brackets are shown as they are written, and any width is readable
         pretty_exceptions_enable=False,
     )
 
@@ -78,7 +79,11 @@ def load_command(name: str, place: str) -> Any:
     """Import the command at `place`, `module:attribute`, and give it its name."""
     module, _, attribute = place.partition(":")
     found = getattr(importlib.import_module(module), attribute)
-    app = found if isinstance(found, typer.Typer) else typer.Typer(add_completion=False)
+    app = (
+        found
+        if isinstance(found, typer.Typer)
+        else typer.Typer(add_completion=False, rich_markup_mode=None)
+    )
     if app is not found:
         app.command()(found)
     command = typer.main.get_command(app)

@@ -1,10 +1,10 @@
 """The output of long work: a progress bar on a terminal, plain lines elsewhere; and what failed."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -86,7 +86,7 @@ def refuse_failures(failed: Sequence[Failed], number: int, what: str) -> None:
     if len(failed) == number == 1:
         raise InputError(failed[0].reason)
     for one in failed:
-        typer.echo(one_line(one.reason), err=True)
+        print(one_line(one.reason), file=sys.stderr)
     if failed:
         raise InputError(f"{len(failed)} of {number} {what} (listed above)")
 

@@ -34,5 +34,5 @@ def reconstruct(
         scores = collect_with_progress(reconstruct_all(codec, jobs), len(jobs), "reconstructing")
         print_scores(scores.done)
         if scores.done:
-            typer.echo(printable(f"scores: {write_table(scores.done, out)}"))
+            print(printable(f"scores: {write_table(scores.done, out)}"))
     refuse_failures(scores.failed, len(jobs), "scans could not be reconstructed")
