@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sweeps.cli.sweep_arguments import Runs, find_sweep
@@ -17,6 +15,7 @@ from sweeps.errors import InputError
 from sweeps.filesystem.lock import Lock
 from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
 from sweeps.storage.sweep import open_sweep, runs_folder
+from sweeps.tables import Column, FittingTable, output_console
 from sweeps.text import printable
 from sweeps.tracking.store import Store, acquire_lease, lease_holder, resolve_store
 
@@ -47,7 +46,7 @@ def models(model: Model = None, runs: Runs = None) -> None:
     versions = Registry(store, name).versions()
     if not versions:
         raise InputError(f"{store.uri} has no model {name!r}; promote a model with: make promote")
-    Console().print(versions_table(name, versions))
+    output_console().print(versions_table(name, versions))
 
 
 def find_model(model: str | None, runs: Path | None) -> tuple[str, Store]:
@@ -74,14 +73,12 @@ def find_model(model: str | None, runs: Path | None) -> tuple[str, Store]:
 
 def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
     """Return a table of a model's versions, the latest first, and why each was registered."""
-    grid = Table(box=box.SIMPLE_HEAD, title=Text(f"model {name}"), title_justify="left")
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
-    for heading in ("no.", "alias", metric, "new seeds", "trial", "registered"):
-        grid.add_column(Text(printable(heading)), no_wrap=True)
-    for version in reversed(versions):
-        grid.add_row(*(Text(printable(cell)) for cell in _cells(version)))
+    headings = ("no.", "alias", metric, "new seeds", "trial", "registered")
+    rows = [_cells(version) for version in reversed(versions)]
+    columns = [Column(h, cells) for h, cells in zip(headings, zip(*rows, strict=True), strict=True)]
     reasons = [f"{version.number}: {_why(version)}" for version in reversed(versions)]
-    return Group(grid, Text(printable("\n".join(reasons))))
+    return Group(FittingTable(f"model {name}", [columns]), Text(printable("\n".join(reasons))))
 
 
 def _cells(version: Version) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from sweeps.cli.run import submit_and_watch
 from sweeps.cli.sweep_arguments import (
@@ -105,4 +104,4 @@ def _usage_command(sweep: Sweep) -> str:
 
 
 def _print_line(line: str) -> None:
-    Console().print(printable(line), soft_wrap=True, highlight=False, markup=False)
+    print(printable(line))

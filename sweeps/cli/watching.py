@@ -3,12 +3,12 @@
 from contextlib import nullcontext
 
 import typer
-from rich.console import Console
 
 from sweeps.cli.sweep_arguments import make_or_sweeps, resume_command, sweep_command
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status, watch
 from sweeps.storage.sweep import Sweep
+from sweeps.tables import output_console
 from sweeps.text import printable
 from sweeps.tracking.sync import publishing
 
@@ -18,7 +18,7 @@ def watch_until_done(sweep: Sweep) -> None:
     # On this machine the job's own publisher does this.
     is_remote = sweep.plan.cluster.scheduler != "local"
     with publishing(sweep) if is_remote else nullcontext():
-        watch(sweep, Console())
+        watch(sweep, output_console())
 
 
 def print_detached(sweep: Sweep) -> None:
@@ -42,6 +42,6 @@ def print_summary(sweep: Sweep) -> None:
     )
     summary = summarize(current_status(sweep), sweep, commands)
     for line in summary.lines:
-        Console().print(printable(line), soft_wrap=True, highlight=False, markup=False)
+        print(printable(line))
     if not summary.ended_well:
         raise typer.Exit(1)

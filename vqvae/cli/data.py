@@ -6,9 +6,6 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from vqvae.config import PhantomConfig
 from vqvae.data.importing.convert import Imported, Options, divide, plan, write_import
@@ -19,6 +16,7 @@ from vqvae.data.layout import SPLITS, SplitName
 from vqvae.data.phantom.dataset import write_phantom
 from vqvae.errors import InputError
 from vqvae.files import refuse_taken
+from vqvae.tables import Column, FittingTable, output_console
 from vqvae.text import one_line, printable
 
 app = typer.Typer(
@@ -134,14 +132,15 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
 def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]) -> None:
     """Read every slice of a data set; print a table of its content, and all problems."""
     result = survey(folder)
-    title = escape(printable(str(folder)))
-    table = Table("split", "slices", "volumes", "patients", "shapes", "types", title=title)
-    for percentile in PERCENTILES:
-        table.add_column("max" if percentile == 100 else f"p{percentile:g}", justify="right")
-    for split, found in result.splits.items():
-        table.add_row(split, *_cells(found))
-    table.caption = "p: percentiles of the intensities in a slice, as medians over the split"
-    _console().print(table)
+    percentiles = ["max" if p == 100 else f"p{p:g}" for p in PERCENTILES]
+    headings = ("split", "slices", "volumes", "patients", "shapes", "types", *percentiles)
+    rows = [(split, *_cells(found)) for split, found in result.splits.items()]
+    columns = [
+        Column(heading, cells, "right" if heading in percentiles else "left")
+        for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
+    ]
+    caption = "p: percentiles of the intensities in a slice, as medians over the split"
+    output_console().print(FittingTable(str(folder), [columns], caption))
     for line in (*result.oddities, *result.problems):
         print(one_line(line))
     if result.problems:
@@ -179,9 +178,3 @@ def _show_imported(results: tuple[Imported, ...], out: Path) -> None:
             f"{dropped} with too little tissue left out"
         )
     print(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
-
-
-def _console() -> Console:
-    """A console as wide as the terminal, or, in a log, wide enough for the table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)

@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from vqvae.text import printable
+from vqvae.tables import Column, FittingTable, output_console
 
 if TYPE_CHECKING:
     from vqvae.evaluation.evaluate import Evaluation
@@ -31,27 +27,30 @@ def print_evaluation(found: "Evaluation") -> None:
     """Print a table of the scores, and a table with a row for each patient."""
     patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
     slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
-    table = Table(title=f"{found.split}: {slices} of {patients}")
-    for column in ("score", "mean over slices", "95 % bootstrap interval over patients"):
-        table.add_column(column, justify="left" if column == "score" else "right")
-    for name, value in found.scores.items():
-        interval = found.intervals.get(name)
-        shown = "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
-        table.add_row(_label(name), f"{value:.4f}", shown)
-    console = Console()
-    console.print(table)
+    intervals = [found.intervals.get(name) for name in found.scores]
+    columns = (
+        Column("score", [_label(name) for name in found.scores]),
+        Column("mean\nover slices", [f"{value:.4f}" for value in found.scores.values()], "right"),
+        Column(
+            "95 % bootstrap interval\nover patients",
+            ["" if i is None else f"{i.low:.4f} to {i.high:.4f}" for i in intervals],
+            "right",
+        ),
+    )
+    output_console().print(FittingTable(f"{found.split}: {slices} of {patients}", [columns]))
     if not found.intervals:
-        console.print("no intervals: they need at least two patients")
-    _print_patients(console, found)
+        print("no intervals: they need at least two patients")
+    _print_patients(found)
 
 
-def _print_patients(console: Console, found: "Evaluation") -> None:
+def _print_patients(found: "Evaluation") -> None:
     shown = [name for name in found.scores if name == "ssim" or name.startswith("ssim_")]
     shown = [name for name in shown if name not in ("ssim_uniform7", "ssim_zscore")]
-    table = Table("SSIM", *(name.partition("_")[2] or "whole slice" for name in shown))
-    for case, scores in found.patients.items():
-        table.add_row(f"case {case:03d}", *(f"{scores[name]:.4f}" for name in shown))
-    console.print(table)
+    columns = [Column("SSIM", [f"case {case:03d}" for case in found.patients])]
+    for name in shown:
+        scores = [f"{scores[name]:.4f}" for scores in found.patients.values()]
+        columns.append(Column(name.partition("_")[2] or "whole slice", scores))
+    output_console().print(FittingTable("", [columns]))
 
 
 def _label(name: str) -> str:
@@ -63,33 +62,38 @@ def _label(name: str) -> str:
 
 def print_scores(rows: "Sequence[Reconstructed]") -> None:
     """Print a table of reconstructed scans, if there are any."""
-    table = Table("scan", "SSIM", "PSNR (dB)", "bits per pixel")
-    for row in rows:
-        scores = (f"{row.ssim:.4f}", f"{row.psnr:.2f}", f"{row.bits_per_pixel:.4f}")
-        table.add_row(escape(printable(row.target)), *scores)
+    columns = (
+        Column("scan", [row.target for row in rows]),
+        Column("SSIM", [f"{row.ssim:.4f}" for row in rows]),
+        Column("PSNR (dB)", [f"{row.psnr:.2f}" for row in rows]),
+        Column("bits per pixel", [f"{row.bits_per_pixel:.4f}" for row in rows]),
+    )
     if rows:
-        Console().print(table)
+        output_console().print(FittingTable("", [columns]))
 
 
 def print_sizes(rows: "Sequence[Encoded]") -> None:
     """Print a table of encoded scans with a row of totals, if there are any."""
     if not rows:
         return
-    table = Table("file", ".nii.gz (bytes)", "codes (bytes)", "ratio", "bits per pixel", "on disk")
-    for row in rows:
-        size = f"{row.before}*" if row.compressed_here else str(row.before)
-        cells = (size, str(row.after), f"{row.before / row.after:.1f}")
-        per_pixel = (f"{row.bits_per_pixel:.4f}", f"{row.bits_on_disk:.4f}")
-        table.add_row(escape(printable(str(row.target))), *cells, *per_pixel)
     before, after = sum(row.before for row in rows), sum(row.after for row in rows)
     pixels = sum(row.pixels for row in rows)
-    per_pixel = (f"{_mean_bits(rows):.4f}", f"{8 * after / pixels:.4f}")
-    table.add_section()
-    table.add_row("all", str(before), str(after), f"{before / after:.1f}", *per_pixel)
-    table.caption = "bits per pixel: the codes alone (log2 K each); on disk: the whole file"
+    on_disk = [*(row.bits_on_disk for row in rows), 8 * after / pixels]
+    per_pixel = [*(row.bits_per_pixel for row in rows), _mean_bits(rows)]
+    ratios = [*(row.before / row.after for row in rows), before / after]
+    sizes = [f"{row.before}{'*' if row.compressed_here else ''}" for row in rows]
+    columns = (
+        Column("file", [*(str(row.target) for row in rows), "all"]),
+        Column(".nii.gz (bytes)", [*sizes, str(before)]),
+        Column("codes (bytes)", [*(str(row.after) for row in rows), str(after)]),
+        Column("ratio", [f"{ratio:.1f}" for ratio in ratios]),
+        Column("bits per pixel", [f"{bits:.4f}" for bits in per_pixel]),
+        Column("on disk", [f"{bits:.4f}" for bits in on_disk]),
+    )
+    caption = "bits per pixel: the codes alone (log2 K each); on disk: the whole file"
     if any(row.compressed_here for row in rows):
-        table.caption += "\n* the scan is not compressed; this is its size after gzip"
-    Console().print(table)
+        caption += "\n* the scan is not compressed; this is its size after gzip"
+    output_console().print(FittingTable("", [columns], caption, has_total=True))
 
 
 def _mean_bits(rows: "Sequence[Encoded]") -> float:

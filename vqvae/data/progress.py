@@ -1,5 +1,6 @@
 """Progress of long work: a progress bar on a terminal, one plain line in a log."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -9,7 +10,7 @@ Item = TypeVar("Item")
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     """Yield `items`, and show on standard error how many of `total` are done."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         print(f"{what}: {total}", file=sys.stderr, flush=True)
         yield from items
         return
