@@ -12,6 +12,7 @@ from typing import Literal
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -100,19 +101,18 @@ class FittingTable:
             grid.add_row(*(_plain(cell, encoding) for cell in cells), style=style)
         return grid
 
-    def _lines(self, encoding: str) -> Iterator[Text]:
+    def _lines(self, encoding: str) -> Iterator[RenderableType]:
         """Yield each cell as `heading: cell`, a row's cells below its first one."""
         if self.title:
             yield _plain(self.title, encoding)
         columns = self.selections[0]
         for at in range(len(columns[0].cells)):
             for column in columns:
-                indent = "" if column is columns[0] else "  "
                 cell = _in_one_line(column.cells[at])
                 heading = " ".join(column.heading.split())
                 if cell.plain:
-                    line = Text.assemble(f"{indent}{heading}: ", cell)
-                    yield _plain(line, encoding)
+                    line = _plain(Text.assemble(f"{heading}: ", cell), encoding)
+                    yield line if column is columns[0] else Padding.indent(line, 2)
 
 
 def _plain(text: str | Text, encoding: str) -> Text:

@@ -59,6 +59,8 @@ def print_error(error: Exception) -> int:
     if isinstance(error, OutputError):
         _print_line(error.strerror or "standard output cannot be written")
         return 1
+    if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() == "ascii":
+        error = InputError(f"{error.object!r} is no file name in this locale; set LC_ALL=C.UTF-8")
     text = str(error) or "no reason was given"
     known = isinstance(error, InputError | RuntimeError)
     _print_line(text if known else f"{type(error).__name__}: {text}")

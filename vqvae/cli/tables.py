@@ -32,7 +32,7 @@ def print_evaluation(found: "Evaluation") -> None:
         Column("score", [_label(name) for name in found.scores]),
         Column("mean\nover slices", [f"{value:.4f}" for value in found.scores.values()], "right"),
         Column(
-            "95 % bootstrap interval\nover patients",
+            "95 % bootstrap\ninterval\nover patients",
             ["" if i is None else f"{i.low:.4f} to {i.high:.4f}" for i in intervals],
             "right",
         ),

@@ -71,7 +71,7 @@ def decoded_split(
         InputError: a slice cannot be read, and `skip` is false.
         UnavailableError: `folder` cannot be written, or the data cannot be read now.
     """
-    root_hash = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
+    root_hash = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:8]
     entry = folder / f"{split}-{root_hash}-{_key(listing, skip=skip)}"
     if _is_intact(entry):
         _mark_used(entry)
@@ -106,7 +106,7 @@ def _mark_used(entry: Path) -> None:
 def _is_intact(entry: Path) -> bool:
     """Whether an entry exists and can be mapped; a full disk or a power failure can truncate it."""
     try:
-        for group in json.loads((entry / INDEX).read_text())["groups"]:
+        for group in json.loads((entry / INDEX).read_text(encoding="utf-8"))["groups"]:
             np.load(entry / group["file"], mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, LookupError, TypeError, EOFError):
         return False

@@ -141,7 +141,7 @@ def write_import(
             if not sum(result.kept for result in results if result.volume.split == split):
                 raise InputError(f"no slice of {split} holds enough tissue; lower --min-tissue")
         record = {**notes, **_described(options), "volumes": [_row(result) for result in results]}
-        (unfinished / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        (unfinished / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return results
 
 
