@@ -17,7 +17,7 @@ _HANDLER = "symbols_in_ascii"
 
 
 class OutputError(OSError):
-    """Standard output cannot be written, for another reason than a reader that went away."""
+    """An output cannot be written, for another reason than a reader that went away."""
 
 
 def accept_any_text() -> None:
@@ -25,18 +25,16 @@ def accept_any_text() -> None:
 
     A character that the encoding of a stream does not have is written in ASCII: the symbols of this
     project as a word or a similar character, any other as its escape (`\xe9`). A process that was
-    started without one of the streams gets one that drops what is written. Afterwards standard
-    output raises OutputError, or BrokenPipeError if its reader went away; what could not be written
-    is then dropped, so that the end of the process does not fail, too.
+    started without one of the streams gets one that drops what is written. Afterwards both raise
+    OutputError, or BrokenPipeError if the reader went away; what could not be written is then
+    dropped, so that the end of the process does not fail, too.
     """
     # A file that is opened later would get the free number, and be written over by any print.
     for number in range(3):
         _open_if_closed(number)
     codecs.register_error(_HANDLER, _in_ascii)
-    sys.stdout, sys.stderr = _tolerant(sys.stdout), _tolerant(sys.stderr)
-    if type(sys.stdout) is io.TextIOWrapper and sys.stdout is sys.__stdout__:
-        encoding = sys.stdout.encoding
-        sys.stdout = _Output(sys.stdout.detach(), encoding, _HANDLER, line_buffering=True)
+    sys.stdout = _tolerant(sys.stdout, is_original=sys.stdout is sys.__stdout__)
+    sys.stderr = _tolerant(sys.stderr, is_original=sys.stderr is sys.__stderr__)
 
 
 def encodable(text: str, encoding: str) -> str:
@@ -46,7 +44,7 @@ def encodable(text: str, encoding: str) -> str:
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output whose errors are told from those of other files."""
+    """A stream whose errors are told from those of other files."""
 
     def write(self, text: str, /) -> int:
         try:
@@ -66,7 +64,8 @@ class _Output(io.TextIOWrapper):
         os.close(null)
         if isinstance(error, BrokenPipeError):
             return error
-        return OutputError(error.errno, f"standard output cannot be written: {error.strerror}")
+        name = "standard output" if self.fileno() == 1 else "standard error"
+        return OutputError(error.errno, f"{name} cannot be written: {error.strerror}")
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -87,9 +86,11 @@ def _open_if_closed(number: int) -> None:
             os.close(null)
 
 
-def _tolerant(stream: Any) -> TextIO:
+def _tolerant(stream: Any, *, is_original: bool) -> TextIO:
     if stream is None:  # it was closed when Python started
         return Path(os.devnull).open("w", encoding="utf-8")
-    if hasattr(stream, "reconfigure"):  # tests replace the streams
+    if is_original and type(stream) is io.TextIOWrapper:
+        return _Output(stream.buffer, stream.encoding, _HANDLER, line_buffering=True)
+    if hasattr(stream, "reconfigure"):  # a test's
         stream.reconfigure(errors=_HANDLER, line_buffering=True)
     return cast(TextIO, stream)

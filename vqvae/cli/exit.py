@@ -57,10 +57,13 @@ def print_error(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         return 1  # the reader of the output has seen enough, as `head` has
     if isinstance(error, OutputError):
-        _print_line(error.strerror or "standard output cannot be written")
+        _print_line(str(error.strerror))
         return 1
-    if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() == "ascii":
-        error = InputError(f"{error.object!r} is no file name in this locale; set LC_ALL=C.UTF-8")
+    if isinstance(error, UnicodeEncodeError):  # everything is written as UTF-8, which has no bytes
+        advice = (
+            "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set LC_ALL=C.UTF-8"
+        )
+        error = InputError(f"{error.object!r} has a file name that is not UTF-8 here; {advice}")
     text = str(error) or "no reason was given"
     known = isinstance(error, InputError | RuntimeError)
     _print_line(text if known else f"{type(error).__name__}: {text}")
