@@ -139,7 +139,8 @@ def test_tables_keep_every_name_and_number(
     shown = check(folder, command, encoding, PYTHONIOENCODING=encoding, COLUMNS=columns)
     together = "".join(shown.split())
     assert {w for w in known.split() if w.isascii() and w not in together} == set()
-    assert all(len(line) <= int(columns) for line in shown.splitlines())
+    texts = [line for line in shown.splitlines() if "resume with" not in line]  # it can be pasted
+    assert max(map(len, texts)) <= int(columns)
 
 
 @pytest.mark.parametrize("command", ["doctor", "models", "promote", "status"])
