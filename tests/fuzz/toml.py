@@ -128,6 +128,7 @@ def vqvae_tables(draw: st.DrawFn) -> dict[str, Any]:
     tables: dict[str, Any] = {
         "name": draw(words),
         "trials": draw(st.integers(1, 300)),
+        "trainer": "vqvae.sweep:trainer",
         "objective": {"metric": draw(st.sampled_from(["val/ssim", "val/psnr", "val/loss"]))},
         "trial": {
             "data": {"root": "data"},

@@ -52,18 +52,12 @@ def print_error(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         _print_line("interrupted")
         return 1
-    if isinstance(error, OSError) and error.errno in _WRONG_PATH and error.filename is not None:
-        error = InputError(f"{error.filename}: {error.strerror}")
+    error = _as_input_error(error)
     if isinstance(error, BrokenPipeError):
         return 1  # the reader of the output has seen enough, as `head` has
     if isinstance(error, OutputError):
         _print_line(str(error.strerror))
         return 1
-    if isinstance(error, UnicodeEncodeError):  # everything is written as UTF-8, which has no bytes
-        advice = (
-            "rename the file" if sys.getfilesystemencoding() == "utf-8" else "set LC_ALL=C.UTF-8"
-        )
-        error = InputError(f"{error.object!r} has a file name that is not UTF-8 here; {advice}")
     text = str(error) or "no reason was given"
     known = isinstance(error, InputError | RuntimeError)
     _print_line(text if known else f"{type(error).__name__}: {text}")
@@ -79,6 +73,18 @@ def _print_usage_error(error: Exception) -> int:
     message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
     _print_line(f"{message}{advice}")
     return 2
+
+
+def _as_input_error(error: Exception) -> Exception:
+    """The error as one of the input, if it is a wrong path, or a name in other bytes."""
+    if isinstance(error, OSError) and error.errno in _WRONG_PATH and error.filename is not None:
+        return InputError(f"{error.filename}: {error.strerror}")
+    if isinstance(error, UnicodeEncodeError):  # text is written as UTF-8
+        name = error.object[max(0, error.start - 80) : error.end + 80]
+        is_utf8 = sys.getfilesystemencoding() == "utf-8"
+        advice = "rename the file" if is_utf8 else "set LC_ALL=C.UTF-8"
+        return InputError(f"{name!r} has a file name that is not UTF-8 here; {advice}")
+    return error
 
 
 def _print_line(text: str) -> None:

@@ -93,7 +93,8 @@ def write_table(rows: Sequence[Reconstructed], out: Path) -> Path:
     writer = csv.DictWriter(text, [field.name for field in fields(Reconstructed)])
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
-    write_whole(out / TABLE, text.getvalue().encode())
+    # A name that is not UTF-8 is written in its own bytes.
+    write_whole(out / TABLE, text.getvalue().encode("utf-8", "surrogateescape"))
     return out / TABLE
 
 
