@@ -139,7 +139,9 @@ def _tree(folder: Path) -> set[str]:
 
 def _names(shared: Path, outer: Path) -> set[str]:
     names = {path.name for path in shared.iterdir() if not path.name.startswith("try-")}
-    return names | {path.name for folder in (shared / "runs", outer) for path in folder.iterdir()}
+    names |= {path.name for folder in (shared / "runs", outer) for path in folder.iterdir()}
+    # A configuration may name another cache than the given one.
+    return {name for name in names if not name.startswith("cache")}
 
 
 def _environment(case: Case, folder: Path) -> dict[str, str]:

@@ -98,11 +98,10 @@ def _line(row: "Epoch", epochs: int) -> str:
 
 
 def _progress(console: Console) -> Progress:
+    bar = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        *(bar if console.width >= 60 else (MofNCompleteColumn(),)),
         console=console,
         disable=not console.is_terminal or console.is_dumb_terminal,
     )
