@@ -90,6 +90,38 @@ def test_no_function_is_longer_than_a_page() -> None:
     assert long == set()
 
 
+def text_calls_without_encoding(tree: ast.AST) -> Iterator[int]:
+    """The lines of calls that read or write text in the encoding of the locale."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        given = {keyword.arg for keyword in node.keywords}
+        name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+        modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+        is_binary = any("b" in mode for mode in modes if isinstance(mode, str))
+        is_text = name in {"read_text", "write_text"} or (name == "open" and not is_binary)
+        on_path = not isinstance(node.func, ast.Attribute) or ast.unparse(node.func.value) != "os"
+        if given & {"text", "universal_newlines"} or (
+            is_text and on_path and "encoding" not in given
+        ):
+            yield node.lineno
+
+
+def test_text_is_read_and_written_in_the_same_encoding_in_every_locale() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources("sweeps", "vqvae")
+        for line in text_calls_without_encoding(ast.parse(path.read_text()))
+    }
+    assert found == set()
+
+
+def test_calls_without_an_encoding_are_found() -> None:
+    calls = 'open("a")\np.open()\np.read_text()\np.write_text("b")\nrun(text=True)\n'
+    fine = 'os.open(a, 0)\np.open("rb")\np.read_text(encoding="utf-8")\n'
+    assert list(text_calls_without_encoding(ast.parse(calls + fine))) == [1, 2, 3, 4, 5]
+
+
 def test_no_file_has_an_old_name() -> None:
     found = {path.relative_to(ROOT) for path in sources("sweeps", "vqvae", "tests", "benchmarks")}
     old = {path for path in found if path.stem.removeprefix("test_") in OLD_FILES}

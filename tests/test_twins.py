@@ -19,10 +19,13 @@ import vqvae.text
 ROOT = Path(__file__).parents[1]
 SAME_FUNCTIONS = {
     ("text.py", "text.py"): ("printable", "one_line", "did_you_mean", "_escaped"),
-    ("cli/exit.py", "cli/exit.py"): ("run_and_exit", "_print_usage_error", "_print_line"),
+    ("cli/exit.py", "cli/exit.py"): (
+        *("run_and_exit", "_as_input_error", "_print_usage_error", "_print_line"),
+    ),
     ("config/toml.py", "toml.py"): ("_read_text", "_refuse_invalid"),
 }
 """Functions by their files, in `sweeps` and in `vqvae`."""
+SAME_FILES = ("cli/lazy.py", "streams.py")
 MESSAGES = ("plain", "two\nlines", "escape \x1b[2J", "https://me:secret@host/path", "x" * 3000, "")
 
 
@@ -48,8 +51,14 @@ def test_an_interrupt_is_one_plain_line(capsys: pytest.CaptureFixture[str]) -> N
         assert capsys.readouterr().err == "error: interrupted\n"
 
 
-def test_the_modules_that_load_commands_are_identical() -> None:
-    assert (ROOT / "sweeps/cli/lazy.py").read_text() == (ROOT / "vqvae/cli/lazy.py").read_text()
+@pytest.mark.parametrize("file", SAME_FILES)
+def test_files_that_exist_twice_are_identical(file: str) -> None:
+    assert (ROOT / "sweeps" / file).read_text() == (ROOT / "vqvae" / file).read_text()
+
+
+def test_the_modules_that_show_tables_differ_in_their_imports_alone() -> None:
+    one, other = ((ROOT / package / "tables.py").read_text() for package in ("sweeps", "vqvae"))
+    assert one.replace("from sweeps.", "from vqvae.") == other
 
 
 @pytest.mark.parametrize("message", MESSAGES)

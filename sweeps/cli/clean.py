@@ -28,12 +28,12 @@ def clean(
         spare = spare_checkpoints(sweep, keep)
         found = find_leftovers(sweep) + ([spare] if spare is not None and checkpoints else [])
         for leftover in found:
-            typer.echo(f"{sweep.paths.name}: {leftover.describe()}")
+            print(f"{sweep.paths.name}: {leftover.describe()}")
         if spare is not None and not checkpoints:
-            typer.echo(f"{sweep.paths.name}: {spare.describe()} (only with --checkpoints)")
+            print(f"{sweep.paths.name}: {spare.describe()} (only with --checkpoints)")
         if yes:
             remove_leftovers(found)
         everything += found
     total = f"{sum(leftover.size for leftover in everything) / 1e6:.1f} MB "
     outcome = "removed" if yes else "can be removed; remove with: --yes"
-    typer.echo(total + outcome if everything else "nothing to remove")
+    print(total + outcome if everything else "nothing to remove")

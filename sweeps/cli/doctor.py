@@ -63,7 +63,7 @@ def doctor(
     path, cluster = choose_defaults(experiment, cluster)
     passed = True
     for finding in run_checks(SweepRequest(path, cluster, runs_folder(runs)), 60 * wait):
-        typer.echo(printable(finding.line()))
+        print(printable(finding.line()))
         passed = passed and finding.passed
     if not passed:
         raise typer.Exit(1)
@@ -179,7 +179,10 @@ def _why_no_result(paths: DoctorPaths, number: str) -> str:
         return str(error)
     if entry is not None and entry.is_pending:
         return f"{number} is pending: {describe_reason(entry.reason, number)}; try again later"
-    logs = "\n".join(path.read_text() for path in sorted(paths.sweep.scheduler_logs.glob("*.err")))
+    logs = "\n".join(
+        path.read_text(encoding="utf-8", errors="backslashreplace")
+        for path in sorted(paths.sweep.scheduler_logs.glob("*.err"))
+    )
     last = logs.strip().splitlines()[-1:] or ["its log is empty; check setup in the cluster file"]
     return f"{number} wrote no result: {last[0]}"
 
@@ -215,7 +218,12 @@ def _quota() -> str:
     if shutil.which("quota") is None:
         return ""
     answer = subprocess.run(
-        ["quota", "-s"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        ["quota", "-s"],
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        timeout=COMMAND_SECONDS,
+        check=False,
     )
     last = answer.stdout.rstrip().rpartition("\n")[2]
     numbers = re.search(r"(?<!\S)(\d\S*)\s+(\d\S*)\s+(\d\S*)", last)

@@ -86,7 +86,7 @@ def check_shared_folder(paths: DoctorPaths) -> str:
     """
     atomic.write(paths.probe, "one")
     atomic.write(paths.probe, "two")
-    if paths.probe.read_text() != "two":
+    if paths.probe.read_text(encoding="utf-8") != "two":
         raise EnvironmentFailure(
             f"a renamed file is not visible at once in {paths.folder}; use another with --runs"
         )
@@ -111,7 +111,8 @@ def _torch(cluster: Cluster) -> str:
     ended = subprocess.run(
         [sys.executable, "-c", TORCH],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",
         timeout=COMMAND_SECONDS,
         check=False,
     )

@@ -5,6 +5,7 @@
 """
 
 import importlib
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -43,13 +44,47 @@ def lazy_app(
         callback=callback,
         no_args_is_help=True,
         add_completion=False,
+        rich_markup_mode=None,  # brackets are shown as they are written, and any width is readable
         pretty_exceptions_enable=False,
     )
+
+
+_HelpFormatter = typer.Context.formatter_class  # it has no name of its own in Typer
+
+
+class HelpFormatter(_HelpFormatter):  # type: ignore[misc, valid-type]
+    """The help of a command as text that fits the terminal, also one of 20 columns."""
+
+    def __init__(self, **settings: Any) -> None:
+        columns = shutil.get_terminal_size().columns
+        super().__init__(**settings | {"width": min(max(columns, 20), 80) - 2})
+
+    def write_dl(self, rows: Any, *_: Any) -> None:
+        """Write names and what they mean: beside each other, or, in a narrow terminal, below."""
+        super().write_dl(rows, col_max=2 if self._is_narrow else 30)
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Write how the command is called: in a line, or, in a narrow terminal, a word a line."""
+        if self._is_narrow:
+            self.write("\n  ".join([f"{prefix or 'Usage: '}{prog}", *args.split()]) + "\n")
+        else:
+            super().write_usage(prog, args, prefix)
+
+    @property
+    def _is_narrow(self) -> bool:
+        return bool(self.width < 60)
+
+
+class HelpContext(typer.Context):
+    """The context of a command, for its help."""
+
+    formatter_class = HelpFormatter
 
 
 class LazyGroup(TyperGroup):
     """A group that knows its commands by name and help line until one of them is named."""
 
+    context_class = HelpContext
     table: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Where each command is, and its line in the help: `commands` of `lazy_app`."""
 
@@ -57,7 +92,7 @@ class LazyGroup(TyperGroup):
         super().__init__(**settings)
         for name, (_, line) in self.table.items():
             if line:  # hidden ones are neither listed nor suggested
-                self.commands[name] = TyperCommand(name, help=line)
+                self.commands[name] = TyperCommand(name, help=line, short_help=line)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A stub with the command's name and help line; None where there is no such command."""
@@ -78,9 +113,16 @@ def load_command(name: str, place: str) -> Any:
     """Import the command at `place`, `module:attribute`, and give it its name."""
     module, _, attribute = place.partition(":")
     found = getattr(importlib.import_module(module), attribute)
-    app = found if isinstance(found, typer.Typer) else typer.Typer(add_completion=False)
+    app = (
+        found
+        if isinstance(found, typer.Typer)
+        else typer.Typer(add_completion=False, rich_markup_mode=None)
+    )
     if app is not found:
         app.command()(found)
     command = typer.main.get_command(app)
     command.name = name
+    for each in (command, *getattr(command, "commands", {}).values()):
+        each.context_class = HelpContext
+        each.short_help = (each.help or "").partition("\n")[0]  # otherwise it is cut to the width
     return command

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from sweeps.cli.sweep_arguments import Runs, find_sweep
@@ -17,6 +15,7 @@ from sweeps.errors import InputError
 from sweeps.filesystem.lock import Lock
 from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
 from sweeps.storage.sweep import open_sweep, runs_folder
+from sweeps.tables import Column, FittingTable, output_console
 from sweeps.text import did_you_mean, printable
 from sweeps.tracking.access import readable_store, why_not_writable
 from sweeps.tracking.store import Store, resolve_store
@@ -42,8 +41,8 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
     lock = Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS)
     with errors_in_one_line(store), lock.hold():
         old, new = Registry(store, name).roll_back()
-    typer.echo(f"{name}: the champion was version {old} and is now version {new}")
-    typer.echo("to undo this, run the same command again")
+    print(f"{name}: the champion was version {old} and is now version {new}")
+    print("to undo this, run the same command again")
 
 
 def models(model: AnyModel = None, runs: Runs = None) -> None:
@@ -65,10 +64,10 @@ def models(model: AnyModel = None, runs: Runs = None) -> None:
     if not found:
         raise InputError(f"{store.name} has no registered model; {_HOW_TO_PROMOTE}")
     if len(found) > 1:
-        Console().print(models_table(found))
+        output_console().print(models_table(found))
         return
     for name, of_name in found.items():
-        Console().print(versions_table(name, of_name))
+        output_console().print(versions_table(name, of_name))
 
 
 def find_store(runs: Path | None) -> Store:
@@ -101,15 +100,15 @@ def _check_name(model: str) -> str:
 
 def models_table(models: Mapping[str, Sequence[Version]]) -> RenderableType:
     """Return a table of registered models: how many versions each has, and its champion."""
-    grid = Table(box=box.SIMPLE_HEAD, title=Text("registered models"), title_justify="left")
-    grid.add_column(Text("model"), overflow="fold")
-    for heading in ("versions", "champion", "score", "registered"):
-        grid.add_column(Text(heading), no_wrap=True)
+    rows = []
     for name, versions in models.items():
         champion = next((v for v in versions if "champion" in v.aliases), None)
         cells = ("none", "", "") if champion is None else _champion_cells(champion)
-        grid.add_row(*(Text(printable(c)) for c in (name, str(len(versions)), *cells)))
-    return Group(grid, Text("versions of one model, and the reasons: sweeps models NAME"))
+        rows.append((name, str(len(versions)), *cells))
+    headings = ("model", "versions", "champion", "score", "registered")
+    columns = [Column(h, cells) for h, cells in zip(headings, zip(*rows, strict=True), strict=True)]
+    hint = "versions of one model, and the reasons: sweeps models NAME"
+    return FittingTable("registered models", [columns], hint)
 
 
 def _champion_cells(champion: Version) -> tuple[str, ...]:
@@ -120,14 +119,12 @@ def _champion_cells(champion: Version) -> tuple[str, ...]:
 
 def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
     """Return a table of a model's versions, the latest first, and why each was registered."""
-    grid = Table(box=box.SIMPLE_HEAD, title=Text(f"model {name}"), title_justify="left")
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
-    for heading in ("no.", "alias", metric, "new seeds", "trial", "registered"):
-        grid.add_column(Text(printable(heading)), no_wrap=True)
-    for version in reversed(versions):
-        grid.add_row(*(Text(printable(cell)) for cell in _cells(version)))
+    headings = ("no.", "alias", metric, "new seeds", "trial", "registered")
+    rows = [_cells(version) for version in reversed(versions)]
+    columns = [Column(h, cells) for h, cells in zip(headings, zip(*rows, strict=True), strict=True)]
     reasons = [f"{version.number}: {_why(version)}" for version in reversed(versions)]
-    return Group(grid, Text(printable("\n".join(reasons))))
+    return Group(FittingTable(f"model {name}", [columns]), Text(printable("\n".join(reasons))))
 
 
 def _cells(version: Version) -> tuple[str, ...]:

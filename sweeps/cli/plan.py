@@ -2,8 +2,6 @@
 
 import math
 
-import typer
-
 from sweeps.cli.defaults import choose_defaults
 from sweeps.cli.next_trials import next_proposals, trials_left
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalTrials
@@ -35,7 +33,7 @@ def plan(
     """Show what `run` would do and what it may cost; submit nothing."""
     path, cluster = choose_defaults(experiment, cluster)
     for line in describe_plan(SweepRequest(path, cluster, runs_folder(runs), trials)):
-        typer.echo(printable(line))
+        print(printable(line))
 
 
 def describe_plan(request: SweepRequest) -> list[str]:

@@ -4,7 +4,6 @@ import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from sweeps.cli.run import submit_and_watch
 from sweeps.cli.sweep_arguments import (
@@ -58,14 +57,12 @@ def promote(
     if not confirmation.is_over():
         check_local_device(confirmation.resolved, site)
         seeds = sweep.experiment.promotion.seeds
-        typer.echo(
-            f"training the best trials again with {seeds} new seeds: {confirmation.paths.name}"
-        )
+        print(f"training the best trials again with {seeds} new seeds: {confirmation.paths.name}")
         if not submit_and_watch(confirmation, site.scheduler):
-            typer.echo(f"  resume with: {resume_command(confirmation)}")
+            print(f"  resume with: {resume_command(confirmation)}")
             return
     if not confirmation.is_over():
-        typer.echo(f"the confirmation is not complete; resume with: {resume_command(confirmation)}")
+        print(f"the confirmation is not complete; resume with: {resume_command(confirmation)}")
         raise typer.Exit(1)
     from sweeps.promotion.pipeline import PromotionRequest
     from sweeps.promotion.pipeline import promote as run_promotion
@@ -82,18 +79,18 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
     """
     name = sweep.experiment.model_name
     if not outcome.passed:
-        typer.echo("refused: the candidate did not pass the gate; the champion does not change")
-        typer.echo(f"  to promote it anyway: {_promote_command(sweep)} --force 'the reason'")
+        print("refused: the candidate did not pass the gate; the champion does not change")
+        print(f"  to promote it anyway: {_promote_command(sweep)} --force 'the reason'")
         raise typer.Exit(1)
     if outcome.was_champion:
-        typer.echo(f"nothing to promote; use the model with: {_usage_command(sweep)}")
+        print(f"nothing to promote; use the model with: {_usage_command(sweep)}")
         return
     if dry_run or outcome.version is None:
-        typer.echo(f"the candidate may be promoted; promote with: {_promote_command(sweep)}")
+        print(f"the candidate may be promoted; promote with: {_promote_command(sweep)}")
         return
-    typer.echo(f"champion: {name} version {outcome.version}")
-    typer.echo(f"undo with: {make_or_sweeps('rollback', sweep, 'rollback', name)}")
-    typer.echo(f"use the model with: {_usage_command(sweep)}")
+    print(f"champion: {name} version {outcome.version}")
+    print(f"undo with: {make_or_sweeps('rollback', sweep, 'rollback', name)}")
+    print(f"use the model with: {_usage_command(sweep)}")
 
 
 def _promote_command(sweep: Sweep) -> str:
@@ -113,4 +110,4 @@ def _usage_command(sweep: Sweep) -> str:
 
 
 def _print_line(line: str) -> None:
-    Console().print(printable(line), soft_wrap=True, highlight=False, markup=False)
+    print(printable(line))

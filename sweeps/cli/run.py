@@ -49,9 +49,9 @@ def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bo
     try:
         for submitted in itertools.chain([top_up.send()], iter(top_up.send, [])):
             for number in submitted:
-                typer.echo(f"job {number} submitted to {cluster}")
+                print(f"job {number} submitted to {cluster}")
             if not watching:
-                typer.echo(f"watch with: {sweep_command('watch', sweep)}")
+                print(f"watch with: {sweep_command('watch', sweep)}")
                 return False
             watch_until_done(sweep)
     except KeyboardInterrupt:

@@ -2,8 +2,6 @@
 
 import time
 
-import typer
-
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
 from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.job_status import active_jobs
@@ -16,17 +14,17 @@ def stop(name: Name = None, runs: Runs = None) -> None:
     """Stop a sweep: each worker finishes its epoch, releases its trial and exits."""
     sweep = open_sweep(find_sweep(name, runs))
     if sweep.is_over():
-        typer.echo(_over_line(sweep))
+        print(_over_line(sweep))
         return
     if (reason := stop_reason(sweep.paths)) is None:
         stop_sweep(sweep.paths, STOPPED_BY_HAND)
     else:
-        typer.echo(printable(f"sweep {sweep.paths.name} was stopped already: {reason}"))
+        print(printable(f"sweep {sweep.paths.name} was stopped already: {reason}"))
     _wait_for_workers(sweep)
     if sweep.is_over():  # its last trials ended in the meantime
-        typer.echo(_over_line(sweep))
+        print(_over_line(sweep))
     else:
-        typer.echo(f"no finished epoch is lost; resume with: {resume_command(sweep)}")
+        print(f"no finished epoch is lost; resume with: {resume_command(sweep)}")
 
 
 def _over_line(sweep: Sweep) -> str:
@@ -38,16 +36,16 @@ def _wait_for_workers(sweep: Sweep) -> None:
     try:
         jobs = active_jobs(sweep.paths)
     except EnvironmentFailure as error:
-        typer.echo(printable(f"the stop is recorded; which jobs are left is not known: {error}"))
+        print(printable(f"the stop is recorded; which jobs are left is not known: {error}"))
         return
     if not jobs:
-        typer.echo("no job of the sweep is running")
+        print("no job of the sweep is running")
         return
     if sweep.plan.cluster.scheduler != "local":
-        typer.echo("each worker exits after its current epoch; a job that is pending ends at once")
+        print("each worker exits after its current epoch; a job that is pending ends at once")
         return
-    typer.echo("each worker exits after its current epoch", nl=False)
+    print("each worker exits after its current epoch", end="", flush=True)
     while active_jobs(sweep.paths):
-        typer.echo(".", nl=False)
+        print(".", end="", flush=True)
         time.sleep(0.5)
-    typer.echo()
+    print()

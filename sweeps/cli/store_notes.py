@@ -1,6 +1,6 @@
 """What a person should know about the tracking store before work begins."""
 
-import typer
+import sys
 
 from sweeps.errors import EnvironmentFailure
 from sweeps.text import one_line
@@ -12,7 +12,7 @@ from sweeps.tracking.store import Store
 def print_notes(store: Store) -> None:
     """Make `mlflow.db` here a link to the runs' database; print what is unexpected about it."""
     if (note := link_project(store)) is not None:
-        typer.echo(one_line(note), err=True)
+        print(one_line(note), file=sys.stderr)
 
 
 def print_choice(store: Store) -> None:
@@ -23,9 +23,9 @@ def print_choice(store: Store) -> None:
     """
     if store.remote is None:
         return
-    typer.echo(one_line(f"the runs are recorded in {store.remote} ({store.chosen_by})"))
+    print(one_line(f"the runs are recorded in {store.remote} ({store.chosen_by})"))
     try:
         check_tracking_server(store.remote, seconds=5)
     except EnvironmentFailure as error:
         message = f"{error}; meanwhile the results stay in {store.runs.folder}"
-        typer.echo(f"warning: {one_line(message)}", err=True)
+        print(f"warning: {one_line(message)}", file=sys.stderr)

@@ -54,7 +54,7 @@ def sync_sweeps(
             take_over_lease(store_of_sweep(sweep))
         if rebuild:
             forget_publication(sweep)
-        typer.echo(f"publishing {sweep.paths.name}")
+        print(f"publishing {sweep.paths.name}")
         problem = publish_once(sweep)
         problems += [f"{sweep.paths.name}: {problem}"] if problem else []
     return problems

@@ -1,5 +1,6 @@
 """`sweeps ui`: MLflow's web pages, served on this machine only."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -29,7 +30,7 @@ def ui(
         return
     problems = sync_sweeps(sweeps)
     for problem in problems:
-        typer.echo(f"MLflow is not up to date: {one_line(problem)}", err=True)
+        print(f"MLflow is not up to date: {one_line(problem)}", file=sys.stderr)
     print_notes(store)
     from sweeps.tracking.publisher import errors_in_one_line
     from sweeps.tracking.ui import prepare_database, serve_in_place
@@ -46,8 +47,8 @@ def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> N
     from sweeps.tracking.ui import serve_copy
 
     with readable_store(store) as copy:
-        typer.echo(one_line(refusal))
-        typer.echo(
+        print(one_line(refusal))
+        print(
             f"shown is a copy of its database from {last_change(store)}; what is changed in these "
             "pages is not kept"
         )

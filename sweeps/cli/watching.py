@@ -3,13 +3,13 @@
 from contextlib import nullcontext
 
 import typer
-from rich.console import Console
 
 from sweeps.cli.sweep_arguments import make_or_sweeps, resume_command, sweep_command
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status, watch
 from sweeps.promotion.promotable import why_not_promotable
 from sweeps.storage.sweep import Sweep
+from sweeps.tables import output_console
 from sweeps.text import printable
 from sweeps.tracking.sync import publishing
 
@@ -19,14 +19,14 @@ def watch_until_done(sweep: Sweep) -> None:
     # On this machine the job's own publisher does this.
     is_remote = sweep.plan.cluster.scheduler != "local"
     with publishing(sweep) if is_remote else nullcontext():
-        watch(sweep, Console())
+        watch(sweep, output_console())
 
 
 def print_detached(sweep: Sweep) -> None:
     """Print that the sweep continues after its watcher was closed, and the next commands."""
-    typer.echo("\nthe sweep continues without this watcher")
-    typer.echo(f"  watch again with: {sweep_command('watch', sweep)}")
-    typer.echo(f"  stop with: {sweep_command('stop', sweep)}")
+    print("\nthe sweep continues without this watcher")
+    print(f"  watch again with: {sweep_command('watch', sweep)}")
+    print(f"  stop with: {sweep_command('stop', sweep)}")
 
 
 def print_summary(sweep: Sweep) -> None:
@@ -45,6 +45,6 @@ def print_summary(sweep: Sweep) -> None:
     )
     summary = summarize(current_status(sweep), sweep, commands)
     for line in summary.lines:
-        Console().print(printable(line), soft_wrap=True, highlight=False, markup=False)
+        print(printable(line))
     if not summary.ended_well:
         raise typer.Exit(1)

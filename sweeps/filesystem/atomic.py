@@ -86,7 +86,7 @@ def write_all(handle: int, content: bytes, offset: int, *, sync: bool = True) ->
 def read_json(path: Path) -> Any:
     """Return the JSON value in `path`; None if there is no such file."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
 

@@ -56,7 +56,7 @@ class Process:
 def machine() -> str:
     """Return this host, its boot and its process namespace (containers share a host's name)."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()[:8]
         space = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:  # not Linux
         boot = space = ""
@@ -90,7 +90,8 @@ def _state_of(pid: int) -> str | None:
 def _stat_of(pid: int) -> list[str] | None:
     """Return the fields of `/proc/PID/stat` from the state on (proc(5)); None without the file."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # In bytes: the name of a process, in brackets before the state, may be in any encoding.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
         return None
 

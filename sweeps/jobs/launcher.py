@@ -22,6 +22,7 @@ from sweeps.jobs.supervisor import Supervisor
 from sweeps.storage.job_record import write_job_record
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
+from sweeps.streams import accept_any_text
 
 EVERY_DEVICE = "all"
 MAX_QUEUED_JOBS = 500
@@ -59,6 +60,7 @@ class SupervisorTask:
 
     def __call__(self) -> None:
         """Run the job."""
+        accept_any_text()  # submitit, not a command of this program, has started the process
         if self.devices is not None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             if self.devices != EVERY_DEVICE:

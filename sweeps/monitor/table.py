@@ -1,17 +1,15 @@
 """A sweep as a table that fits the terminal: a narrower one shows fewer columns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from sweeps.monitor.lines import totals_line
 from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
+from sweeps.tables import Column, FittingTable
 from sweeps.text import number, printable
 
 _COLOURS = {
@@ -24,9 +22,6 @@ _COLOURS = {
     "failed": "red",
 }
 
-_UNBOUNDED = 10_000
-"""A width in characters that no terminal has."""
-
 
 @dataclass(frozen=True)
 class SweepTable:
@@ -34,7 +29,7 @@ class SweepTable:
 
     Attributes:
         status: the state of the sweep.
-        rows: the largest number of trials to show: running ones, the best, then the latest;
+        rows: the largest number of lines for trials: running ones, the best, then the latest;
             None for all.
     """
 
@@ -44,94 +39,78 @@ class SweepTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
-        """Yield the layout with the most columns that fits; the smallest one if none does."""
-        trials = _selection(self.status.trials, self.rows)
-        grids = (_grid(self.status, trials, layout) for layout in _LAYOUTS)
-        unbounded = options.update(max_width=_UNBOUNDED)
-        for grid in grids:
-            if Measurement.get(console, unbounded, grid).maximum <= options.max_width:
-                break
-        yield grid
-        yield _plain("\n".join([totals_line(self.status), *self.status.jobs]))
+        """Yield the table, then the totals and the jobs."""
+        table = _table(self.status, self.rows)
+        if self.rows is not None and table.grid(console, options) is None:
+            table = _table(self.status, max(1, self.rows // len(table.selections[0])))
+        yield table
+        yield Text(printable("\n".join([totals_line(self.status), *self.status.jobs])))
 
 
-class _Layout(NamedTuple):
-    """Which columns a table has beside state, score and values, and the gap between them."""
+class _Selection(NamedTuple):
+    """Which columns a table has beside state, score and values."""
 
-    gap: int
     pace: bool = True
     signature: bool = True
     left: bool = True
 
 
-_LAYOUTS = (
-    _Layout(gap=3),
-    _Layout(gap=1),
-    _Layout(gap=1, pace=False),
-    _Layout(gap=1, pace=False, signature=False),
-    _Layout(gap=1, pace=False, signature=False, left=False),
+_SELECTIONS = (
+    _Selection(),
+    _Selection(pace=False),
+    _Selection(pace=False, signature=False),
+    _Selection(pace=False, signature=False, left=False),
 )
 
 
-class _Column(NamedTuple):
-    heading: str
-    cells: list[Text]
-    justify: Literal["left", "right"] = "right"
-
-
-def _grid(status: SweepStatus, trials: list[TrialStatus], layout: _Layout) -> Table:
-    grid = Table(
-        box=box.SIMPLE_HEAD,
-        title=_plain(f"sweep {status.name}"),
-        title_justify="left",
-        padding=(0, layout.gap, 0, 0),
-        pad_edge=False,
+def _table(status: SweepStatus, rows: int | None) -> FittingTable:
+    trials = _select_trials(status.trials, rows)
+    return FittingTable(
+        f"sweep {status.name}",
+        [list(_columns(status, trials, selection)) for selection in _SELECTIONS],
+        emphasized=frozenset(at for at, trial in enumerate(trials) if trial.is_best),
     )
-    columns = list(_columns(status, trials, layout))
-    for column in columns:
-        grid.add_column(_plain(column.heading), justify=column.justify, no_wrap=True)
-    for trial, cells in zip(trials, zip(*(c.cells for c in columns), strict=True), strict=True):
-        grid.add_row(*cells, style="bold" if trial.is_best else None)
-    return grid
 
 
-def _columns(status: SweepStatus, trials: list[TrialStatus], layout: _Layout) -> Iterable[_Column]:
+def _columns(
+    status: SweepStatus, trials: Sequence[TrialStatus], selection: _Selection
+) -> Iterable[Column]:
     """Yield the columns; a heading has one word per line, because it is wider than its cells."""
-    yield _Column("trial", [_name(trial, layout) for trial in trials], "left")
-    yield _Column("state", [_state(trial) for trial in trials], "left")
-    yield _Column("epoch", [Text(f"{trial.epoch}/{trial.epochs}") for trial in trials])
-    yield _Column(f"best\n{status.objective.metric}", [_best(trial) for trial in trials], "left")
+    yield Column("trial", [_name(trial, selection) for trial in trials])
+    yield Column("state", [_state(trial) for trial in trials])
+    yield Column("epoch", [f"{trial.epoch}/{trial.epochs}" for trial in trials], "right")
+    yield Column(f"best\n{status.objective.metric}", [_best(trial) for trial in trials])
     for name in status.trials[0].values if status.trials else []:
-        yield _Column(name.replace("_", "\n"), [_value(trial, name) for trial in trials])
-    if layout.pace and any(trial.pace is not None for trial in trials):
-        yield _Column("speed\n(1/s)", [_pace(trial) for trial in trials])
-    if layout.left and any(trial.seconds_left is not None for trial in trials):
-        yield _Column("time\nleft", [_left(trial) for trial in trials])
+        yield Column(name.replace("_", "\n"), [_value(trial, name) for trial in trials], "right")
+    if selection.pace and any(trial.pace is not None for trial in trials):
+        yield Column("speed\n(1/s)", [_pace(trial) for trial in trials], "right")
+    if selection.left and any(trial.seconds_left is not None for trial in trials):
+        yield Column("time\nleft", [_left(trial) for trial in trials], "right")
 
 
-def _name(trial: TrialStatus, layout: _Layout) -> Text:
-    name = trial.name if layout.signature else trial.name.partition("-")[0]
-    return _plain(f"{'★ ' if trial.is_best else '  '}{name}")
+def _name(trial: TrialStatus, selection: _Selection) -> str:
+    name = trial.name if selection.signature else trial.name.partition("-")[0]
+    return f"{'★ ' if trial.is_best else '  '}{name}"
 
 
 def _state(trial: TrialStatus) -> Text:
-    return Text(printable(trial.state), _COLOURS.get(trial.state, "white"))
+    return Text(trial.state, _COLOURS.get(trial.state, "white"))
 
 
-def _best(trial: TrialStatus) -> Text:
-    return Text("" if trial.best is None else f"{trial.best:.4f}")
+def _best(trial: TrialStatus) -> str:
+    return "" if trial.best is None else f"{trial.best:.4f}"
 
 
-def _value(trial: TrialStatus, name: str) -> Text:
-    return _plain(number(trial.values[name])) if name in trial.values else Text()
+def _value(trial: TrialStatus, name: str) -> str:
+    return number(trial.values[name]) if name in trial.values else ""
 
 
-def _pace(trial: TrialStatus) -> Text:
-    return Text("" if trial.pace is None else f"{trial.pace:.0f}")
+def _pace(trial: TrialStatus) -> str:
+    return "" if trial.pace is None else f"{trial.pace:.0f}"
 
 
-def _left(trial: TrialStatus) -> Text:
-    return Text("" if trial.seconds_left is None else _roughly(trial.seconds_left))
+def _left(trial: TrialStatus) -> str:
+    return "" if trial.seconds_left is None else _roughly(trial.seconds_left)
 
 
 def _roughly(seconds: float) -> str:
@@ -144,12 +123,7 @@ def _roughly(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 9.95 else f"{hours:.0f} h"
 
 
-def _plain(text: str) -> Text:
-    """Return text without markup and without escape sequences."""
-    return Text(printable(text))
-
-
-def _selection(trials: list[TrialStatus], rows: int | None) -> list[TrialStatus]:
+def _select_trials(trials: list[TrialStatus], rows: int | None) -> list[TrialStatus]:
     if rows is None or len(trials) <= rows:
         return trials
     urgent = [t for t in trials if t.state in {"running", "waiting", "stopped"} or t.is_best]

@@ -24,7 +24,7 @@ JOBS_SECONDS = 30.0
 
 def watch(sweep: Sweep, console: Console) -> None:
     """Show the progress of the sweep until it ends or none of its jobs is left."""
-    if console.is_terminal:
+    if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for status in _statuses(sweep):
                 live.update(SweepTable(status, max(5, console.height - 8)), refresh=True)

@@ -65,7 +65,7 @@ class RegistryEntry:
 
 def read_manifest(package: Path) -> Any:
     """Return the content of a package's manifest."""
-    return json.loads((package / MANIFEST).read_text())
+    return json.loads((package / MANIFEST).read_text(encoding="utf-8"))
 
 
 def package_digest(package: Path) -> str:

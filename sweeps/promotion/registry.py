@@ -145,7 +145,7 @@ class Registry:
         self._tag(version, entry.tags)
         if ROLLED_BACK_TAG in version.tags:
             self._client.delete_model_version_tag(self.name, str(version.number), ROLLED_BACK_TAG)
-        card = entry.card.read_text()
+        card = entry.card.read_text(encoding="utf-8")
         description = clip(card, MAX_TAG_CHARACTERS)  # the whole card is among the files
         self._client.update_model_version(self.name, str(version.number), description)
         source = self._client.get_model_version(self.name, str(version.number)).source
@@ -350,13 +350,15 @@ def write_model(folder: Path, entry: RegistryEntry, run: str, model_id: str) -> 
     shutil.copytree(entry.package, folder / DATA)
     manifest = read_manifest(entry.package)
     requirements = [*manifest["requirements"], f"mlflow=={mlflow.__version__}"]
-    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
-    (folder / "python_env.yaml").write_text("dependencies:\n- -r requirements.txt\n")
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    (folder / "python_env.yaml").write_text(
+        "dependencies:\n- -r requirements.txt\n", encoding="utf-8"
+    )
     model = Model(run_id=run, model_id=model_id, signature=_signature(manifest))
     if "example" in manifest:
-        example = json.loads((entry.package / manifest["example"]).read_text())
+        example = json.loads((entry.package / manifest["example"]).read_text(encoding="utf-8"))
         for name in ("input_example.json", "serving_input_example.json"):
-            (folder / name).write_text(json.dumps({"inputs": example}))
+            (folder / name).write_text(json.dumps({"inputs": example}), encoding="utf-8")
         model.saved_input_example_info = {
             "artifact_path": "input_example.json",
             "serving_input_path": "serving_input_example.json",

@@ -98,7 +98,7 @@ def read_spec(paths: TrialPaths) -> TrialSpec:
     Raises:
         FileNotFoundError: the trial's folder has just been removed.
     """
-    return TrialSpec(**json.loads(paths.config.read_text()))
+    return TrialSpec(**json.loads(paths.config.read_text(encoding="utf-8")))
 
 
 def write_result(paths: TrialPaths, result: TrialResult) -> None:
@@ -120,7 +120,7 @@ def _result(path: Path) -> TrialResult:
 
     Without the cache, each count of a long sweep's trials would open one file per trial.
     """
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     return TrialResult(**content | {"state": State(content["state"])})
 
 

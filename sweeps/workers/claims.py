@@ -82,7 +82,7 @@ def heartbeat(claim: Claim, interval_seconds: float) -> Iterator[None]:
     def beat() -> None:
         # On a full disk, the next heartbeat may succeed; a claim allows for some missed ones.
         with contextlib.suppress(OSError):
-            claim.attempt.heartbeat.write_text(f"{os.getpid()} {next(counter)}")
+            claim.attempt.heartbeat.write_text(f"{os.getpid()} {next(counter)}", encoding="utf-8")
 
     with run_periodically(beat, interval_seconds):
         yield
@@ -116,7 +116,7 @@ class ClaimMonitor:
         """Return the seconds since the last change of the heartbeat that this process saw."""
         key, now = str(attempt.folder), time.monotonic()
         try:
-            beat = attempt.heartbeat.read_text()
+            beat = attempt.heartbeat.read_text(encoding="utf-8")
         except FileNotFoundError:
             beat = ""
         if key in self._seen and self._seen[key][0] != beat:

@@ -54,7 +54,7 @@ def fuzz(number: int, first_seed: int, shared: Path, *, process: bool) -> Counts
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(cases)
+        @given(cases())
         def run(case: Case) -> None:
             counts.add(case, shared, process=process)
 
@@ -72,7 +72,9 @@ def show(counts: Counts, what: str, seconds: float) -> None:
     print(f"  {'all':28} {done:6} done {refused:6} refused {counts.number_broken:6} broken")
     for case, message in counts.broken.values():
         files = {name: content and content[:200] for name, content in case.files.items()}
-        print(f"\nBROKEN ({case.kind}) {case.program} {case.arguments}\n  {files}\n  {message}")
+        where = f"in {case.folder!r}, {case.encoding}, {case.columns} columns"
+        line = f"{case.program} {case.arguments}"
+        print(f"\nBROKEN ({case.kind}) {line} {where}\n  {files}\n  {message!a}")
 
 
 def main() -> None:

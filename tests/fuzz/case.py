@@ -24,3 +24,9 @@ class Case:
     """Text that a success must print."""
     base: Literal["", "set", "volumes", "scans", "codes"] = ""
     """The part of the shared material that is copied beside the files."""
+    folder: str = "folder"
+    """The name of the folder in which the program runs."""
+    encoding: str = "utf-8"
+    """The encoding of both outputs."""
+    columns: int = 200
+    """The width of the terminal."""

@@ -25,7 +25,7 @@ MOST_MEMORY = 1.5 * 2**30
 ROOT = Path(__file__).parents[2]
 CLUSTERS = {"here": 'scheduler = "local"\nworkers = 1\n', "away": 'scheduler = "slurm"\n'}
 # Progress lines on standard error, which are not errors.
-_PROGRESS = re.compile(r"(decoding|reading|importing) [a-z ]+: \d+")
+_PROGRESS = re.compile(r"(decoding|reading|importing|looking for) [a-z ]+: \d+")
 
 
 class TooLongError(BaseException):
@@ -56,18 +56,23 @@ def attempt(case: Case, shared: Path, *, process: bool = False) -> Answer:
     Raises:
         ViolationError: the command did not behave as every command must.
     """
-    folder = Path(tempfile.mkdtemp(dir=shared, prefix="try-"))
+    outer = Path(tempfile.mkdtemp(dir=shared, prefix="try-"))
+    for name in ("trained", "cache"):
+        (outer / name).symlink_to(shared / name)
+    folder = outer / case.folder
+    folder.mkdir()
     try:
         _prepare(case, shared, folder)
         before = _tree(folder)
-        outside = _names(shared)
+        outside = _names(shared, outer)
         run = _as_process if process else _in_this_process
         answer = run(case, folder)
         _check(case, answer, folder, before)
-        _require(_names(shared) == outside, "something was written outside the folder", answer)
+        now = _names(shared, outer)
+        _require(now == outside, "something was written outside the folder", answer)
         return answer
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(outer, ignore_errors=True)
 
 
 def _prepare(case: Case, shared: Path, folder: Path) -> None:
@@ -106,7 +111,8 @@ def _check(case: Case, answer: Answer, folder: Path, before: set[str]) -> None:
     _require(case.expect != "succeeds", "a valid input was refused", answer)
     _require(len(answer.errors) == 1, "the error is not one line", answer)
     line = answer.errors[0]
-    _require(len(line) < 1200, "the error is too long to be read", answer)
+    longest = 1200 if case.encoding.startswith("utf") else 12_000  # with escapes
+    _require(len(line) < longest, "the error is too long to be read", answer)
     named = not case.named or any(word in line for word in case.named)
     _require(named, "the error does not name what is wrong", answer)
     left = _tree(folder) - before
@@ -131,12 +137,14 @@ def _tree(folder: Path) -> set[str]:
     }
 
 
-def _names(shared: Path) -> set[str]:
+def _names(shared: Path, outer: Path) -> set[str]:
     names = {path.name for path in shared.iterdir() if not path.name.startswith("try-")}
-    return names | {path.name for path in (shared / "runs").iterdir()}
+    names |= {path.name for folder in (shared / "runs", outer) for path in folder.iterdir()}
+    # A configuration may name another cache than the given one.
+    return {name for name in names if not name.startswith("cache")}
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(case: Case, folder: Path) -> dict[str, str]:
     """Environment variables: without SLURM's commands, so that no job can be submitted."""
     kept = {key: os.environ[key] for key in ("HOME", "LANG", "LC_ALL") if key in os.environ}
     return kept | {
@@ -145,7 +153,9 @@ def _environment(folder: Path) -> dict[str, str]:
         "XDG_CACHE_HOME": str(folder.parent / "cache"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
+        "COLUMNS": str(case.columns),
+        "PYTHONIOENCODING": case.encoding,
+        "PYTHONUTF8": "1",
     }
 
 
@@ -156,15 +166,14 @@ def _as_process(case: Case, folder: Path) -> Answer:
     done = subprocess.run(
         [sys.executable, "-m", case.program, *(_encoded(word) for word in case.arguments)],
         cwd=folder,
-        env=_environment(folder),
+        env=_environment(case, folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=60,
         preexec_fn=limit_memory,
         check=False,
     )
-    out, err = (text.decode("utf-8", "backslashreplace") for text in (done.stdout, done.stderr))
-    return Answer(done.returncode, out, err)
+    return Answer(done.returncode, _decoded(done.stdout, case), _decoded(done.stderr, case))
 
 
 def _encoded(word: str) -> str:
@@ -173,9 +182,9 @@ def _encoded(word: str) -> str:
 
 def _in_this_process(case: Case, folder: Path) -> Answer:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with _inside(folder), _captured(folder.parent) as (out, err):
+    with _inside(case, folder), _captured(folder.parent.parent, case.encoding) as (out, err):
         status = _call(case)
-    answer = Answer(status, _text(out), _text(err))
+    answer = Answer(status, _decoded(_bytes(out), case), _decoded(_bytes(err), case))
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory)
     _require(grown < MOST_MEMORY, f"{grown / 2**30:.1f} GiB of memory were used", answer)
     return answer
@@ -233,13 +242,13 @@ def _default_warnings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
+def _inside(case: Case, folder: Path) -> Iterator[None]:
     """Run the block in `folder` with the environment of a new process."""
     cwd, argv, path = Path.cwd(), sys.argv, list(sys.path)
     environment = dict(os.environ)
     os.chdir(folder)
     os.environ.clear()
-    os.environ.update(_environment(folder))
+    os.environ.update(_environment(case, folder))
     try:
         yield
     finally:
@@ -250,7 +259,7 @@ def _inside(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _captured(folder: Path) -> Iterator[tuple[int, int]]:
+def _captured(folder: Path, encoding: str) -> Iterator[tuple[int, int]]:
     """Capture both outputs as file descriptors: loggers and C code do not write to `sys.stderr`."""
     streams = sys.stdout, sys.stderr
     for stream in streams:
@@ -260,8 +269,8 @@ def _captured(folder: Path) -> Iterator[tuple[int, int]]:
     for number, file in enumerate(files, 1):
         os.dup2(file.fileno(), number)
     numbers = os.dup(files[0].fileno()), os.dup(files[1].fileno())
-    sys.stdout = open(1, "w", encoding="utf-8", errors="strict", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=encoding, errors="strict", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     try:
         yield numbers
     finally:
@@ -275,7 +284,17 @@ def _captured(folder: Path) -> Iterator[tuple[int, int]]:
             file.close()
 
 
-def _text(number: int) -> str:
+def _bytes(number: int) -> bytes:
     with os.fdopen(number, "rb") as file:
         file.seek(0)
-        return file.read().decode("utf-8", "backslashreplace")
+        return file.read()
+
+
+def _decoded(content: bytes, case: Case) -> str:
+    try:
+        return content.decode(case.encoding)
+    except UnicodeDecodeError:
+        text = content.decode("utf-8", "backslashreplace")
+        violation = f"the output is not {case.encoding}"
+        _require(False, violation, Answer(0, "", text))
+        raise

@@ -1,9 +1,12 @@
 """All kinds of input, with the shares in which they are generated."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from tests.fuzz import lines, nifti, toml
 from tests.fuzz.case import Case
+from tests.fuzz.text import encodings, folder_names, widths
 
 _SHARES: tuple[tuple[int, st.SearchStrategy[Case]], ...] = (
     (2, toml.valid_experiments()),
@@ -24,6 +27,15 @@ _SHARES: tuple[tuple[int, st.SearchStrategy[Case]], ...] = (
     (2, lines.model_values()),
 )
 
-cases = st.sampled_from([kind for share, kind in _SHARES for _ in range(share)]).flatmap(
-    lambda kind: kind
-)
+_kinds = st.sampled_from([kind for share, kind in _SHARES for _ in range(share)])
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """An input of any kind, in a folder of any name, with outputs of any encoding and width."""
+    return replace(
+        draw(draw(_kinds)),
+        folder=draw(folder_names),
+        encoding=draw(encodings),
+        columns=draw(widths),
+    )

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import warnings
 from typing import Any
 
@@ -139,7 +140,7 @@ contents = st.one_of(
 @st.composite
 def names(draw: st.DrawFn) -> str:
     stem = draw(st.one_of(st.just("scan"), file_names))
-    return (stem.lstrip(".-") or "scan") + draw(st.sampled_from([".nii", ".nii.gz"]))
+    return (stem.lstrip(".") or "scan") + draw(st.sampled_from([".nii", ".nii.gz"]))
 
 
 MODEL = "../trained"
@@ -149,11 +150,13 @@ _COMMANDS = {"reconstruct": "", "encode": ".vqc"}
 @st.composite
 def valid_scans(draw: st.DrawFn) -> Case:
     command, name = draw(st.sampled_from(sorted(_COMMANDS))), f"in/{draw(names())}"
+    is_short = len(os.fsencode(name)) < 200  # what is written beside a scan has a longer name
     content = packed(draw(valid()), zipped=draw(st.booleans()))
     made = name.replace("in/", "out/") + _COMMANDS[command]
     arguments = (command, name, "--model", MODEL, "--out", "out", "--device", "cpu")
     kind = f"{command}, valid"
-    return Case(kind, "vqvae", arguments, {name: content}, "succeeds", made=(made,))
+    expect: Any = "succeeds" if is_short else "either"
+    return Case(kind, "vqvae", arguments, {name: content}, expect, made=(made,))
 
 
 @st.composite

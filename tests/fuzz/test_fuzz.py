@@ -30,7 +30,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-@given(case=cases)
+@given(case=cases())
 def test_any_input_is_processed_or_refused_in_one_line(shared: Path, case: Case) -> None:
     attempt(case, shared)
 

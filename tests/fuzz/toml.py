@@ -122,17 +122,18 @@ def with_options(draw: st.DrawFn, tables: dict[str, Any]) -> dict[str, Any]:
 
 @st.composite
 def vqvae_tables(draw: st.DrawFn) -> dict[str, Any]:
-    """A valid experiment of the VQ-VAE; `sweeps plan` does not open its data."""
+    """A valid experiment of the VQ-VAE, whose data set has two slices to train on."""
     rates = draw(ranges(1e-5, 1e-1))
     sizes = st.lists(st.sampled_from([16, 64, 128, 512]), min_size=1, unique=True)
     tables: dict[str, Any] = {
         "name": draw(words),
         "trials": draw(st.integers(1, 300)),
+        "trainer": "vqvae.sweep:trainer",
         "objective": {"metric": draw(st.sampled_from(["val/ssim", "val/psnr", "val/loss"]))},
         "trial": {
-            "data": {"root": "data"},
+            "data": {"root": "set", "cache": "../cache"},
             "model": {"width": 2 * draw(st.integers(1, 64)), "stride": 4},
-            "training": {"epochs": draw(_epochs)},
+            "training": {"epochs": draw(_epochs), "batch_size": draw(st.integers(1, 2))},
         },
         "space": {"training.learning_rate": rates, "model.codebook_size": draw(sizes)},
     }
@@ -220,9 +221,9 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:  # noqa: PLR0911 (one for
 
 def _plan(kind: str, content: bytes, *more: str, **fields: Any) -> Case:
     files: dict[str, bytes | str | None] = {FILE: content} | fields.pop("files", {})
-    named = fields.pop("named", (FILE,))
+    named = fields.pop("named", (FILE, "data folder", "cache folder"))
     command = fields.pop("command", "plan")
-    return Case(kind, "sweeps", (command, FILE, *more), files, named=named, **fields)
+    return Case(kind, "sweeps", (command, FILE, *more), files, named=named, base="set", **fields)
 
 
 @st.composite

@@ -2,11 +2,11 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import typer
 from rich.console import Console
 
 from vqvae.cli.progress_bar import progress_bar
@@ -42,7 +42,7 @@ def begin(plan: Plan, model: str, device: str) -> "Codec":
     from vqvae.inference.load import open_model
 
     for note in plan.notes:
-        typer.echo(one_line(note), err=True)
+        print(one_line(note), file=sys.stderr)
     if not plan.tasks:
         refuse_failures(Outcome([], list(plan.failed), len(plan.failed)))
     codec, _ = open_model(model, choose_device(device))
@@ -98,7 +98,7 @@ def refuse_failures(outcome: Outcome[Any]) -> None:
         kind = InputError if failed[0].bad_input else RuntimeError
         raise _with_tracebacks(kind(failed[0].reason), failed)
     for one in failed:
-        typer.echo(one_line(one.reason), err=True)
+        print(one_line(one.reason), file=sys.stderr)
     what = f"{len(failed)} of {outcome.total} files failed (listed above)" if failed else ""
     if outcome.interrupted:
         done = f"interrupted when {len(outcome.done)} of {outcome.total} files were done"

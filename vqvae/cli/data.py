@@ -5,19 +5,20 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from vqvae.cli.data_import import import_
 from vqvae.config import PhantomConfig
 from vqvae.data.importing.survey import PERCENTILES, SplitSurvey, survey
 from vqvae.data.phantom.dataset import write_phantom
 from vqvae.errors import InputError
+from vqvae.tables import Column, FittingTable, output_console
 from vqvae.text import one_line, printable
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Create, import and check data sets."
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Create, import and check data sets.",
 )
 
 _DEFAULT = PhantomConfig()
@@ -67,7 +68,7 @@ def phantom(  # noqa: PLR0913, PLR0917 (a parameter is an option)
         raise InputError(f"--{option} {first['input']}: {first['msg'].lower()}") from error
     write_phantom(config, out)
     patients = train_patients + validate_patients + test_patients
-    typer.echo(printable(f"{out}: {patients * volumes * slices} slices of {patients} patients"))
+    print(printable(f"{out}: {patients * volumes * slices} slices of {patients} patients"))
 
 
 app.command(name="import")(import_)
@@ -77,18 +78,18 @@ app.command(name="import")(import_)
 def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]) -> None:
     """Read every slice of a data set; print a table of its content, and all problems."""
     result = survey(folder)
-    title = escape(printable(str(folder)))
-    table = Table(
-        "split", "slices", "segmented", "volumes", "patients", "shapes", "types", title=title
-    )
-    for percentile in PERCENTILES:
-        table.add_column("max" if percentile == 100 else f"p{percentile:g}", justify="right")
-    for split, found in result.splits.items():
-        table.add_row(split, *_cells(found))
-    table.caption = "p: percentiles of the intensities in a slice, as medians over the split"
-    _console().print(table)
+    percentiles = ["max" if p == 100 else f"p{p:g}" for p in PERCENTILES]
+    counts = ("slices", "segmented", "volumes", "patients")
+    headings = ("split", *counts, "shapes", "types", *percentiles)
+    rows = [(split, *_cells(found)) for split, found in result.splits.items()]
+    columns = [
+        Column(heading, cells, "right" if heading in percentiles else "left")
+        for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
+    ]
+    caption = "p: percentiles of the intensities in a slice, as medians over the split"
+    output_console().print(FittingTable(str(folder), [columns], caption))
     for line in (*result.oddities, *result.problems):
-        typer.echo(one_line(line))
+        print(one_line(line))
     if result.problems:
         count = len(result.problems)
         raise InputError(f"{folder}: {count} problem{'s' if count > 1 else ''} (listed above)")
@@ -100,9 +101,3 @@ def _cells(found: SplitSurvey) -> list[str]:
     counts = [str(found.slices), str(found.segmented), str(found.volumes), str(found.patients)]
     percentiles = [f"{value:.4g}" for value in found.percentiles] or [""] * len(PERCENTILES)
     return [*counts, "\n".join(shapes), "\n".join(types), *percentiles]
-
-
-def _console() -> Console:
-    """A console as wide as the terminal, or, in a log, wide enough for the table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)

@@ -122,23 +122,24 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
     try:
         result = write_import(plan, out, options)
     except BadVolumesError as error:
-        _show_lines("cannot be imported", error.lines)
+        if len(error.lines) > 1:
+            _show_lines("cannot be imported", error.lines)
         raise
     _show_result(plan, result)
-    typer.echo(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
+    print(printable(f"written to {out}; check it with 'vqvae data check {out}'"))
 
 
 def _show_plan(plan: Plan) -> None:
     patients = plan.patients
     origin = "guessed" if patients.guessed else "given"
     files = sum(len(volume.files) for volume in plan.volumes)
-    typer.echo(printable(f"patient pattern ({origin}): {patients.pattern}"))
-    typer.echo(f"{_count(files, 'file')} of {_count(len(patients.files), 'patient')}")
-    typer.echo(printable(f"  {', '.join(patients.files)}"))
+    print(printable(f"patient pattern ({origin}): {patients.pattern}"))
+    print(f"{_count(files, 'file')} of {_count(len(patients.files), 'patient')}")
+    print(printable(f"  {', '.join(patients.files)}"))
     if plan.request.label_maps is LabelMaps.IMPORT:
         maps = len({volume.label_files for volume in plan.volumes if volume.label_files})
         meaning = ", ".join(f"{label} {organ}" for organ, label in ORGANS.items())
-        typer.echo(f"label maps: {maps}; the labels are {meaning} (else give --relabel)")
+        print(f"label maps: {maps}; the labels are {meaning} (else give --relabel)")
     _show_lines("left out", plan.left_out)
     _show_lines(
         "label maps, left out (--labels import makes them the segmentations of their scans, "
@@ -153,9 +154,9 @@ def _count(number: int, what: str) -> str:
 
 def _show_lines(what: str, lines: Sequence[str]) -> None:
     if lines:
-        typer.echo(f"{what} ({len(lines)}):")
+        print(f"{what} ({len(lines)}):")
     for line in lines:
-        typer.echo(f"  {one_line(line)}")
+        print(f"  {one_line(line)}")
 
 
 def _show_result(plan: Plan, result: Result) -> None:
@@ -169,7 +170,7 @@ def _show_result(plan: Plan, result: Result) -> None:
         dropped = sum(one.dropped for one in volumes)
         names = [name for name, assigned in result.splits.items() if assigned == split]
         shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
-        typer.echo(
+        print(
             printable(
                 f"{split}: {slices} of {_count(len(volumes), 'volume')}; {dropped} with too little "
                 f"tissue left out\n  {shown}"

@@ -31,12 +31,11 @@ def evaluate(
         Path | None,
         typer.Option(help="folder of the data set (default: that of the model's training)"),
     ] = None,
-    # Brackets are escaped: Typer reads them as markup.
     config: Annotated[
         Path | None,
         typer.Option(
-            help=r"TOML file that names the data (instead of --data): an experiment file, or one "
-            r"with \[data]"
+            help="TOML file that names the data (instead of --data): an experiment file, or one "
+            "with [data]"
         ),
     ] = None,
     device: DeviceOption = DeviceChoice.auto,
@@ -63,7 +62,7 @@ def evaluate(
         )
     found = evaluate_codec(codec, given, split.value)
     if as_json:
-        typer.echo(json.dumps(found.plain(), indent=2))
+        print(json.dumps(found.plain(), indent=2))
     else:
         print_evaluation(found)
 

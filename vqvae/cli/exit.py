@@ -4,6 +4,7 @@
 the same functions, to the letter (`tests/test_twins.py`).
 """
 
+import contextlib
 import errno
 import sys
 import traceback
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from vqvae.errors import InputError
+from vqvae.streams import OutputError, accept_any_text
 from vqvae.text import one_line
 
 DEBUG = "--debug"
@@ -30,10 +32,12 @@ def run_and_exit(program: str, app: Callable[..., int | None], given: Sequence[s
         app: the commands.
         given: the command line.
     """
+    accept_any_text()
     # Taken from wherever it stands: people add it at the end of the command that has just failed.
     arguments = [argument for argument in given if argument != DEBUG]
     try:
         status = app(arguments, prog_name=program, standalone_mode=False) or 0
+        sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 (the last resort: a person sees one line)
         if DEBUG in given:
             traceback.print_exc()
@@ -48,8 +52,12 @@ def print_error(error: Exception) -> int:
     if isinstance(error, typer.Abort):
         _print_line("interrupted")
         return 1
-    if isinstance(error, OSError) and error.errno in _WRONG_PATH and error.filename is not None:
-        error = InputError(f"{error.filename}: {error.strerror}")
+    error = _as_input_error(error)
+    if isinstance(error, BrokenPipeError):
+        return 1  # the reader of the output has seen enough, as `head` has
+    if isinstance(error, OutputError):
+        _print_line(str(error.strerror))
+        return 1
     text = str(error) or "no reason was given"
     known = isinstance(error, InputError | RuntimeError)
     _print_line(text if known else f"{type(error).__name__}: {text}")
@@ -67,5 +75,18 @@ def _print_usage_error(error: Exception) -> int:
     return 2
 
 
+def _as_input_error(error: Exception) -> Exception:
+    """The error as one of the input, if it is a wrong path, or a name in other bytes."""
+    if isinstance(error, OSError) and error.errno in _WRONG_PATH and error.filename is not None:
+        return InputError(f"{error.filename}: {error.strerror}")
+    if isinstance(error, UnicodeEncodeError):  # text is written as UTF-8
+        name = error.object[max(0, error.start - 80) : error.end + 80]
+        is_utf8 = sys.getfilesystemencoding() == "utf-8"
+        advice = "rename the file" if is_utf8 else "set LC_ALL=C.UTF-8"
+        return InputError(f"{name!r} has a file name that is not UTF-8 here; {advice}")
+    return error
+
+
 def _print_line(text: str) -> None:
-    print("error:", one_line(text), file=sys.stderr)
+    with contextlib.suppress(OSError):  # the exit status still says that it failed
+        print("error:", one_line(text), file=sys.stderr)

@@ -44,11 +44,10 @@ def _line(row: "Epoch", epochs: int) -> str:
 
 def progress_bar(console: Console) -> Progress:
     """A progress bar; it shows nothing if the console is not a terminal."""
+    bar = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        *(bar if console.width >= 60 else (MofNCompleteColumn(),)),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or console.is_dumb_terminal,
     )

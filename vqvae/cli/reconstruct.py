@@ -51,4 +51,4 @@ def _show(found: "Outcome[Reconstructed]", out: Path) -> None:
         found.total += 1
     else:
         print_scores(found.done, out)
-        typer.echo(printable(f"scores: {out / TABLE}"))
+        print(printable(f"scores: {out / TABLE}"))

@@ -1,16 +1,12 @@
 """Tables on a terminal: scores of a model, of reconstructed scans, and sizes of encoded scans."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from vqvae.cli.names import shorten_names
+from vqvae.tables import Column, FittingTable, output_console
 from vqvae.text import printable
 
 if TYPE_CHECKING:
@@ -21,8 +17,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 12
 """Files that a table shows one by one; of more only the worst are shown."""
 WORST = 5
-_NARROWEST = 12  # columns of a name
-_WIDEST = 10_000  # columns of a table that nobody sees on a terminal: its names are not shortened
+_NAME_WIDTHS = (48, 32, 20)
+"""Columns of a terminal that names are shortened to if the whole ones do not fit."""
 
 _LABELS = {
     "ssim": "SSIM (main protocol)",
@@ -41,27 +37,30 @@ def print_evaluation(found: "Evaluation") -> None:
     """Print a table of the scores, and a table with a row for each patient."""
     patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
     slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
-    table = Table(title=f"{found.split}: {slices} of {patients}")
-    for column in ("score", "mean over slices", "95 % bootstrap interval over patients"):
-        table.add_column(column, justify="left" if column == "score" else "right")
-    for name, value in found.scores.items():
-        interval = found.intervals.get(name)
-        shown = "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
-        table.add_row(_label(name), f"{value:.4f}", shown)
-    console = Console()
-    console.print(table)
+    intervals = [found.intervals.get(name) for name in found.scores]
+    columns = (
+        Column("score", [_label(name) for name in found.scores]),
+        Column("mean\nover slices", [f"{value:.4f}" for value in found.scores.values()], "right"),
+        Column(
+            "95 % bootstrap\ninterval\nover patients",
+            ["" if i is None else f"{i.low:.4f} to {i.high:.4f}" for i in intervals],
+            "right",
+        ),
+    )
+    output_console().print(FittingTable(f"{found.split}: {slices} of {patients}", [columns]))
     if not found.intervals:
-        console.print("no intervals: they need at least two patients")
-    _print_patients(console, found)
+        print("no intervals: they need at least two patients")
+    _print_patients(found)
 
 
-def _print_patients(console: Console, found: "Evaluation") -> None:
+def _print_patients(found: "Evaluation") -> None:
     shown = [name for name in found.scores if name == "ssim" or name.startswith("ssim_")]
     shown = [name for name in shown if name not in ("ssim_uniform7", "ssim_zscore")]
-    table = Table("SSIM", *(name.partition("_")[2] or "whole slice" for name in shown))
-    for case, scores in found.patients.items():
-        table.add_row(f"case {case:03d}", *(f"{scores[name]:.4f}" for name in shown))
-    console.print(table)
+    columns = [Column("SSIM", [f"case {case:03d}" for case in found.patients])]
+    for name in shown:
+        scores = [f"{scores[name]:.4f}" for scores in found.patients.values()]
+        columns.append(Column(name.partition("_")[2] or "whole slice", scores))
+    output_console().print(FittingTable("", [columns]))
 
 
 def _label(name: str) -> str:
@@ -72,7 +71,7 @@ def _label(name: str) -> str:
 
 
 def print_scores(rows: "Sequence[Reconstructed]", out: Path, *, all_rows: bool = False) -> None:
-    """Print the mean and the spread of the scores, and the scans with the lowest SSIM.
+    """Print the scans with the lowest SSIM, and the mean and the spread of all scores.
 
     Args:
         rows: at least one.
@@ -81,18 +80,16 @@ def print_scores(rows: "Sequence[Reconstructed]", out: Path, *, all_rows: bool =
     """
     few = all_rows or len(rows) <= MOST_ROWS
     shown = rows if few else sorted(rows, key=lambda row: row.ssim)[:WORST]
-    headings = ["scan", "SSIM", "PSNR\n(dB)", "bits per\npixel"]
-    summary = _summary(rows) if len(rows) > 1 else []
-    cells = [
-        [_relative(row.target, out), *_scores(row.ssim, row.psnr, row.bits_per_pixel)]
-        for row in shown
-    ]
-    caption = None if few else f"the {WORST} scans with the lowest SSIM, of {len(rows)}"
-    _print(headings, summary, cells, caption)
+    title = "" if few else f"the {WORST} scans with the lowest SSIM, of {len(rows)}"
+    names = [_relative(row.target, out) for row in shown]
+    cells = [_scores(row.ssim, row.psnr, row.bits_per_pixel) for row in shown]
+    totals = _statistics(rows) if len(rows) > 1 else {}
+    headings = ("scan", "SSIM", "PSNR\n(dB)", "bits per\npixel")
+    output_console().print(_table(title, headings, names, cells, totals))
 
 
 def print_sizes(rows: "Sequence[Encoded]", out: Path) -> None:
-    """Print the sizes of encoded scans in total, and of each, or of those with the lowest ratio.
+    """Print the sizes of encoded scans, or of those with the lowest ratio, and of all together.
 
     Args:
         rows: the encoded scans; nothing is printed if there are none.
@@ -102,78 +99,46 @@ def print_sizes(rows: "Sequence[Encoded]", out: Path) -> None:
         return
     few = len(rows) <= MOST_ROWS
     shown = rows if few else sorted(rows, key=lambda row: row.before / row.after)[:WORST]
-    headings = ["file", ".nii.gz\n(bytes)", "codes\n(bytes)", "ratio", "bits per\npixel", "on disk"]
-    cells = [
-        [_relative(row.target, out), *_sizes(row.before, row.after, row.bits_per_pixel, row.pixels)]
-        for row in shown
-    ]
+    title = "" if few else f"the {WORST} files with the lowest ratio, of {len(rows)}"
+    names = [_relative(row.target, out) for row in shown]
+    cells = [_sizes(row.before, row.after, row.bits_per_pixel, row.pixels) for row in shown]
     for row, line in zip(shown, cells, strict=True):
-        line[1] += "*" if row.compressed_here else ""
+        line[0] += "*" if row.compressed_here else ""
     caption = "bits per pixel: the codes alone (log2 K each); on disk: the whole file"
     if any(row.compressed_here for row in shown):
         caption += "\n* the scan is not compressed; this is its size after gzip"
-    if not few:
-        caption = f"the {WORST} files with the lowest ratio, of {len(rows)}\n{caption}"
-    _print(headings, [_total(rows)], cells, caption)
+    totals = {f"all {len(rows)}": _total(rows)} if len(rows) > 1 else {}
+    headings = ("file", ".nii.gz\n(bytes)", "codes\n(bytes)", "ratio", "bits per\npixel", "on disk")
+    output_console().print(_table(title, headings, names, cells, totals, caption))
 
 
 def print_decoded(targets: Sequence[Path], out: Path) -> None:
     """Print the paths of decoded scans, or their number if there are many."""
     if len(targets) > MOST_ROWS:
-        typer.echo(printable(f"{len(targets)} scans are decoded to {out}"))
+        print(printable(f"{len(targets)} scans are decoded to {out}"))
         return
     for target in targets:
-        typer.echo(printable(str(target)))
+        print(printable(str(target)))
 
 
-def _print(
+def _table(
+    title: str,
     headings: Sequence[str],
-    summary: Sequence[Sequence[str]],
-    rows: Sequence[Sequence[str]],
-    caption: str | None,
-) -> None:
-    """Print a table whose first column has names, and the others numbers.
-
-    On a terminal the names are shortened to the width that is left, and the last columns are left
-    out if it is too narrow.
-    """
-    console = Console()
-    names = [row[0] for row in rows]
-    columns = len(headings)
-    if console.is_terminal:
-        widths = _widths(headings, [*summary, *rows])
-        while columns > 2 and _left(console.width, widths[1:columns]) < _NARROWEST:
-            columns -= 1
-        left = _left(console.width, widths[1:columns])
-        names = shorten_names(names, max(left, _NARROWEST))
-    else:
-        console.width = _WIDEST
-    if columns < len(headings):
-        caption = "\n".join(filter(None, [caption, "a wider terminal shows more columns"]))
-    table = Table(caption=caption, caption_justify="left")
-    table.add_column(headings[0], overflow="fold")
-    for heading in headings[1:columns]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in summary:
-        table.add_row(*row[:columns])
-    table.add_section()
-    for name, row in zip(names, rows, strict=True):
-        table.add_row(Text(name), *row[1:columns])
-    console.print(table)
-
-
-def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """The width of the text in each column."""
-    columns = zip(headings, *rows, strict=True)
-    return [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
-
-
-def _left(width: int, numbers: Sequence[int]) -> int:
-    """The width that is left for names in a table of `width`, beside columns of numbers.
-
-    A column has two spaces and a line beside its text, and the table has one line more.
-    """
-    return width - sum(numbers) - 3 * (len(numbers) + 1) - 1
+    names: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    totals: Mapping[str, Sequence[str]],
+    caption: str = "",
+) -> FittingTable:
+    """A table whose first column has names, and the others numbers; names are shortened to fit."""
+    numbers = [
+        Column(heading, of_column, "right")
+        for heading, of_column in zip(
+            headings[1:], zip(*cells, *totals.values(), strict=True), strict=True
+        )
+    ]
+    versions = [names, *(shorten_names(names, width) for width in _NAME_WIDTHS)]
+    selections = [[Column(headings[0], [*version, *totals]), *numbers] for version in versions]
+    return FittingTable(title, selections, caption, totals=len(totals))
 
 
 def _relative(target: Path, out: Path) -> str:
@@ -184,14 +149,14 @@ def _scores(ssim: float, psnr: float, bits: float) -> list[str]:
     return [f"{ssim:.4f}", f"{psnr:.2f}", f"{bits:.4f}"]
 
 
-def _summary(rows: "Sequence[Reconstructed]") -> list[list[str]]:
+def _statistics(rows: "Sequence[Reconstructed]") -> dict[str, list[str]]:
     """Mean, standard deviation and minimum of each score."""
     columns = list(zip(*((row.ssim, row.psnr, row.bits_per_pixel) for row in rows), strict=True))
-    return [
-        [f"mean of {len(rows)}", *_scores(*map(_mean, columns))],
-        ["std. deviation", *_scores(*map(_deviation, columns))],
-        ["lowest", *_scores(*map(min, columns))],
-    ]
+    return {
+        f"mean of {len(rows)}": _scores(*map(_mean, columns)),
+        "std. deviation": _scores(*map(_deviation, columns)),
+        "lowest": _scores(*map(min, columns)),
+    }
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -213,4 +178,4 @@ def _total(rows: "Sequence[Encoded]") -> list[str]:
     before, after = sum(row.before for row in rows), sum(row.after for row in rows)
     pixels = sum(row.pixels for row in rows)
     bits = sum(row.bits_per_pixel * row.pixels for row in rows) / pixels
-    return [f"all {len(rows)}", *_sizes(before, after, bits, pixels)]
+    return _sizes(before, after, bits, pixels)

@@ -14,10 +14,7 @@ from vqvae.toml import read_config
 
 
 def train(
-    # Brackets are escaped: Typer reads them as markup.
-    config: Annotated[
-        Path, typer.Argument(help=r"TOML file with \[data], \[model] and \[training]")
-    ],
+    config: Annotated[Path, typer.Argument(help="TOML file with [data], [model] and [training]")],
     out: Annotated[
         Path, typer.Option("--out", help="folder for the checkpoints last.pt and best.pt")
     ],
@@ -38,8 +35,8 @@ def train(
     trainer.prepare([settings])
     threads = threads or len(os.sched_getaffinity(0))
     # Printed, because the same number is needed to get the same bits again.
-    typer.echo(f"CPU threads: {threads}")
+    print(f"CPU threads: {threads}")
     last = watch(fit(settings, out, threads=threads), settings.training.epochs)
     if last.diverged:
         raise RuntimeError(f"training ended early: {last.diverged}")
-    typer.echo(printable(f"best model: {out / 'best.pt'}"))
+    print(printable(f"best model: {out / 'best.pt'}"))

@@ -126,7 +126,7 @@ def _mark_used(entry: Path) -> None:
 def is_intact(entry: Path) -> bool:
     """Whether an entry exists and can be mapped; a full disk or a power failure can truncate it."""
     try:
-        for group in json.loads((entry / INDEX).read_text())["groups"]:
+        for group in json.loads((entry / INDEX).read_text(encoding="utf-8"))["groups"]:
             np.load(entry / group["file"], mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, LookupError, TypeError, EOFError):
         return False

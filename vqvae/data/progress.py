@@ -1,5 +1,7 @@
-"""Progress of long work: a progress bar on a terminal, one plain line in a log."""
+"""Progress of long work: a progress bar on a terminal, one plain line elsewhere."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -9,7 +11,8 @@ Item = TypeVar("Item")
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     """Yield `items`, and show on standard error how many of `total` are done."""
-    if not sys.stderr.isatty():
+    width = shutil.get_terminal_size().columns
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or width < 60:
         print(f"{what}: {total}", file=sys.stderr, flush=True)
         yield from items
         return

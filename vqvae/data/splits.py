@@ -119,7 +119,7 @@ def fingerprint_of(listings: Mapping[SplitName, Listing]) -> str:
 
 
 def _load(entry: Path, name: SplitName) -> Split:
-    index = json.loads((entry / INDEX).read_text())
+    index = json.loads((entry / INDEX).read_text(encoding="utf-8"))
     groups = tuple(
         Group(
             images=np.load(entry / group["file"], mmap_mode="r", allow_pickle=False),

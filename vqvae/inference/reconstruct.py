@@ -51,10 +51,10 @@ def _reconstruct(codec: Codec, task: Task, figure: Path) -> Reconstructed | Fail
     pixels, row, middle = _through(codec, task, scan)
     with writing(task, task.target):
         write_slice(task.target, pixels, like=scan)
-    drawn = attempt(task, lambda _: _write_figure(task, figure, middle))
-    if isinstance(drawn, Failed):
-        reason = f"{drawn.reason}; the reconstruction is written"
-        return Failed(reason, done=row, traceback=drawn.traceback)
+    figure_result = attempt(task, lambda _: _write_figure(task, figure, middle))
+    if isinstance(figure_result, Failed):
+        reason = f"{figure_result.reason}; the reconstruction is written"
+        return Failed(reason, done=row, traceback=figure_result.traceback)
     return row
 
 

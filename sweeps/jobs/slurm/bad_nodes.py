@@ -70,7 +70,8 @@ def _missing_gpu_reason() -> str | None:
         answer = subprocess.run(
             ["nvidia-smi", "-L"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             timeout=_NVIDIA_SMI_SECONDS,
             check=False,
         )

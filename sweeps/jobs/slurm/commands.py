@@ -72,7 +72,8 @@ def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProces
             command,
             input=text,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             timeout=COMMAND_SECONDS,
             check=False,
         )

@@ -88,7 +88,7 @@ def _cached(slurm: SlurmPaths, path: Path, max_age: float, query: Callable[[], s
     try:
         if _age(slurm, path) >= max_age:
             atomic.write(path, query())
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"{slurm.folder}: cannot be written ({error.strerror}); name another folder with --runs"

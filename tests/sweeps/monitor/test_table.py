@@ -56,11 +56,21 @@ def test_an_empty_column_is_omitted() -> None:
     assert "left" not in "\n".join(shown(120, ENDED))
 
 
-def test_a_terminal_too_narrow_for_any_layout_still_shows_every_trial() -> None:
-    lines = shown(60, ENDED, RUNNING)
-    assert max(map(len, lines)) <= 60
-    assert any("0.6959" in line for line in lines)
-    assert any("0.5000" in line for line in lines)
+@pytest.mark.parametrize("width", [20, 33, 60])
+def test_a_terminal_too_narrow_for_any_layout_shows_a_line_for_each_cell(width: int) -> None:
+    lines = shown(width, ENDED, RUNNING)
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    assert "…" not in text
+    for part in ("trial: ★ 0002-396ce225", "trial: 0003-396ce225", "state: running", "time left:"):
+        assert part in text
+    for part in ("0.6959", "0.5000", "learning rate: 0.000858", "batch size: 16"):
+        assert part in text
+
+
+def test_on_a_narrow_terminal_that_is_watched_the_lines_stay_few() -> None:
+    trials = [a_trial(number, left=5400.0, best=0.5) for number in range(20)]
+    assert len(shown(20, *trials, rows=16)) < 30
 
 
 def test_a_sweep_without_trials_shows_its_totals() -> None:

@@ -30,3 +30,9 @@ def toml(data: DataConfig, tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
     path.write_text(TOML.format(root=data.root, cache=data.cache))
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let output be as in a log: pytest-xdist gives its processes a width of 80 columns."""
+    monkeypatch.delenv("COLUMNS", raising=False)

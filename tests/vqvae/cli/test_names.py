@@ -22,10 +22,10 @@ def test_names_fit_and_stay_different_or_stay_whole(names: list[str], width: int
 
 
 def test_the_part_that_tells_names_apart_is_kept() -> None:
-    ends = [f"sub-of-a-study_run-{run}_T2w.nii.gz" for run in (1, 2)]
+    last_differ = [f"sub-of-a-study_run-{run}_T2w.nii.gz" for run in (1, 2)]
     starts = [f"{week}-week-of-a-long-study-with-a-name.nii.gz" for week in (1, 2)]
     middles = ["a" * 20 + letter + "b" * 20 for letter in "xy"]
 
-    assert shorten_names(ends, 21) == ["…udy_run-1_T2w.nii.gz", "…udy_run-2_T2w.nii.gz"]
+    assert shorten_names(last_differ, 21) == ["…udy_run-1_T2w.nii.gz", "…udy_run-2_T2w.nii.gz"]
     assert shorten_names(starts, 15) == ["1-week-….nii.gz", "2-week-….nii.gz"]
     assert shorten_names(middles, 15) == middles

@@ -157,7 +157,7 @@ FOLDERS = 4
 
 
 @dataclass(frozen=True)
-class Entry:
+class GivenFile:
     """A file or a link in one of the folders, which are numbered."""
 
     folder: int
@@ -176,7 +176,7 @@ class Tree:
 
     parents: tuple[int, ...]
     modes: tuple[int, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[GivenFile, ...]
 
 
 CONTENTS = [*["good"] * 4, "bad", "closed", "nothing", "self", *"0123", "3", "3"]
@@ -187,7 +187,7 @@ TREES = st.builds(
         st.just(0o755), *[st.sampled_from([0o755, 0o755, 0o000, 0o311, 0o644])] * (FOLDERS - 1)
     ),
     st.lists(
-        st.builds(Entry, st.integers(0, FOLDERS - 1), NAMES, st.sampled_from(CONTENTS)),
+        st.builds(GivenFile, st.integers(0, FOLDERS - 1), NAMES, st.sampled_from(CONTENTS)),
         max_size=8,
         unique_by=lambda entry: (entry.folder, entry.name),
     ).map(tuple),
@@ -225,7 +225,7 @@ def copied(task: Task) -> Path:
     return task.target
 
 
-def ways_to(entry: Entry, tree: Tree, folders: list[Path]) -> Iterator[Path]:
+def ways_to(entry: GivenFile, tree: Tree, folders: list[Path]) -> Iterator[Path]:
     """The paths at which a file can be found in the first folder."""
     if entry.folder < FOLDERS - 1:
         yield folders[entry.folder] / entry.name

@@ -28,10 +28,14 @@ class BadVolumesError(InputError):
     """
 
     def __init__(self, lines: tuple[str, ...]) -> None:
-        files = f"{len(lines)} file{'' if len(lines) == 1 else 's'}"
+        if len(lines) == 1:
+            problem, files, them = lines[0], "the file", "it"
+        else:
+            problem = f"{len(lines)} files cannot be imported (listed above)"
+            files, them = "the files", "them"
         super().__init__(
-            f"{files} cannot be imported (listed above); nothing was written: correct the files, "
-            "or leave them out with --on-bad skip"
+            f"{problem}; nothing was written: correct {files}, or leave {them} out with "
+            "--on-bad skip"
         )
         self.lines = lines
 

@@ -81,7 +81,7 @@ def ensure_phantom(config: DataConfig) -> None:
 def read_record(root: Path) -> dict[str, Any] | None:
     """The record of the phantom at `root` (see `record_of`); None if there is no phantom."""
     try:
-        record = json.loads((root / RECORD).read_text())
+        record = json.loads((root / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
@@ -125,7 +125,7 @@ def _write(config: PhantomConfig, out: Path) -> None:
     what = f"writing phantom volumes of {config.slices} slices"
     for volume in track(volumes, what, len(volumes)):
         _write_volume(config, volume, base)
-    (out / RECORD).write_text(json.dumps(record_of(config), indent=2) + "\n")
+    (out / RECORD).write_text(json.dumps(record_of(config), indent=2) + "\n", encoding="utf-8")
 
 
 def _volumes(config: PhantomConfig) -> Iterator[_Volume]:

@@ -100,6 +100,13 @@ def test_all_bad_volumes_are_named_and_nothing_is_written(study: Path, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
 
 
+def test_the_only_bad_volume_is_named_in_the_error(study: Path, tmp_path: Path) -> None:
+    bad = study / "patient03_T1W.nii.gz"
+    bad.write_bytes(b"no scan")
+    with pytest.raises(BadVolumesError, match=f"^{bad}: .*nothing was written: correct the file,"):
+        import_study(study, tmp_path / "out")
+
+
 def test_bad_volumes_are_left_out_if_asked_for(study: Path, tmp_path: Path) -> None:
     (study / "patient03_T1W.nii.gz").write_bytes(b"no scan")
     (study / "patient04").symlink_to("gone")

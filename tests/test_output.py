@@ -1,0 +1,234 @@
+"""What the programs print can be read in any encoding and at any width, or fails in one line.
+
+Every command of both programs runs as a process of its own.
+"""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli.lazy import load_command
+from tests.fuzz import material
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("output")  # one process, so that the material is made once
+NAME = "é → ±"  # a name that ASCII and Latin-1 do not have
+LOCALE_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+WIDTHS = {"ascii": 20, "ascii:strict": 80, "latin-1": 33, "cp1252": 80, "utf-16": 20, "utf-8": 33}
+"""Encodings, each with a width in columns."""
+
+LINES: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {
+    ("sweeps", "run"): (("tiny.toml", "--cluster", "here"), 0),
+    ("sweeps", "plan"): (("tiny.toml", "--cluster", "here"), 0),
+    ("sweeps", "doctor"): (("tiny.toml", "--cluster", "here"), 0),
+    ("sweeps", "watch"): (("tiny",), 0),
+    ("sweeps", "status"): (("tiny",), 0),
+    ("sweeps", "stop"): (("tiny",), 0),
+    ("sweeps", "sync"): (("tiny",), 0),
+    ("sweeps", "ui"): (("--port", "→"), 2),
+    ("sweeps", "clean"): ((), 0),
+    ("sweeps", "promote"): (("tiny", "--dry-run"), 0),
+    ("sweeps", "rollback"): ((), 2),
+    ("sweeps", "models"): ((), 0),
+    ("sweeps", "submit"): (("runs/tiny",), 0),
+    ("sweeps", "work"): (("runs/tiny", "--job", "job"), 0),
+    ("sweeps", "publish"): (("runs/tiny", "--parent", "4000000"), 0),
+    ("vqvae", "train"): (("→.toml", "--out", "out"), 2),
+    ("vqvae", "evaluate"): (("--model", "trained", "--device", "cpu"), 0),
+    ("vqvae", "reconstruct"): ((f"{NAME}/scan.nii", "--model", "trained", "--out", "→"), 0),
+    ("vqvae", "encode"): (("scan.nii", "--model", "trained", "--out", "→ codes"), 0),
+    ("vqvae", "decode"): (
+        (f"{NAME}/codes/scan.nii.vqc", "--model", "trained", "--out", "→ back"),
+        0,
+    ),
+    ("vqvae", "data", "phantom"): (("set",), 2),
+    ("vqvae", "data", "import"): (("volumes", "→ set", "--split", "1,1,1"), 0),
+    ("vqvae", "data", "check"): ((f"{NAME}/set",), 0),
+}
+"""For each command: arguments, and the exit status with them."""
+
+
+def all_commands() -> Iterator[tuple[str, ...]]:
+    for program in ("sweeps", "vqvae"):
+        for name, (place, _) in importlib.import_module(f"{program}.cli.main").COMMANDS.items():
+            subcommands = getattr(load_command(name, place), "commands", {})
+            yield from ((program, name, *([sub] if sub else [])) for sub in subcommands or ("",))
+
+
+COMMANDS = tuple(all_commands())
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set, a trained model, and a finished sweep whose model is promoted."""
+    from tests.fuzz.drive import CLUSTERS
+
+    folder = tmp_path_factory.mktemp("output")
+    (folder / NAME).symlink_to(folder)
+    material.make(folder)
+    (folder / "experiments" / "clusters").mkdir(parents=True)
+    for name, text in CLUSTERS.items():
+        (folder / "experiments" / "clusters" / f"{name}.toml").write_text(text)
+    done = run(folder, ("sweeps", "promote", "tiny", "--force", "because → é"))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def environment(**variables: str) -> dict[str, str]:
+    kept = {key: os.environ[key] for key in ("HOME", "PATH") if key in os.environ}
+    fixed = {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+    return kept | fixed | {"PYTHONUTF8": "1"} | variables
+
+
+def run(
+    folder: Path, line: tuple[str, ...], **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    program, *arguments = line
+    return subprocess.run(
+        [sys.executable, "-m", program, *arguments],
+        cwd=folder,
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+def read(text: bytes, encoding: str) -> str:
+    """The text, which must be valid in the encoding, printable, and no error of Python's own."""
+    read = text.decode(encoding.partition(":")[0])
+    assert all(c.isprintable() or c == "\n" for c in read), read
+    for wrong in ("Traceback", "UnicodeEncodeError", "UnicodeDecodeError", "Exception ignored"):
+        assert wrong not in read
+    return read
+
+
+def check(folder: Path, command: tuple[str, ...], encoding: str, **variables: str) -> str:
+    """Run a command with its arguments; return its output, which must be as it should be."""
+    arguments, status = LINES[command]
+    done = run(folder, (*command, *arguments), **variables)
+    out, err = read(done.stdout, encoding), read(done.stderr, encoding)
+    assert done.returncode == status, err
+    assert status == 0 or err.splitlines()[-1].startswith("error: ")
+    return out
+
+
+def test_every_command_is_run_here() -> None:
+    assert set(LINES) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_runs_in_ascii_on_20_columns(folder: Path, command: tuple[str, ...]) -> None:
+    check(folder, command, "ascii", PYTHONIOENCODING="ascii", COLUMNS="20")
+
+
+@pytest.mark.parametrize("encoding", WIDTHS)
+@pytest.mark.parametrize("command", [("sweeps", "status"), ("vqvae", "data", "check")])
+def test_tables_keep_every_name_and_number(
+    folder: Path, command: tuple[str, ...], encoding: str
+) -> None:
+    columns = str(WIDTHS[encoding])
+    known = check(folder, command, "utf-8", PYTHONIOENCODING="utf-8", COLUMNS="1000")
+    shown = check(folder, command, encoding, PYTHONIOENCODING=encoding, COLUMNS=columns)
+    together = "".join(shown.split())
+    assert {w for w in known.split() if w.isascii() and w not in together} == set()
+    texts = [line for line in shown.splitlines() if "resume with" not in line]  # it can be pasted
+    assert max(map(len, texts)) <= int(columns)
+
+
+@pytest.mark.parametrize("command", ["doctor", "models", "promote", "status"])
+def test_symbols_are_words_in_the_locale_c(folder: Path, command: str) -> None:
+    out = check(folder, ("sweeps", command), "ascii", **LOCALE_C)
+    symbol = {"doctor": "OK experiment", "models": "+/-", "promote": "-> 000", "status": "* 000"}
+    assert symbol[command] in out
+
+
+@pytest.mark.parametrize("command", [("sweeps",), ("vqvae",), ("vqvae", "data"), *COMMANDS])
+def test_help_has_the_same_words_at_any_width(tmp_path: Path, command: tuple[str, ...]) -> None:
+    narrow, wide = (
+        read(run(tmp_path, (*command, "--help"), PYTHONIOENCODING=e, COLUMNS=columns).stdout, e)
+        for e, columns in (("ascii", "20"), ("utf-16", "200"))
+    )
+    assert "".join(narrow.split()) == "".join(wide.split())
+    # Names of commands and of options with their types are not broken.
+    texts = [line for line in narrow.splitlines() if not re.match("Usage: | *--|.*<", line)]
+    assert [line for line in texts if len(line) > 20 and " " in line.strip()] == []
+
+
+def test_json_is_json_in_any_encoding(folder: Path) -> None:
+    line = ("vqvae", "evaluate", "--model", "trained", "--device", "cpu", "--json")
+    for encoding in ("ascii", "utf-16"):
+        done = run(folder, line, PYTHONIOENCODING=encoding, COLUMNS="20")
+        assert json.loads(read(done.stdout, encoding))["split"] == "validate"
+
+
+WRITERS = (
+    ("sweeps", "status", "tiny"),
+    ("sweeps", "doctor", "tiny.toml", "--cluster", "here"),
+    ("vqvae", "data", "check", "set"),
+    ("vqvae", "--help"),
+)
+
+
+def in_a_shell(
+    folder: Path, line: tuple[str, ...], rest: str
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["bash", "-c", f'"$@" {rest}', "bash", sys.executable, "-m", *line],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        timeout=120,
+    )
+
+
+def errors(done: subprocess.CompletedProcess[bytes]) -> list[str]:
+    """The lines on standard error without those on progress."""
+    lines = read(done.stderr, "utf-8").splitlines()
+    return [line for line in lines if not line.startswith("reading ")]
+
+
+@pytest.mark.parametrize("line", WRITERS, ids=" ".join)
+def test_a_full_disk_is_one_line(folder: Path, line: tuple[str, ...]) -> None:
+    done = in_a_shell(folder, line, "> /dev/full")
+    assert errors(done) == ["error: standard output cannot be written: No space left on device"]
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("line", WRITERS, ids=" ".join)
+def test_a_reader_that_went_away_is_no_error(folder: Path, line: tuple[str, ...]) -> None:
+    done = in_a_shell(folder, line, "| true; exit ${PIPESTATUS[0]}")
+    assert (errors(done), done.returncode) == ([], 1)
+
+
+@pytest.mark.parametrize("line", WRITERS, ids=" ".join)
+def test_a_closed_output_is_no_error(folder: Path, line: tuple[str, ...]) -> None:
+    done = in_a_shell(folder, line, ">&- <&-")
+    assert (errors(done), done.returncode) == ([], 0)
+
+
+@pytest.mark.parametrize("rest", ["2> /dev/full", "2>&-", "2>&1 | true; exit ${PIPESTATUS[0]}"])
+def test_an_error_that_cannot_be_printed_still_sets_the_status(tmp_path: Path, rest: str) -> None:
+    done = in_a_shell(tmp_path, ("sweeps", "status"), rest)
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 2)
+
+
+def test_a_closed_output_is_not_written_into_the_next_file(tmp_path: Path) -> None:
+    program = (
+        "import sys; from sweeps.streams import accept_any_text; accept_any_text(); "
+        "file = open('next', 'w'); print('→'); print('→', file=sys.stderr); "
+        "import subprocess; subprocess.run(['echo', 'from a child'])"
+    )
+    subprocess.run(
+        ["bash", "-c", '"$@" >&- 2>&- <&-', "bash", sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert (tmp_path / "next").read_text() == ""
