@@ -221,7 +221,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:  # noqa: PLR0911 (one for
 
 def _plan(kind: str, content: bytes, *more: str, **fields: Any) -> Case:
     files: dict[str, bytes | str | None] = {FILE: content} | fields.pop("files", {})
-    named = fields.pop("named", (FILE, "data folder", "cache folder"))
+    named = fields.pop("named", (FILE, "data folder", "cache folder", "slices in set"))
     command = fields.pop("command", "plan")
     return Case(kind, "sweeps", (command, FILE, *more), files, named=named, base="set", **fields)
 

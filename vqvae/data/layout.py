@@ -131,9 +131,9 @@ def list_split(base: Path, split: SplitName) -> Listing:
     except OSError as error:
         raise UnavailableError(f"data folder {folder} cannot be read ({error.strerror})") from error
     if not files:
-        reason = f" ({odd[0]})" if odd else ""
+        found = f"data folder {folder} holds no file named like {EXAMPLE}"
         raise InputError(
-            f"data folder {folder} holds no file named like {EXAMPLE}{reason}; {_advice(base)}"
+            f"{found} ({odd[0]}); correct its files" if odd else f"{found}; {_advice(base)}"
         )
     files.sort()
     _check_once(files)
@@ -202,6 +202,11 @@ def _check_once(files: list[SliceFile]) -> None:
 
 
 def _advice(root: Path) -> str:
+    if os.path.lexists(root):
+        return (
+            "name the folder of a data set, or make one in a new folder with 'vqvae data phantom "
+            "FOLDER' or 'vqvae data import SOURCE FOLDER'"
+        )
     return (
         f"write a synthetic data set with 'vqvae data phantom {root}', "
         f"or import scans with 'vqvae data import SOURCE {root}'"

@@ -67,6 +67,9 @@ def test_two_files_of_one_slice_are_refused(tiny: DataConfig, write: Callable[..
 def test_missing_data_are_named_with_what_to_do(tiny: DataConfig, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent does not exist; .* 'vqvae data phantom"):
         list_splits(tmp_path / "absent")
+    (tmp_path / "other" / "scans").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"other holds no keras_slices_train; .* in a new folder"):
+        list_splits(tmp_path / "other")
     folder = tiny.root / "keras_slices_validate"
     for file in folder.iterdir():
         file.unlink()
@@ -109,7 +112,8 @@ def test_a_dead_link_is_called_one(tiny: DataConfig) -> None:
     for file in list_splits(tiny.root)["train"].files:
         file.path.unlink()
     with pytest.raises(
-        InputError, match=r"holds no file named like .* \(keras_slices_train.* a link to"
+        InputError,
+        match=r"holds no file .* \(keras_slices_train.* a link to .*\); correct its files$",
     ):
         list_splits(tiny.root)
 
