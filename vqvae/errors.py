@@ -24,3 +24,13 @@ _TRANSIENT = {
 def is_transient(error: BaseException) -> bool:
     """Whether an error comes from the environment (disk, network, host), not from the file."""
     return isinstance(error, OSError) and error.errno in _TRANSIENT
+
+
+def refuse_outage(error: InputError) -> None:
+    """Raise an error again that says nothing about its file: a disk or a file server failed.
+
+    Raises:
+        UnavailableError: it is such an error. That a file does not exist is none.
+    """
+    if isinstance(error, UnavailableError) and not isinstance(error.__cause__, FileNotFoundError):
+        raise error

@@ -83,11 +83,12 @@ def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]
     headings = ("split", *counts, "shapes", "types", *percentiles)
     rows = [(split, *_cells(found)) for split, found in result.splits.items()]
     columns = [
-        Column(heading, cells, "right" if heading in percentiles else "left")
-        for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
+        Column(heading, [row[at] for row in rows], "right" if heading in percentiles else "left")
+        for at, heading in enumerate(headings)
     ]
     caption = "p: percentiles of the intensities in a slice, as medians over the split"
-    output_console().print(FittingTable(str(folder), [columns], caption))
+    if rows:
+        output_console().print(FittingTable(str(folder), [columns], caption))
     for line in (*result.oddities, *result.problems):
         print(one_line(line))
     if result.problems:

@@ -13,6 +13,7 @@ from vqvae.data.importing.plan import LabelMaps, Plan, Request, plan_import
 from vqvae.data.importing.record import Options, Result
 from vqvae.data.layout import SPLITS
 from vqvae.data.segmentations import ORGANS, relabelling
+from vqvae.errors import InputError
 from vqvae.files import refuse_taken
 from vqvae.text import one_line, printable
 
@@ -82,8 +83,8 @@ BadOption = Annotated[
 NanOption = Annotated[
     NotFinite,
     typer.Option(
-        help="pixels that are NaN or infinite: the file cannot be imported, or they get the "
-        "smallest intensity of its volume"
+        help="pixels that are NaN or infinite: the file cannot be imported, or they get its "
+        "smallest intensity"
     ),
 ]
 
@@ -108,6 +109,8 @@ def import_(  # noqa: PLR0913, PLR0917 (a parameter is an option)
     Folders are searched through links; hidden files and folders are not read.
     """
     refuse_taken(out)
+    if relabel is not None and labels is not LabelMaps.IMPORT:
+        raise InputError("--relabel changes imported label maps; give --labels import with it")
     options = Options(
         axis=axis,
         size=Size.parse(size) if size else None,

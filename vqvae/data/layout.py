@@ -61,6 +61,9 @@ class SliceFile:
     """Time of the last change, in nanoseconds since 1970-01-01 UTC."""
 
 
+_SPLIT_FOLDERS = {f"keras_slices_{kind}{split}" for kind in ("", "seg_") for split in SPLITS}
+
+
 @dataclass(frozen=True)
 class Listing:
     """The files of one split."""
@@ -81,6 +84,15 @@ def split_folder(base: Path, split: SplitName, *, labels: bool = False) -> Path:
     return base / f"keras_slices_{'seg_' if labels else ''}{split}"
 
 
+def data_set_of(path: Path) -> Path | None:
+    """The folder of the data set that a file is in, absolute; None if it is in none."""
+    for folder in reversed(path.absolute().parents):
+        if folder.name in _SPLIT_FOLDERS:
+            base = folder.parent
+            return base.parent if base.name == SLICES_FOLDER else base
+    return None
+
+
 def find_base(root: Path) -> Path:
     """The folder of the three splits: `root`, `keras_slices_data` inside it, or the one above it.
 
@@ -90,7 +102,7 @@ def find_base(root: Path) -> Path:
         InputError: none has the folder of any split.
         UnavailableError: `root` does not exist.
     """
-    above = root.absolute().parent if root.name.startswith("keras_slices_") else root
+    above = root.absolute().parent if root.name in _SPLIT_FOLDERS else root
     for base in (root, root / SLICES_FOLDER, above):
         if any(split_folder(base, split).is_dir() for split in SPLITS):
             return base

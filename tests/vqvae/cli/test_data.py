@@ -51,6 +51,18 @@ def test_import_shows_the_patients_it_found(tmp_path: Path, write: Callable[...,
         run("import", tmp_path / "in", tmp_path / "out")
 
 
+def test_check_names_the_problem_of_a_data_set_without_any_slice(tmp_path: Path) -> None:
+    for split in ("train", "validate", "test"):
+        (tmp_path / "set" / f"keras_slices_{split}").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"3 problems \(listed above\)"):
+        run("check", tmp_path / "set")
+
+
+def test_new_labels_are_refused_where_no_label_maps_are_imported(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give --labels import with it"):
+        run("import", tmp_path, tmp_path / "out", "--relabel", "1=2")
+
+
 def test_check_fails_if_there_are_problems(phantom: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     for split in ("train", "validate", "test"):

@@ -10,7 +10,7 @@ from vqvae.data.nifti import read_slice
 from vqvae.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 999, (64, 64)).astype(np.int16)
-MEMBER = gzip.compress(b"of another file")
+MEMBER = gzip.compress(b"of another file", mtime=0)
 BEHIND = {
     "garbage": b"\x00\x01garbage",
     "the start of a member": MEMBER[:-9],

@@ -16,7 +16,7 @@ from vqvae.data.importing.sources import VolumeFiles, slice_number
 from vqvae.data.layout import SLICES_FOLDER, SPLITS, SliceName, SplitName, split_folder
 from vqvae.data.nifti import SMALLEST_SIDE, read_image, write_image
 from vqvae.data.progress import track
-from vqvae.errors import InputError
+from vqvae.errors import InputError, refuse_outage
 from vqvae.files import new_folder
 
 
@@ -50,8 +50,9 @@ def write_import(plan: Plan, out: Path, options: Options) -> Result:
 
     Raises:
         BadVolumesError: there are such volumes, and they are not to be skipped.
-        InputError: less than three patients have a slice with enough tissue, or `out` exists or
-            cannot be written.
+        InputError: less than three patients have a slice with enough tissue, these cannot be
+            divided as asked, or `out` exists or cannot be written.
+        UnavailableError: a disk or a file server fails.
     """
     volumes: list[Imported] = []
     bad: list[tuple[Volume, str]] = []
@@ -60,6 +61,7 @@ def write_import(plan: Plan, out: Path, options: Options) -> Result:
             try:
                 volumes.append(_write_volume(volume, Path(drafts), options))
             except InputError as error:
+                refuse_outage(error)
                 bad.append((volume, str(error)))
         failed = [*plan.failed, *(reason for _, reason in bad)]
         if failed and not options.skip_bad:
@@ -73,14 +75,25 @@ def write_import(plan: Plan, out: Path, options: Options) -> Result:
 
 
 def _divided(plan: Plan, volumes: list[Imported]) -> dict[str, SplitName]:
-    """The splits of the patients who have a slice: bad scans must not leave a split empty."""
+    """The splits of the patients who have a slice: bad scans must not leave a split empty.
+
+    Raises:
+        InputError: these patients cannot be divided as asked.
+    """
     patients = list(dict.fromkeys(one.volume.patient for one in volumes if one.kept))
     if len(patients) < len(SPLITS):
         raise InputError(
             f"only {len(patients)} of {len(plan.patients.files)} patients have a slice with enough "
             "tissue, and three splits need three; lower --min-tissue"
         )
-    return divide(patients, plan.request.shares, plan.request.seed)
+    try:
+        return divide(patients, plan.request.shares, plan.request.seed)
+    except InputError as error:
+        without = [name for name in plan.patients.files if name not in patients]
+        raise InputError(
+            f"{error} that have a slice (not {', '.join(without)}); nothing was written: give "
+            "other counts, or fractions"
+        ) from error
 
 
 def _move(volumes: list[Imported], drafts: Path, base: Path, split: SplitName) -> None:

@@ -138,7 +138,8 @@ def moved(affine: NDArray[np.float64], index: tuple[float, float, float]) -> NDA
 
 def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
     """Raise InputError unless the affine is finite and its pixel spacing is possible."""
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
     valid = (spacing > SHORTEST).all() and (spacing < LONGEST).all()
     if not (np.isfinite(affine).all() and valid):
         raise InputError(

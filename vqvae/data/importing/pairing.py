@@ -38,26 +38,33 @@ def choose_label_maps(
         The label map of each scan that has one, by the position of the scan, and one line for each
         label map that is not used.
     """
-    problems = {}
-    for label_map in label_maps:
-        if label_map.largest > LARGEST_LABEL:
-            problems[label_map.path] = f"its labels go up to {label_map.largest}, not to 255"
-        elif not any(same_grid(label_map.files, scan) for scan in scans):
-            problems[label_map.path] = "no scan of the same patient has its grid"
+    unusable = {one.path: _why_unusable(one, scans) for one in label_maps}
+    usable = [one for one in label_maps if unusable[one.path] is None]
     chosen: dict[int, LabelMap] = {}
+    ties: dict[Path, str] = {}
     for at, scan in enumerate(scans):
-        valid = [one for one in label_maps if one.path not in problems]
-        best = _nearest_by_name(scan[0], [one for one in valid if same_grid(one.files, scan)])
+        best = _nearest_by_name(scan[0], [one for one in usable if same_grid(one.files, scan)])
         if len(best) == 1:
             chosen[at] = best[0]
         else:
             for one, other in zip(best, [*best[1:], *best[:1]], strict=True):
-                problems[one.path] = f"{other.path} fits {scan[0].path} just as well"
+                ties[one.path] = f"{other.path} fits {scan[0].path} just as well"
     used = {one.path for one in chosen.values()}
-    for label_map in label_maps:
-        if label_map.path not in used:
-            problems.setdefault(label_map.path, "other label maps fit the scans better by name")
-    return chosen, [f"{path}: {reason}" for path, reason in problems.items()]
+    others = "other label maps fit the scans better by name"
+    return chosen, [
+        f"{one.path}: {unusable[one.path] or ties.get(one.path, others)}"
+        for one in label_maps
+        if one.path not in used
+    ]
+
+
+def _why_unusable(label_map: LabelMap, scans: Sequence[VolumeFiles]) -> str | None:
+    """Why a label map can be that of no scan; None if it can be."""
+    if label_map.largest > LARGEST_LABEL:
+        return f"its labels go up to {label_map.largest}, not to {LARGEST_LABEL}"
+    if not any(same_grid(label_map.files, scan) for scan in scans):
+        return "no scan of the same patient has its grid"
+    return None
 
 
 def _nearest_by_name(scan: File, label_maps: Sequence[LabelMap]) -> list[LabelMap]:

@@ -101,12 +101,12 @@ def plan_import(request: Request) -> Plan:
     for patient, files in steps:
         sorting.add(patient, files)
     used = replace(patients, files={name: patients.files[name] for name in sorting.scans})
-    # Only a check, before the long work: patients whose scans turn out to be bad take no part.
-    divide(list(sorting.scans), request.shares, request.seed)
+    _check_shares(request, list(sorting.scans), found.failed)
+    cases = used.cases()
     volumes = [
         volume
         for patient, scans in sorting.scans.items()
-        for volume in _placed(patient, used.cases()[patient], scans)
+        for volume in _placed(patient, cases[patient], scans)
     ]
     return Plan(
         request=request,
@@ -116,6 +116,21 @@ def plan_import(request: Request) -> Plan:
         label_maps=tuple(sorting.label_maps),
         failed=found.failed,
     )
+
+
+def _check_shares(request: Request, patients: Sequence[str], failed: Sequence[str]) -> None:
+    """Check before the long work that the patients can be divided as asked.
+
+    They are divided after it: patients whose scans turn out to be bad take no part.
+
+    Raises:
+        InputError: they cannot; patients who are not counted are named.
+    """
+    try:
+        divide(patients, request.shares, request.seed)
+    except InputError as error:
+        not_counted = f"; not counted: {failed[0]}" if failed else ""
+        raise InputError(f"{error}{not_counted}") from error
 
 
 _ScanFiles = tuple[VolumeFiles, VolumeFiles]
@@ -150,10 +165,13 @@ class _Sorting:
         Otherwise one scan could be in two splits, as the scan of two patients.
         """
         real = [inner_file(file.path).resolve() for file in scan]
-        known = [self._read[path] for path in real if path in self._read]
-        if known:
-            reason = f"the same file as {known[0].path}, which is read already"
-            self.left_out += [f"{file.path}: {reason}" for file in scan]
+        known = [self._read.get(path) for path in real]
+        shared = next((file.path for file, other in zip(scan, known, strict=True) if other), None)
+        if shared is not None:
+            for file, other in zip(scan, known, strict=True):
+                reason = f"the same file as {other.path}, which is read already" if other else None
+                reason = reason or f"a slice of one volume with {shared}, which is left out"
+                self.left_out.append(f"{file.path}: {reason}")
             return False
         self._read.update(zip(real, scan, strict=True))
         return True

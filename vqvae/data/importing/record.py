@@ -27,7 +27,8 @@ class Options:
         min_tissue: the smallest share of tissue pixels with which a slice is kept, 0 to 1. A pixel
             is tissue if it is brighter than 10 % of the way from the volume's minimum to its 99th
             percentile.
-        fill_background: replace NaN and infinite pixels by the volume's smallest finite intensity.
+        fill_background: replace NaN and infinite pixels by the smallest finite intensity of their
+            file.
         relabel: the new label of each label, uint8 [256]; None keeps them.
         skip_bad: leave out volumes that cannot be imported; otherwise nothing is written.
     """

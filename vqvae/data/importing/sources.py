@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vqvae.data.layout import data_set_of
 from vqvae.data.nifti import inner_file, is_nifti_name, read_geometry
 from vqvae.data.tree import Found, find_below
-from vqvae.errors import InputError
+from vqvae.errors import InputError, refuse_outage
 
 _WEEK = re.compile(r"(?i)week[-_ ]?(\d+)")
 _SLICE = re.compile(r"(?i)slice[-_ ]?(\d+)|(\d+)(?=\D*$)")
@@ -35,8 +36,9 @@ class Grid:
             return False
         sides = [(0, size - 1) for size in self.shape] + [(0,)] * (3 - len(self.shape))
         corners = np.array([(*index, 1) for index in itertools.product(*sides)], float).T
-        apart = np.abs((self.affine - other.affine) @ corners).max()
-        spacing = np.linalg.norm(self.affine[:3, : len(self.shape)], axis=0)
+        with np.errstate(all="ignore"):  # an affine that is not valid matches none
+            apart = np.abs((self.affine - other.affine) @ corners).max()
+            spacing = np.linalg.norm(self.affine[:3, : len(self.shape)], axis=0)
         return bool(apart <= 0.1 * spacing.min())
 
 
@@ -98,7 +100,11 @@ def find_files(sources: Sequence[Path]) -> Sources:
 
 
 def read_grids(sources: Sources) -> Sources:
-    """Read the header of every file; a file whose header cannot be read is moved to `failed`."""
+    """Read the header of every file; a file whose header cannot be read is moved to `failed`.
+
+    Raises:
+        UnavailableError: a disk or a file server fails.
+    """
     files: list[File] = []
     failed = list(sources.failed)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -152,14 +158,14 @@ def _without_data_sets(files: list[File]) -> tuple[list[File], list[str]]:
     People import into a folder beside the scans. A second import would find the slices of the first
     one, and a scan and its slices could be in two splits.
     """
-    slices: dict[str, int] = Counter()
+    slices: dict[Path, int] = Counter()
     scans = []
     for file in files:
-        base, found, _ = str(file.path).partition("/keras_slices_")
-        if found:
-            slices[base] += 1
-        else:
+        base = data_set_of(file.path)
+        if base is None:
             scans.append(file)
+        else:
+            slices[base] += 1
     if not scans:
         return files, []
     return scans, [
@@ -173,5 +179,6 @@ def _with_grid(file: File) -> File | str:
     try:
         shape, affine = read_geometry(file.path)
     except InputError as error:
+        refuse_outage(error)
         return str(error)
     return replace(file, grid=Grid(shape, affine))

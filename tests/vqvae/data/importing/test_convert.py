@@ -1,3 +1,4 @@
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from vqvae.config import DataConfig
+from vqvae.data import nifti
 from vqvae.data.importing.convert import BadVolumesError, write_import
 from vqvae.data.importing.geometry import Axis, Fit, Size
 from vqvae.data.importing.plan import LabelMaps, Request, plan_import
@@ -16,7 +18,7 @@ from vqvae.data.layout import find_base, list_splits
 from vqvae.data.nifti import read_slice
 from vqvae.data.segmentations import list_labels, read_labels
 from vqvae.data.splits import inspect
-from vqvae.errors import InputError
+from vqvae.errors import InputError, UnavailableError
 
 DEFAULT = Options()
 AFFINE = np.array([[-0.7, 0, 0, 40], [0, -0.9, 0, 30], [0, 0, 3, -10], [0, 0, 0, 1.0]])
@@ -188,6 +190,36 @@ def test_label_maps_become_segmentations_of_the_same_pixels(
 def test_a_split_of_background_alone_is_refused(study: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="only 0 of 4 patients have a slice with enough tissue"):
         import_study(study, tmp_path / "out", Options(min_tissue=0.9))
+
+
+def test_counts_of_patients_of_whom_one_has_no_slice_are_refused_with_the_names(
+    study: Path, tmp_path: Path
+) -> None:
+    for bad in study.glob("patient03_*"):
+        bad.write_bytes(bad.read_bytes()[:-300])
+    request = Request((study,), shares="2,1,1")
+    message = r"must sum to the 3 patients that have a slice \(not patient03\); nothing was written"
+    with pytest.raises(InputError, match=message):
+        write_import(plan_import(request), tmp_path / "out", Options(skip_bad=True))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fails", ["header", "pixels"])
+def test_a_file_server_that_fails_makes_no_smaller_data_set(
+    study: Path, tmp_path: Path, fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "read_head" if fails == "header" else "read_bytes"
+    read: Callable[[Path], bytes] = getattr(nifti, name)
+
+    def failing(path: Path) -> bytes:
+        if path.name.startswith("patient03"):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(nifti, name, failing)
+    with pytest.raises(UnavailableError, match=r"patient03_.*Input/output error"):
+        import_study(study, tmp_path / "out", Options(skip_bad=True))
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_scans_do_not_leave_a_split_empty(study: Path, tmp_path: Path) -> None:

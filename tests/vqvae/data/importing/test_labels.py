@@ -101,6 +101,20 @@ def test_each_scan_gets_the_label_map_of_its_week_and_name(scans: Callable[..., 
     assert found.problems == ()
 
 
+@pytest.mark.parametrize("other", ["a_dwi", "z_dwi"])
+def test_a_tie_for_one_scan_does_not_cost_another_its_label_map(
+    scans: Callable[..., Sorted], other: str
+) -> None:
+    labels = ORGANS.astype(np.uint8)
+    found = scans(**{"T2": SCAN, other: DULL, "T2_seg": labels, "C_seg": labels})
+    chosen = {found.scans[at][0].path.name: one.path.name for at, one in found.chosen.items()}
+    assert chosen == {"T2.nii.gz": "T2_seg.nii.gz"}
+    folder = found.scans[0][0].path.parent
+    assert found.problems == (
+        f"{folder}/C_seg.nii.gz: {folder}/T2_seg.nii.gz fits {folder}/{other}.nii.gz just as well",
+    )
+
+
 def test_label_maps_that_belong_to_no_scan_are_named(scans: Callable[..., Sorted]) -> None:
     labels = ORGANS.astype(np.uint16)
     found = scans(

@@ -57,6 +57,26 @@ def test_one_scan_is_not_the_scan_of_two_patients(
     )
 
 
+def test_a_shared_slice_is_named_and_the_rest_of_its_volume_with_the_true_reason(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    for patient in range(1, 5):
+        for number in range(2):
+            write(tmp_path / f"patient_{patient}" / f"im_{number}.nii", VALUES[..., :1])
+    last = tmp_path / "patient_4"
+    (last / "im_2.nii").symlink_to("../patient_1/im_1.nii")
+
+    plan = plan_import(Request((tmp_path,), label_maps=LabelMaps.SCANS))
+
+    assert sorted(plan.patients.files) == [f"patient_{patient}" for patient in range(1, 4)]
+    of_volume = f"a slice of one volume with {last}/im_2.nii, which is left out"
+    assert plan.left_out == (
+        f"{last}/im_0.nii: {of_volume}",
+        f"{last}/im_1.nii: {of_volume}",
+        f"{last}/im_2.nii: the same file as {tmp_path}/patient_1/im_1.nii, which is read already",
+    )
+
+
 @pytest.mark.parametrize("choice", list(LabelMaps))
 def test_label_maps_are_left_out_imported_or_taken_for_scans(
     tmp_path: Path, write: Callable[..., Path], choice: LabelMaps
@@ -96,8 +116,18 @@ def test_a_study_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None
         plan_import(Request((tmp_path,)))
 
 
-def test_slices_of_an_earlier_import_are_not_imported_again(
+def test_a_patient_who_cannot_be_read_is_named_where_the_counts_do_not_fit(
     tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    for patient in (1, 2, 3):
+        write(tmp_path / f"patient_{patient}.nii.gz", VALUES)
+    (tmp_path / "patient_4.nii").write_bytes(b"no scan")
+    with pytest.raises(InputError, match=r"to the 3 patients; not counted: .*patient_4.nii: not a"):
+        plan_import(Request((tmp_path,), shares="2,1,1"))
+
+
+def test_slices_of_an_earlier_import_are_not_imported_again(
+    tmp_path: Path, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for patient in (1, 2, 3):
         write(tmp_path / f"patient_{patient}.nii.gz", VALUES)
@@ -113,3 +143,10 @@ def test_slices_of_an_earlier_import_are_not_imported_again(
         "to import it, name it alone",
     )
     assert [len(volume.files) for volume in by_name.volumes] == [3, 3, 3]
+
+    (tmp_path / "mine" / "keras_slices_data").rename(tmp_path / "keras_slices_data")
+    monkeypatch.chdir(tmp_path)
+    assert plan_import(Request((Path(),))).left_out[0].startswith(f"{tmp_path}: a data set")
+    for split in ("train", "validate", "test"):
+        (tmp_path / "keras_slices_data" / f"keras_slices_{split}").rename(f"keras_slices_{split}")
+    assert plan_import(Request((Path(),))).left_out[0].startswith(f"{tmp_path}: a data set")
