@@ -18,7 +18,7 @@ import vqvae.text
 
 ROOT = Path(__file__).parents[1]
 SAME_FUNCTIONS = {
-    ("text.py", "text.py"): ("printable", "one_line", "did_you_mean", "_escaped"),
+    ("text.py", "text.py"): ("printable", "one_line", "did_you_mean", "count", "_escaped"),
     ("cli/exit.py", "cli/exit.py"): (
         *("run_and_exit", "_as_input_error", "_print_usage_error", "_print_line"),
     ),

@@ -15,6 +15,26 @@ _LONG_NAME = 100
 """Bytes of a name that is too long to be a part of a draft's name."""
 
 
+def check_writable(folder: Path, what: str, advice: str) -> None:
+    """Check that files can be created in a folder that need not exist.
+
+    Args:
+        folder: the folder.
+        what: its name in the message.
+        advice: what to set to another folder.
+
+    Raises:
+        InputError: they cannot.
+    """
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return
+    reason = f"{existing} is read-only for you" if existing.is_dir() else f"{existing} is a file"
+    raise InputError(f"{what} cannot be written ({reason}); {advice} to another folder")
+
+
 def make_writable(folder: Path) -> None:
     """Create `folder` if needed, and check that it can be written: before the work, not after it.
 

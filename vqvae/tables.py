@@ -64,6 +64,8 @@ class FittingTable:
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
         """Yield the table, or the lines of its cells."""
+        if self.title:  # not the grid's own title, which is broken at the width of the columns
+            yield _plain(self.title, options.encoding)
         grid = self.grid(console, options)
         if grid is not None:
             yield grid
@@ -85,8 +87,6 @@ class FittingTable:
     def _grid(self, columns: Sequence[Column], gap: int, encoding: str) -> Table:
         grid = Table(
             box=box.SIMPLE_HEAD,
-            title=_plain(self.title, encoding) if self.title else None,
-            title_justify="left",
             padding=(0, gap, 0, 0),
             pad_edge=False,
         )
@@ -103,8 +103,6 @@ class FittingTable:
 
     def _lines(self, encoding: str) -> Iterator[RenderableType]:
         """Yield each cell as `heading: cell`, a row's cells below its first one."""
-        if self.title:
-            yield _plain(self.title, encoding)
         columns = self.selections[0]
         for at in range(len(columns[0].cells)):
             for column in columns:

@@ -12,7 +12,7 @@ from vqvae.data.importing.survey import PERCENTILES, SplitSurvey, survey
 from vqvae.data.phantom.dataset import write_phantom
 from vqvae.errors import InputError
 from vqvae.tables import Column, FittingTable, output_console
-from vqvae.text import one_line, printable
+from vqvae.text import count, one_line, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,8 +92,7 @@ def check(folder: Annotated[Path, typer.Argument(help="folder of the data set")]
     for line in (*result.oddities, *result.problems):
         print(one_line(line))
     if result.problems:
-        count = len(result.problems)
-        raise InputError(f"{folder}: {count} problem{'s' if count > 1 else ''} (listed above)")
+        raise InputError(f"{folder}: {count(len(result.problems), 'problem')} (listed above)")
 
 
 def _cells(found: SplitSurvey) -> list[str]:

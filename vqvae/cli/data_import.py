@@ -15,7 +15,7 @@ from vqvae.data.layout import SPLITS
 from vqvae.data.segmentations import ORGANS, relabelling
 from vqvae.errors import InputError
 from vqvae.files import refuse_taken
-from vqvae.text import one_line, printable
+from vqvae.text import count, one_line, printable
 
 
 class OnBad(StrEnum):
@@ -137,7 +137,7 @@ def _show_plan(plan: Plan) -> None:
     origin = "guessed" if patients.guessed else "given"
     files = sum(len(volume.files) for volume in plan.volumes)
     print(printable(f"patient pattern ({origin}): {patients.pattern}"))
-    print(f"{_count(files, 'file')} of {_count(len(patients.files), 'patient')}")
+    print(f"{count(files, 'file')} of {count(len(patients.files), 'patient')}")
     print(printable(f"  {', '.join(patients.files)}"))
     if plan.request.label_maps is LabelMaps.IMPORT:
         maps = len({volume.label_files for volume in plan.volumes if volume.label_files})
@@ -149,10 +149,6 @@ def _show_plan(plan: Plan) -> None:
         "--labels scans takes them for scans)",
         plan.label_maps,
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _show_lines(what: str, lines: Sequence[str]) -> None:
@@ -169,13 +165,13 @@ def _show_result(plan: Plan, result: Result) -> None:
     cases = plan.patients.cases()
     for split in SPLITS:
         volumes = result.of(split)
-        slices = _count(sum(len(one.kept) for one in volumes), "slice")
+        slices = count(sum(len(one.kept) for one in volumes), "slice")
         dropped = sum(one.dropped for one in volumes)
         names = [name for name, assigned in result.splits.items() if assigned == split]
         shown = ", ".join(f"{name} (case {cases[name]:03})" for name in names)
         print(
             printable(
-                f"{split}: {slices} of {_count(len(volumes), 'volume')}; {dropped} with too little "
+                f"{split}: {slices} of {count(len(volumes), 'volume')}; {dropped} with too little "
                 f"tissue left out\n  {shown}"
             )
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vqvae.cli.names import shorten_names
 from vqvae.tables import Column, FittingTable, output_console
-from vqvae.text import printable
+from vqvae.text import count, printable
 
 if TYPE_CHECKING:
     from vqvae.evaluation.evaluate import Evaluation
@@ -35,8 +35,9 @@ _LABELS = {
 
 def print_evaluation(found: "Evaluation") -> None:
     """Print a table of the scores, and a table with a row for each patient."""
-    patients = f"{len(found.patients)} patient{'' if len(found.patients) == 1 else 's'}"
-    slices = f"{found.slices} slice{'' if found.slices == 1 else 's'}"
+    title = (
+        f"{found.split}: {count(found.slices, 'slice')} of {count(len(found.patients), 'patient')}"
+    )
     intervals = [found.intervals.get(name) for name in found.scores]
     columns = (
         Column("score", [_label(name) for name in found.scores]),
@@ -47,7 +48,7 @@ def print_evaluation(found: "Evaluation") -> None:
             "right",
         ),
     )
-    output_console().print(FittingTable(f"{found.split}: {slices} of {patients}", [columns]))
+    output_console().print(FittingTable(title, [columns]))
     if not found.intervals:
         print("no intervals: they need at least two patients")
     _print_patients(found)

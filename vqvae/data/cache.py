@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vqvae.data.intensity import scale
-from vqvae.data.layout import EXAMPLE, Listing, SliceFile, SplitName
+from vqvae.data.layout import Listing, SliceFile, SplitName, refuse_odd_names
 from vqvae.data.nifti import SMALLEST_SIDE, read_slice
 from vqvae.data.progress import track
 from vqvae.errors import InputError, UnavailableError
@@ -89,19 +89,6 @@ def decoded_split(
             "set data.cache or $TMPDIR to another folder"
         ) from error
     return entry
-
-
-def refuse_odd_names(listing: Listing) -> None:
-    """Refuse files that are not slices.
-
-    Raises:
-        InputError: there is one.
-    """
-    if listing.odd:
-        raise InputError(
-            f"{listing.odd[0]} (slices are files named like {EXAMPLE}); correct or remove it, or "
-            "set data.on_bad_slice to 'skip'"
-        )
 
 
 def cache_entry(

@@ -1,6 +1,6 @@
 """The HipMRI layout: folders and file names of a data set, and its patients.
 
-All paths inside a data set are built in this module.
+The names of its folders and files are known in this module alone.
 """
 
 import itertools
@@ -150,6 +150,19 @@ def list_split(base: Path, split: SplitName) -> Listing:
     files.sort()
     _check_once(files)
     return Listing(tuple(files), tuple(sorted(odd)))
+
+
+def refuse_odd_names(listing: Listing) -> None:
+    """Refuse files that are not slices.
+
+    Raises:
+        InputError: there is one.
+    """
+    if listing.odd:
+        raise InputError(
+            f"{listing.odd[0]} (slices are files named like {EXAMPLE}); correct or remove it, or "
+            "set data.on_bad_slice to 'skip'"
+        )
 
 
 def check_apart(listings: Mapping[SplitName, Listing]) -> None:

@@ -1,25 +1,23 @@
 """Whether a data set is ready for training; nothing is written to find that out."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from vqvae.config import DataConfig, PhantomConfig
-from vqvae.data.cache import cache_entry, cache_folder, is_intact, refuse_odd_names
-from vqvae.data.layout import Listing, SplitName, find_base, list_splits
+from vqvae.data.cache import cache_entry, cache_folder, is_intact
+from vqvae.data.layout import Listing, SplitName, find_base, list_splits, refuse_odd_names
 from vqvae.data.nifti import SMALLEST_SIDE, read_slice
 from vqvae.data.phantom.dataset import check_phantom
 from vqvae.data.segmentations import check_label_sizes
 from vqvae.errors import InputError, UnavailableError
-from vqvae.files import holds_something
+from vqvae.files import check_writable, holds_something
 
 
 def check_data(config: DataConfig, largest_batch: int) -> str:
     """Check the files, the cache folder and the batch size, and describe the data in one line.
 
     Of each split that is not in the cache the first slice is read, and of the test split's
-    segmentations the headers. The phantom of the configuration
-    need not exist yet.
+    segmentations the headers. The phantom of the configuration need not exist yet.
 
     Args:
         config: where the data are.
@@ -61,26 +59,6 @@ def refuse_large_batch(largest: int, slices: int, root: Path) -> None:
             f"training.batch_size = {largest} is more than the {slices} training slices in {root}; "
             "set a smaller batch size"
         )
-
-
-def check_writable(folder: Path, what: str, advice: str) -> None:
-    """Check that files can be created in a folder that need not exist.
-
-    Args:
-        folder: the folder.
-        what: its name in the message.
-        advice: what to set to another folder.
-
-    Raises:
-        InputError: they cannot.
-    """
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return
-    reason = f"{existing} is read-only for you" if existing.is_dir() else f"{existing} is a file"
-    raise InputError(f"{what} cannot be written ({reason}); {advice} to another folder")
 
 
 def _check_splits(config: DataConfig, listings: Mapping[SplitName, Listing], folder: Path) -> None:

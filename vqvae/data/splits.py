@@ -14,6 +14,7 @@ from vqvae.config import DataConfig
 from vqvae.data.cache import INDEX, cache_folder, decoded_split
 from vqvae.data.layout import Listing, SliceName, SplitName, list_splits
 from vqvae.errors import InputError
+from vqvae.text import count
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def open_split(
     entry = decoded_split(listing, name, config.root, folder, skip=config.on_bad_slice == "skip")
     split = _load(entry, name)
     if split.skipped:
-        slices = f"{len(split.skipped)} slice{'' if len(split.skipped) == 1 else 's'}"
+        slices = count(len(split.skipped), "slice")
         log.warning("%s: %s left out: %s", name, slices, "; ".join(split.skipped))
     if not len(split):
         raise InputError(

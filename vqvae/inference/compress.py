@@ -45,11 +45,6 @@ class Encoded:
     bits_per_pixel: float
     """The rate of the codes alone: log2 K bits for each."""
 
-    @property
-    def bits_on_disk(self) -> float:
-        """The size of the whole file of codes, in bits per pixel."""
-        return 8 * self.after / self.pixels
-
 
 @dataclass(frozen=True)
 class Decoded:

@@ -91,7 +91,7 @@ def write_table(rows: Sequence[Reconstructed], out: Path) -> Path:
     r"""Write `scores.csv` with a row for each scan; return its path.
 
     The file is UTF-8. A byte of a name that is not UTF-8 is written as `\xfc`, and a backslash of
-    a name as two, so that each name can be told from the table.
+    a name as two, so that each name can be read from the table.
 
     Raises:
         OSError: it cannot be written.

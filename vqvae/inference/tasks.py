@@ -114,7 +114,8 @@ def attempt(task: Task, work: Callable[[Task], Done | Failed[Done]]) -> Done | F
     except WriteError as error:
         return Failed(str(error))
     except OSError as error:
-        return Failed(f"{task.source}: cannot be read ({error.strerror or error})")
+        other = "" if error.filename in {None, str(task.source)} else f"{error.filename} "
+        return Failed(f"{task.source}: {other}cannot be read ({error.strerror or error})")
     except MemoryError:
         return Failed(f"{task.source}: not enough memory; split it into smaller volumes")
     # A device whose memory is full, or a bug: other files may not be affected.
@@ -162,8 +163,12 @@ def _add(plan: Plan, given: Path, out: Path, kind: FileKind, renamed: Callable[[
     plan.failed += [Failed(line, bad_input=True) for line in found.failed]
     plan.notes += found.repeated
     inputs = _without_results(found.files, given, out)
-    if not inputs and not found.failed:
+    if not found.files and not found.failed:
         raise InputError(f"{given}: no file in it ends in {suffixes}")
+    if not inputs and not found.failed:
+        raise InputError(
+            f"{given}: all its files are in {out}, where results are written; give another --out"
+        )
     if len(inputs) < len(found.files):
         left = len(found.files) - len(inputs)
         files = "file is" if left == 1 else "files are"

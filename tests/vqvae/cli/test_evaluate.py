@@ -20,7 +20,7 @@ def test_one_patient_is_counted_in_the_singular(
 
     assert run("evaluate", "--model", trained, "--config", toml, "--split", "test") == 0
 
-    assert "test: 4 slices of 1 patient " in capsys.readouterr().out
+    assert "test: 4 slices of 1 patient\n" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this host has a CUDA device")

@@ -1,7 +1,6 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.vqvae.data.rights import without_rights
 from vqvae.errors import InputError
 from vqvae.files import write_whole
 from vqvae.inference.compress import scan_name
 from vqvae.inference.tasks import CODED, SCANS, Failed, Plan, Task, plan_tasks, run_each, writing
-
-NOBODY = 65534
 
 
 def plan(out: Path, *inputs: Path) -> Plan:
@@ -23,19 +21,6 @@ def plan(out: Path, *inputs: Path) -> Plan:
 
 def targets(found: Plan, out: Path) -> list[str]:
     return [task.target.relative_to(out).as_posix() for task in found.tasks]
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without the rights of root, to whom every file is open."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture
@@ -92,6 +77,11 @@ def test_earlier_results_are_not_inputs_whatever_leads_to_them(here: Path) -> No
     found = plan(out, here / "in")
     assert targets(found, out) == ["p0/a.nii"]
     assert found.notes[-1] == f"{out}: 2 files are not read, because results are written there"
+
+    (here / "in" / "p0" / "a.nii").unlink()
+    with pytest.raises(InputError, match=f"all its files are in {out}, where results are written"):
+        plan(out, here / "in")
+    (here / "in" / "p0" / "a.nii").touch()
 
     elsewhere = plan(here / "real", here / "in")
     assert targets(elsewhere, here / "real") == ["out/a.nii", "out/b.nii", "p0/a.nii"]
@@ -252,7 +242,7 @@ def test_each_file_of_any_tree_is_done_or_named(tree: Tree) -> None:
             path.chmod(0o777)
         for folder, mode in zip(folders, tree.modes, strict=True):
             folder.chmod(mode)
-        with as_nobody():
+        with without_rights():
             try:
                 found = plan(top / "out", top / "in")
             except InputError as error:

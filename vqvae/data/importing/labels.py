@@ -1,4 +1,4 @@
-"""Telling label maps (segmentations) from scans.
+"""Recognising label maps (segmentations) among scans.
 
 Studies keep both in one tree, in the same format: `B006_Week0_LFOV` beside `B006_Week0_SEMANTIC`,
 `imagesTr` beside `labelsTr`, masks of BIDS. A model that is trained on label maps by mistake gets
@@ -84,7 +84,7 @@ def _as_label_map(volume: VolumeFiles) -> LabelMap | None:
     try:
         for file in volume:
             values = read_values(read_image(file.path), file.path, fill_background=True)
-            for part in (values.ravel()[::101], values):  # most scans are told by a few pixels
+            for part in (values.ravel()[::101], values):  # a few pixels are enough for most scans
                 seen = np.union1d(seen, np.unique(part))
                 if len(seen) > _MOST or (seen < 0).any() or (seen % 1 != 0).any():
                     return None

@@ -38,8 +38,8 @@ def choose_label_maps(
         The label map of each scan that has one, by the position of the scan, and one line for each
         label map that is not used.
     """
-    unusable = {one.path: _why_unusable(one, scans) for one in label_maps}
-    usable = [one for one in label_maps if unusable[one.path] is None]
+    reasons = {one.path: _why_unusable(one, scans) for one in label_maps}
+    usable = [one for one in label_maps if reasons[one.path] is None]
     chosen: dict[int, LabelMap] = {}
     ties: dict[Path, str] = {}
     for at, scan in enumerate(scans):
@@ -52,7 +52,7 @@ def choose_label_maps(
     used = {one.path for one in chosen.values()}
     others = "other label maps fit the scans better by name"
     return chosen, [
-        f"{one.path}: {unusable[one.path] or ties.get(one.path, others)}"
+        f"{one.path}: {reasons[one.path] or ties.get(one.path, others)}"
         for one in label_maps
         if one.path not in used
     ]

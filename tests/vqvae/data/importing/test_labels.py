@@ -52,7 +52,7 @@ def names(found: Sorted) -> tuple[list[str], list[str]]:
         ("T2", "somebody_else"),
     ],
 )
-def test_label_maps_are_told_from_scans(
+def test_label_maps_are_recognised_among_scans(
     scans: Callable[..., Sorted],
     image: str,
     labels: str,

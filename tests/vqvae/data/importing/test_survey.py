@@ -49,7 +49,7 @@ def test_a_blank_slice_is_odd_and_can_be_trained_on(
     assert len(open_split(tiny, "train")) == 3
 
 
-def test_segmentations_are_held_against_their_slices(
+def test_sizes_of_segmentations_and_slices_are_compared(
     tiny: DataConfig, write: Callable[..., Path]
 ) -> None:
     folder = tiny.root / "keras_slices_seg_test"
