@@ -19,6 +19,7 @@ from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.sweep_status import sweep_status
 from sweeps.storage.sweep import Sweep, clear_stop, stop_reason
 from sweeps.storage.trial_record import read_curve
+from sweeps.streams import OutputError
 from sweeps.workers.exit_codes import ExitCode
 from sweeps.workers.retry import MAX_ENVIRONMENT_FAILURES, describe_failures
 from tests.sweeps.conftest import MakeSweep, worker_of
@@ -79,6 +80,26 @@ def test_after_another_error_of_the_file_system_the_worker_waits_and_retries(
     assert describe_failures(trial) == "environment unavailable 3 times"
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
     assert len((trial.folder / "computed.log").read_text().split()) == 9
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+def test_a_log_that_cannot_be_written_fails_no_trial(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    monkeypatch.setattr("sweeps.workers.trial.RETRY_WAIT_SECONDS", 0.01)
+
+    def printing(*_: object, **__: object) -> Iterator[object]:
+        raise OutputError("standard output cannot be written", number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiny, "fit", printing)
+        is_full = number == errno.ENOSPC
+        assert worker_of(sweep).run() is (ExitCode.DISK_FULL if is_full else ExitCode.DONE)
+    (trial,) = sweep.paths.trials()
+    assert not trial.settled.exists()
+    reason = f"no disk space left in {sweep.paths.folder} (" if is_full else "environment unavail"
+    assert reason in stop_reason(sweep.paths)
 
 
 def test_an_environment_that_stays_unavailable_stops_the_sweep_and_fails_no_trial(
