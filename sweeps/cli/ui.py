@@ -49,8 +49,8 @@ def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> N
     with readable_store(store) as copy:
         print(one_line(refusal))
         print(
-            f"shown is a copy of its database from {last_change(store)}; what is changed in these "
-            "pages is not kept"
+            f"these pages show a copy of the database (last written {last_change(store)}); changes "
+            "made in them are lost"
         )
         with errors_in_one_line(store):
             page = _page(sweeps, copy)

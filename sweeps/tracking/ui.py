@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 from sweeps.errors import InputError
 from sweeps.tracking.publisher import create_database
@@ -45,22 +46,41 @@ def serve_in_place(store: Store, port: int, page: str = "") -> None:
 
 
 def serve_copy(store: Store, port: int, page: str) -> int:
-    """Serve a copy of a database until Ctrl-C or SIGTERM, and return the server's exit status.
+    """Serve a copy of a database until Ctrl-C, SIGTERM or the end of the terminal.
+
+    The server is in a session of its own, so a signal of the terminal reaches only this process.
+    It ends all processes of the server: some of them continue after SIGHUP.
 
     Args:
         store: the store, with the copy.
         port: the port, or the first of the ports to try.
         page: the path of the page with the latest sweep's trials; empty if there is none.
 
+    Returns:
+        The exit status: 0 if it was asked to end, otherwise the server's.
+
     Raises:
         InputError: none of the ports is free.
     """
     command = _server_command(store, port, page)
     folder = (store.copy or store.runs.database).parent
-    server = subprocess.Popen(command, cwd=folder, env=_environment())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server, in the same terminal, gets it too
-    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    return server.wait()
+    server: subprocess.Popen[bytes] | None = None
+    is_asked_to_end = False
+
+    def end(*_: object) -> None:
+        nonlocal is_asked_to_end
+        is_asked_to_end = True
+        if server is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    server = subprocess.Popen(command, cwd=folder, env=_environment(), start_new_session=True)
+    if is_asked_to_end:  # before there was a server
+        end()
+    status = server.wait()
+    return 0 if is_asked_to_end else status
 
 
 def _server_command(store: Store, port: int, page: str) -> list[str]:

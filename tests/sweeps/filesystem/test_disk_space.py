@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from sweeps.storage.trial_record import read_curve
 from sweeps.streams import OutputError
 from sweeps.workers.exit_codes import ExitCode
 from sweeps.workers.retry import MAX_ENVIRONMENT_FAILURES, describe_failures
-from tests.sweeps.conftest import MakeSweep, worker_of
+from tests.sweeps.conftest import MakeSweep, fill, worker_of
 from tests.sweeps.tiny import Tiny
 from tests.sweeps.workers.test_crashes import outcome
 from tests.sweeps.workers.test_retry import run_job
@@ -170,32 +169,6 @@ def test_no_epoch_begins_whose_checkpoint_would_not_fit(
     clear_stop(sweep.paths)
     assert worker_of(sweep).run() is ExitCode.DONE
     assert len(read_curve(trial())) == 9
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("this process may not mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    with (folder / "ballast").open("wb", buffering=0) as file:
-        for size in (4096, 1):
-            with suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
-    assert shutil.disk_usage(folder).free == 0
-    return folder / "ballast"
 
 
 def test_a_sweep_survives_a_disk_that_is_really_full_at_any_write(
