@@ -73,17 +73,21 @@ def test_the_database_of_the_runs_by_another_path_is_that_database(
     assert not resolve_store(runs, "sqlite:///other.db").is_database_here
 
 
-def test_run_refuses_a_left_over_uri_before_the_data_are_made(
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize("uri", ["file:///old/mlruns", "foo://x"])
+def test_a_left_over_uri_is_refused_before_the_data_are_made(
+    command: str,
+    uri: str,
     run: Run,
     write_experiment: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///old/mlruns")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setattr(Tiny, "prepare", lambda self, configs: pytest.fail("made"))
-    status, out, err = run("run", str(write_experiment()), "--runs", str(tmp_path / "runs"))
+    status, out, err = run(command, str(write_experiment()), "--runs", str(tmp_path / "runs"))
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "MLFLOW_TRACKING_URI: 'file:///old/mlruns' is a folder" in err
+    assert f"MLFLOW_TRACKING_URI: {uri!r} is " in err
     assert not (tmp_path / "runs").exists()
 
 
