@@ -282,7 +282,7 @@ def test_progress_that_cannot_be_written_is_not_taken_for_an_error_of_a_file(
         )
     error = "OutputError" if kind == "full" else "ReaderGoneError"
     assert (done.stdout.splitlines()[-1:], done.returncode) == ([error], 1)
-    assert list(folder.glob(f"{new}*")) == []
+    assert command == "train" or not (folder / new).exists()
 
 
 def raise_and_exit(program: str, app: str, broken: str) -> subprocess.CompletedProcess[str]:
