@@ -33,18 +33,18 @@ def ui(
         print(f"MLflow is not up to date: {one_line(problem)}", file=sys.stderr)
     print_notes(store)
     from sweeps.tracking.publisher import errors_in_one_line
-    from sweeps.tracking.ui import prepare_database, serve_in_place
+    from sweeps.tracking.ui import prepare_database, serve
 
     prepare_database(store)
     with errors_in_one_line(store):
         page = _page(sweeps, store)
-    serve_in_place(store, port, page)
+    raise typer.Exit(serve(store, port, page))
 
 
 def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> None:
     """Serve a copy of a database that this process may not write to."""
     from sweeps.tracking.publisher import errors_in_one_line
-    from sweeps.tracking.ui import serve_copy
+    from sweeps.tracking.ui import serve
 
     with readable_store(store) as copy:
         print(one_line(refusal))
@@ -54,7 +54,7 @@ def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> N
         )
         with errors_in_one_line(store):
             page = _page(sweeps, copy)
-        raise typer.Exit(serve_copy(copy, port, page))
+        raise typer.Exit(serve(copy, port, page))
 
 
 def _page(sweeps: list[Sweep], store: Store) -> str:

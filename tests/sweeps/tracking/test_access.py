@@ -25,7 +25,7 @@ from sweeps.tracking.access import readable_store, why_not_writable
 from sweeps.tracking.publisher import client_of
 from sweeps.tracking.store import Store, resolve_store
 from sweeps.tracking.sync import publish_once
-from sweeps.tracking.ui import serve_copy
+from sweeps.tracking.ui import serve
 from tests.sweeps.conftest import MakeSweep, fill
 from tests.sweeps.promotion.conftest import confirmed, with_promotion
 from tests.sweeps.promotion.test_pipeline import ANY_SCORE, run_promotion
@@ -250,7 +250,7 @@ def test_a_signal_before_the_server_is_there_ends_it(
 
     monkeypatch.setattr("sweeps.tracking.ui.subprocess.Popen", popen_after_a_signal)
     try:
-        assert serve_copy(resolve_store(promoted.paths.runs, None), free_port(), "") == 0
+        assert serve(resolve_store(promoted.paths.runs, None), free_port(), "") == 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
