@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from sweeps.config.mlflow_names import OWN_METRICS
 from sweeps.config.space import short_names
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep, open_sweep
@@ -61,6 +62,7 @@ def test_a_sweep_is_a_parent_run_with_a_nested_run_for_each_trial(published: Swe
         assert run.data.params["optimizer"] in {"adam", "sgd"}
         assert run.data.params["training.epochs"] == "9"
         assert run.data.metrics["objective"] == pytest.approx(result.value)
+        assert set(run.data.metrics) - {*read_curve(paths)[-1].metrics} == {*OWN_METRICS}
         assert run.data.metrics["best_epoch"] == result.best_epoch
 
 
