@@ -81,9 +81,19 @@ def test_after_another_error_of_the_file_system_the_worker_waits_and_retries(
     assert len((trial.folder / "computed.log").read_text().split()) == 9
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [
+        (errno.ENOSPC, ExitCode.DISK_FULL, "no disk space left in "),
+        (errno.EPIPE, ExitCode.DONE, "environment unavailable"),
+    ],
+)
 def test_a_log_that_cannot_be_written_fails_no_trial(
-    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, number: int
+    make_sweep: MakeSweep,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    code: ExitCode,
+    reason: str,
 ) -> None:
     sweep = make_sweep(trials=1, pruner="none")
     monkeypatch.setattr("sweeps.workers.trial.RETRY_WAIT_SECONDS", 0.01)
@@ -93,11 +103,9 @@ def test_a_log_that_cannot_be_written_fails_no_trial(
 
     with monkeypatch.context() as patch:
         patch.setattr(Tiny, "fit", printing)
-        is_full = number == errno.ENOSPC
-        assert worker_of(sweep).run() is (ExitCode.DISK_FULL if is_full else ExitCode.DONE)
+        assert worker_of(sweep).run() is code
     (trial,) = sweep.paths.trials()
     assert not trial.settled.exists()
-    reason = f"no disk space left in {sweep.paths.folder} (" if is_full else "environment unavail"
     assert reason in stop_reason(sweep.paths)
 
 
