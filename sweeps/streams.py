@@ -16,8 +16,23 @@ SYMBOLS = {"✓": "OK", "✗": "FAILED", "★": "*", "→": "->", "±": "+/-", "
 _HANDLER = "symbols_in_ascii"
 
 
-class OutputError(OSError):
-    """An output cannot be written, for another reason than a reader that went away."""
+class OutputError(Exception):
+    """Standard output or standard error cannot be written.
+
+    It is no OSError: code that reads or writes files must not take it for an error of its own.
+
+    Attributes:
+        errno: the number of the system's error; None if it has none.
+    """
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        """Keep the message and the number; a pool of processes can pass both on."""
+        super().__init__(message)
+        self.errno = errno
+
+
+class ReaderGoneError(OutputError):
+    """Nobody reads the output any more: the reader has seen enough, as `head` has."""
 
 
 def accept_any_text() -> None:
@@ -26,7 +41,7 @@ def accept_any_text() -> None:
     A character that the encoding of a stream does not have is written in ASCII: the symbols of this
     project as a word or a similar character, any other as its escape (`\xe9`). A process that was
     started without one of the streams gets one that drops what is written. Afterwards both raise
-    OutputError, or BrokenPipeError if the reader went away; what could not be written is then
+    OutputError, or ReaderGoneError if the reader went away; what could not be written is then
     dropped, so that the end of the process does not fail, too.
     """
     # A file that is opened later would get the free number, and be written over by any print.
@@ -44,7 +59,7 @@ def encodable(text: str, encoding: str) -> str:
 
 
 class _Output(io.TextIOWrapper):
-    """A stream whose errors are told from those of other files."""
+    """A stream whose errors differ from those of other files."""
 
     def write(self, text: str, /) -> int:
         try:
@@ -58,14 +73,13 @@ class _Output(io.TextIOWrapper):
         except OSError as error:
             raise self._drop_and_describe(error) from error
 
-    def _drop_and_describe(self, error: OSError) -> OSError:
+    def _drop_and_describe(self, error: OSError) -> OutputError:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self.fileno())
         os.close(null)
-        if isinstance(error, BrokenPipeError):
-            return error
         name = "standard output" if self.fileno() == 1 else "standard error"
-        return OutputError(error.errno, f"{name} cannot be written: {error.strerror}")
+        kind = ReaderGoneError if isinstance(error, BrokenPipeError) else OutputError
+        return kind(f"{name} cannot be written: {error.strerror}", error.errno)
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -81,9 +95,10 @@ def _open_if_closed(number: int) -> None:
         os.fstat(number)
     except OSError:
         null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, number)
         if null != number:
+            os.dup2(null, number)
             os.close(null)
+        os.set_inheritable(number, True)  # otherwise it is closed again in every child
 
 
 def _tolerant(stream: Any, *, is_original: bool) -> TextIO:

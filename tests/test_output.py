@@ -3,9 +3,11 @@
 Every command of both programs runs as a process of its own.
 """
 
+import contextlib
 import importlib
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli.lazy import load_command
+from sweeps.streams import OutputError
 from tests.fuzz import material
 
 ROOT = Path(__file__).parents[1]
@@ -224,11 +227,114 @@ def test_a_closed_output_is_not_written_into_the_next_file(tmp_path: Path) -> No
     program = (
         "import sys; from sweeps.streams import accept_any_text; accept_any_text(); "
         "file = open('next', 'w'); print('→'); print('→', file=sys.stderr); "
-        "import subprocess; subprocess.run(['echo', 'from a child'])"
+        "import subprocess; child = \"open('of a child', 'w'); print('→')\"; "
+        "subprocess.run([sys.executable, '-c', child], check=True); "
+        "subprocess.run(['echo', 'from a child'], check=True)"
     )
-    subprocess.run(
+    done = subprocess.run(
         ["bash", "-c", '"$@" >&- 2>&- <&-', "bash", sys.executable, "-c", program],
         cwd=tmp_path,
         env=environment(),
     )
-    assert (tmp_path / "next").read_text() == ""
+    assert done.returncode == 0
+    assert [(tmp_path / name).read_text() for name in ("next", "of a child")] == ["", ""]
+
+
+@contextlib.contextmanager
+def full_or_unread(kind: str) -> Iterator[int]:
+    """An output that is full, or whose reader went away."""
+    if kind == "full":
+        number = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, number = os.pipe()
+        os.close(reader)
+    yield number
+    os.close(number)
+
+
+@pytest.mark.parametrize("kind", ["full", "unread"])
+@pytest.mark.parametrize("command", ["data import", "train"])
+def test_progress_that_cannot_be_written_is_not_taken_for_an_error_of_a_file(
+    folder: Path, command: str, kind: str
+) -> None:
+    new, config = f"new {kind}", folder / "new.toml"
+    config.write_text(
+        f'[data]\nroot = "{folder}/set"\ncache = "{folder}/cache of {new}"\n'
+        "[training]\nbatch_size = 2\n"
+    )
+    arguments = ["data", "import", "volumes", new, "--split", "1,1,1"]
+    if command == "train":  # it builds the cache
+        arguments = ["train", str(config), "--out", new]
+    program = (
+        "import vqvae.cli.exit as end; original = end.print_error\n"
+        "end.print_error = lambda error: print(type(error).__name__) or original(error)\n"
+        f"from vqvae.cli.main import main; main({arguments})"
+    )
+    with full_or_unread(kind) as errors:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            timeout=120,
+        )
+    error = "OutputError" if kind == "full" else "ReaderGoneError"
+    assert (done.stdout.splitlines()[-1:], done.returncode) == ([error], 1)
+    assert command == "train" or not (folder / new).exists()
+
+
+def raise_and_exit(program: str, app: str, broken: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that raises, in a process of its own."""
+    code = (
+        f"import sys, typer; from {program}.cli.exit import run_and_exit\n"
+        f"def fail(*_, **__) -> None: {broken}\n"
+        f"def command() -> None: {broken}\n"
+        "app = typer.Typer(); app.command()(command)\n"
+        f"run_and_exit('x', {app}, [])"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("program", ["sweeps", "vqvae"])
+@pytest.mark.parametrize("app", ["fail", "app"])
+def test_a_broken_pipe_that_is_no_output_is_an_error(program: str, app: str) -> None:
+    done = raise_and_exit(program, app, "raise BrokenPipeError(32, 'Broken pipe')")
+    assert done.stderr == "error: BrokenPipeError: [Errno 32] Broken pipe\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("kind", ["full", "unread"])
+def test_the_end_of_python_itself_adds_nothing(kind: str) -> None:
+    program = (
+        "import sys; from sweeps.cli.exit import run_and_exit\n"
+        "run_and_exit('x', lambda *_, **__: print('no line yet', end=''), [])"
+    )
+    with full_or_unread(kind) as output:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    line = "error: standard output cannot be written: No space left on device\n"
+    assert (done.stderr, done.returncode) == (line if kind == "full" else "", 1)
+
+
+def test_an_error_of_an_output_can_be_passed_between_processes() -> None:
+    passed = pickle.loads(pickle.dumps(OutputError("standard error cannot be written", 28)))
+    assert (str(passed), passed.errno) == ("standard error cannot be written", 28)
+    assert not isinstance(passed, OSError)
+
+
+def test_text_that_is_not_utf_8_is_named() -> None:
+    for program in ("sweeps", "vqvae"):
+        done = raise_and_exit(program, "fail", "'a\\udcff'.encode()")
+        advice = "if it is a file name, rename the file"
+        assert done.stderr == f"error: 'a\\udcff' cannot be written as UTF-8; {advice}\n"
+        assert done.returncode == 2

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 SAME_FUNCTIONS = {
     ("text.py", "text.py"): ("printable", "one_line", "did_you_mean", "count", "_escaped"),
     ("cli/exit.py", "cli/exit.py"): (
-        *("run_and_exit", "_as_input_error", "_print_usage_error", "_print_line"),
+        *("run_and_exit", "_print_all", "_as_input_error", "_print_usage_error", "_print_line"),
     ),
     ("config/toml.py", "toml.py"): ("_read_text", "_refuse_invalid"),
 }

@@ -13,7 +13,7 @@ from sweeps.cli.sweep_arguments import Runs, find_sweep
 from sweeps.config.names import NAME_RULE, SAFE_NAME
 from sweeps.errors import InputError
 from sweeps.filesystem.lock import Lock
-from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version
+from sweeps.promotion.entities import CHAMPION, LOCK_STALE_SECONDS, Version
 from sweeps.storage.sweep import open_sweep, runs_folder
 from sweeps.tables import Column, FittingTable, output_console
 from sweeps.text import did_you_mean, printable
@@ -102,7 +102,7 @@ def models_table(models: Mapping[str, Sequence[Version]]) -> RenderableType:
     """Return a table of registered models: how many versions each has, and its champion."""
     rows = []
     for name, versions in models.items():
-        champion = next((v for v in versions if "champion" in v.aliases), None)
+        champion = next((v for v in versions if CHAMPION in v.aliases), None)
         cells = ("none", "", "") if champion is None else _champion_cells(champion)
         rows.append((name, str(len(versions)), *cells))
     headings = ("model", "versions", "champion", "score", "registered")

@@ -13,13 +13,15 @@ from sweeps.jobs.slurm.site_check import check_site
 from sweeps.jobs.slurm.time_limit import limit_seconds, margin_seconds
 from sweeps.jobs.start import SweepRequest, check_local_device
 from sweeps.jobs.submit import submission_text
-from sweeps.monitor.lines import EXHAUSTED, progress_text
+from sweeps.monitor.lines import exhausted_lines, progress_text
 from sweeps.promotion.promotable import why_not_promotable
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.progress import Exhausted, progress_of
 from sweeps.storage.sweep import Plan, Sweep, runs_folder
 from sweeps.storage.trial_record import read_curve, read_result
 from sweeps.text import count, duration, number, printable
+from sweeps.tracking.store import resolve_store
+from sweeps.tracking.uri import check_uri
 
 PROPOSALS = 5
 
@@ -40,12 +42,13 @@ def describe_plan(request: SweepRequest) -> list[str]:
     """Return the lines of the plan; no job is submitted and no sweep is created.
 
     Raises:
-        InputError: the experiment file or the cluster file is wrong, or the data or a device are
-            missing.
+        InputError: the experiment file, the cluster file or the URI of the tracking store is wrong,
+            or the data or a device are missing.
         EnvironmentFailure: sbatch would refuse the job.
     """
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
+    check_uri(resolve_store(request.runs, cluster.tracking))
     paths = request.runs.sweep(resolved.experiment.name)
     sweep = Sweep(paths, Plan(resolved.experiment, cluster, fingerprint="", commit=""))
     lines = [f"data: {resolved.check_data()}"]
@@ -66,11 +69,10 @@ def describe_plan(request: SweepRequest) -> list[str]:
 
 def _why_nothing_is_left(sweep: Sweep) -> str:
     progress = sweep.progress()
-    if not progress.left:
-        return f"the sweep is over: {progress_text(progress)}; --trials sets a larger total"
     is_enqueued = sweep.experiment.sampler.kind == "enqueued"
-    reason = EXHAUSTED[Exhausted.ENQUEUED if is_enqueued else Exhausted.EVERY_POINT]
-    return f"the sweep is over: {progress_text(progress)}; {reason}"
+    reason = Exhausted.ENQUEUED if is_enqueued else Exhausted.EVERY_POINT
+    why = exhausted_lines(progress, reason) or ["--trials sets a larger total"]
+    return f"the sweep is over: {progress_text(progress)}; {why[0]}"
 
 
 def _proposals(sweep: Sweep, left: int) -> list[str]:

@@ -6,11 +6,11 @@ It imports little, because it must answer at once on a busy login node.
 from collections.abc import Iterator
 
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
-from sweeps.monitor.lines import EXHAUSTED, failure_lines, renamed_lines
+from sweeps.monitor.lines import exhausted_lines, failure_lines, renamed_lines
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.monitor.table import SweepTable
 from sweeps.monitor.watch import current_status, job_lines, jobs_are_left
-from sweeps.storage.progress import Exhausted, exhausted_reason
+from sweeps.storage.progress import exhausted_reason
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.tables import output_console
 from sweeps.text import printable
@@ -24,16 +24,13 @@ def status(name: Name = None, runs: Runs = None) -> None:
     console.print(SweepTable(now))
     for line in failure_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for line in (*renamed_lines(now), *_exhausted_lines(sweep, now)):
+    lines = renamed_lines(now)
+    if now.is_over and now.stopped is None:
+        lines += exhausted_lines(now.progress, exhausted_reason(sweep.paths))
+    for line in lines:
         console.print(line, markup=False, highlight=False)
     for line in _resume_lines(sweep, now):
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def _exhausted_lines(sweep: Sweep, now: SweepStatus) -> Iterator[str]:
-    """Yield why a sweep is over although it has fewer trials than planned."""
-    if now.stopped is None and now.is_over and now.progress.left:
-        yield EXHAUSTED[exhausted_reason(sweep.paths) or Exhausted.NOTHING_NEW]
 
 
 def _resume_lines(sweep: Sweep, now: SweepStatus) -> Iterator[str]:

@@ -6,7 +6,7 @@ import typer
 
 from sweeps.cli.store_notes import print_notes
 from sweeps.cli.sweep_arguments import Runs, find_sweeps
-from sweeps.errors import EnvironmentFailure
+from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.storage.sweep import Sweep
 from sweeps.tracking.access import why_no_permission
 from sweeps.tracking.store import take_over as take_over_lease
@@ -28,7 +28,7 @@ def sync(
     """Send to MLflow everything in the sweeps' folders that it does not have yet."""
     sweeps = find_sweeps(name, runs)
     if (reason := why_no_permission(store_of_sweep(sweeps[-1]))) is not None:
-        raise EnvironmentFailure(f"nothing was sent: {reason}")
+        raise InputError(f"nothing was sent: {reason}")
     problems = sync_sweeps(sweeps, rebuild=rebuild, take_over=take_over)
     print_notes(store_of_sweep(sweeps[-1]))
     if problems:

@@ -1,5 +1,6 @@
 """`sweeps ui`: MLflow's web pages, served on this machine only."""
 
+import shlex
 import sys
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from sweeps.cli.store_notes import print_notes
 from sweeps.cli.sweep_arguments import Runs, sweeps_by_age
 from sweeps.cli.sync import sync_sweeps
+from sweeps.errors import InputError
 from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
 from sweeps.text import one_line
 from sweeps.tracking.access import last_change, readable_store, why_not_writable
@@ -28,33 +30,38 @@ def ui(
     if store.is_database_here and (refusal := why_not_writable(store)) is not None:
         _serve_copy(store, sweeps, port, refusal)
         return
+    if store.remote is not None and not store.remote.startswith("http"):
+        raise InputError(
+            f"the runs are recorded in {store.remote} ({store.chosen_by}), not here; to see them: "
+            f"mlflow ui --backend-store-uri {shlex.quote(store.remote)}"
+        )
     problems = sync_sweeps(sweeps)
     for problem in problems:
         print(f"MLflow is not up to date: {one_line(problem)}", file=sys.stderr)
     print_notes(store)
     from sweeps.tracking.publisher import errors_in_one_line
-    from sweeps.tracking.ui import prepare_database, serve_in_place
+    from sweeps.tracking.ui import prepare_database, serve
 
     prepare_database(store)
     with errors_in_one_line(store):
         page = _page(sweeps, store)
-    serve_in_place(store, port, page)
+    raise typer.Exit(serve(store, port, page))
 
 
 def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> None:
     """Serve a copy of a database that this process may not write to."""
     from sweeps.tracking.publisher import errors_in_one_line
-    from sweeps.tracking.ui import serve_copy
+    from sweeps.tracking.ui import serve
 
     with readable_store(store) as copy:
         print(one_line(refusal))
         print(
-            f"shown is a copy of its database from {last_change(store)}; what is changed in these "
-            "pages is not kept"
+            f"these pages show a copy of the database (last written {last_change(store)}); changes "
+            "made in them are lost"
         )
         with errors_in_one_line(store):
             page = _page(sweeps, copy)
-        raise typer.Exit(serve_copy(copy, port, page))
+        raise typer.Exit(serve(copy, port, page))
 
 
 def _page(sweeps: list[Sweep], store: Store) -> str:

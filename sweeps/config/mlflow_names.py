@@ -11,7 +11,8 @@ from hashlib import sha256
 
 MAX_NAME = 250
 """The most characters of a name in MLflow."""
-OWN_METRICS = ("objective", "best_epoch")
+OBJECTIVE, BEST_EPOCH = "objective", "best_epoch"
+OWN_METRICS = (OBJECTIVE, BEST_EPOCH)
 """Metrics that the publisher itself adds to a trial's run."""
 _REFUSED = re.compile(r"[^/\w.\- :]")
 _UNNAMED = "unnamed"

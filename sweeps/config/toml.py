@@ -147,17 +147,24 @@ def value_advice(given: object, needed: type | None) -> str:
     if needed is None:
         return ""
     if isinstance(given, str):
-        try:
-            inner = tomllib.loads(f"value = {given}")["value"]
-        except (ValueError, RecursionError):
-            return ""
-        fits = type(inner) is needed or (needed is float and type(inner) is int)
-        return f"; remove the quotes: {given.strip()}" if fits else value_advice(inner, needed)
-    if needed is bool and given in {0, 1}:
+        return _advice_on_text(given, needed)
+    if needed is bool and given in (0, 1):  # no set: a list has no hash
         return f"; write {'true' if given else 'false'}"
     if needed is int and isinstance(given, float) and given.is_integer():
         return f"; write {int(given)}"
     return f"; write {int(given)}" if needed is not bool and isinstance(given, bool) else ""
+
+
+def _advice_on_text(given: str, needed: type) -> str:
+    try:
+        table = tomllib.loads(f"value = {given}")
+    except (ValueError, RecursionError):
+        return ""
+    if table.keys() != {"value"}:  # a text of several lines
+        return ""
+    inner = table["value"]
+    fits = type(inner) is needed or (needed is float and type(inner) is int)
+    return f"; remove the quotes: {given.strip()}" if fits else value_advice(inner, needed)
 
 
 def _fields_beside(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

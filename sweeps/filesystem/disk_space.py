@@ -4,6 +4,8 @@ import errno
 import shutil
 from pathlib import Path
 
+from sweeps.streams import OutputError
+
 RESERVED_BYTES = 16 * 2**20
 """Bytes kept free for small files: rows of epochs, the study, the reason why the sweep stops."""
 _DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
@@ -25,11 +27,12 @@ def check_disk_space(folder: Path, size: int) -> None:
 
 def is_disk_full(error: Exception) -> bool:
     """Return whether an error means that a disk is full or a quota is exceeded."""
-    return isinstance(error, OSError) and error.errno in _DISK_FULL_ERRORS
+    return isinstance(error, OSError | OutputError) and error.errno in _DISK_FULL_ERRORS
 
 
-def disk_full_message(error: OSError, folder: Path) -> str:
+def disk_full_message(error: OSError | OutputError, folder: Path) -> str:
     """Return the error in one line, with what to do; `folder` if the error names no file."""
-    full = Path(error.filename).parent if error.filename else folder
-    reason = f"no disk space left in {full} ({error.strerror})"
+    file = error.filename if isinstance(error, OSError) else None
+    cause = error.strerror if isinstance(error, OSError) else str(error)
+    reason = f"no disk space left in {Path(file).parent if file else folder} ({cause})"
     return f"{reason}; to see which files can be removed: sweeps clean"

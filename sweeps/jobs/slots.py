@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from sweeps.filesystem.process import Process
+from sweeps.streams import OutputError
 from sweeps.workers.exit_codes import ExitCode, WorkerDeath
 
 MAX_RESTARTS = 5
@@ -173,5 +174,7 @@ def start_process(
 
 def print_line(line: str) -> None:
     """Write a line into the job's log."""
-    with contextlib.suppress(OSError):  # the job continues even if the disk of its log is full
+    with contextlib.suppress(
+        OSError, OutputError
+    ):  # the job continues even if the disk of its log is full
         print(line, flush=True)

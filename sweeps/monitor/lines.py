@@ -7,12 +7,25 @@ from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.storage.progress import Exhausted, Progress
 from sweeps.text import count, duration, number, printable
 
-EXHAUSTED = {
+_EXHAUSTED = {
     Exhausted.EVERY_POINT: "no more trials: every configuration of the space has been tried",
     Exhausted.ENQUEUED: "no more trials: every trial that the experiment enqueues has been tried",
     Exhausted.NOTHING_NEW: "no more trials: every new proposal had been tried before, or was "
     "refused by the trainer",
 }
+
+
+def exhausted_lines(progress: Progress, reason: Exhausted | None) -> list[str]:
+    """Return a line with why a sweep is over that has fewer trials than planned.
+
+    Args:
+        progress: the numbers of trials of a sweep that is over.
+        reason: why there is nothing more to try; None if it is not known.
+
+    Returns:
+        The line; nothing if every planned trial has ended.
+    """
+    return [_EXHAUSTED[reason or Exhausted.NOTHING_NEW]] if progress.left else []
 
 
 def progress_text(progress: Progress) -> str:

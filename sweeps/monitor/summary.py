@@ -10,9 +10,9 @@ from sweeps.filesystem.disk_space import (
     disk_full_message,
     is_disk_full,
 )
-from sweeps.monitor.lines import EXHAUSTED, renamed_lines, totals_line
+from sweeps.monitor.lines import exhausted_lines, renamed_lines, totals_line
 from sweeps.monitor.sweep_status import SweepStatus
-from sweeps.storage.progress import Exhausted, exhausted_reason
+from sweeps.storage.progress import exhausted_reason
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import is_published
 from sweeps.text import number
@@ -82,8 +82,8 @@ def _why_it_ended(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> 
         yield f"no job is running, but trials are left; logs: {sweep.paths.scheduler_logs.parent}"
         yield from _disk_full_line(sweep)
         yield f"resume with: {commands.resume}"
-    elif status.progress.left:
-        yield EXHAUSTED[exhausted_reason(sweep.paths) or Exhausted.NOTHING_NEW]
+    else:
+        yield from exhausted_lines(status.progress, exhausted_reason(sweep.paths))
 
 
 def _disk_full_line(sweep: Sweep) -> Iterator[str]:

@@ -112,7 +112,7 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         stopped=stopped,
         jobs=tuple(jobs),
         renamed=describe_renamed(
-            metric_names(snapshot.rows[-1].metrics for snapshot in snapshots if snapshot.rows)
+            metric_names(row.metrics for snapshot in snapshots for row in snapshot.rows)
         ),
     )
 

@@ -19,6 +19,8 @@ from typing import Any
 from sweeps.storage.paths import PathIn, SweepPaths
 
 MANIFEST = "package.json"
+CHAMPION, PREVIOUS = "champion", "previous"
+"""The aliases of the version in use and of the one before it."""
 LOCK_STALE_SECONDS = 300.0
 """Without a sign of life for this long, a promotion on another machine counts as dead."""
 

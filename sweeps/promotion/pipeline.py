@@ -16,10 +16,16 @@ from sweeps.filesystem.lock import Lock
 from sweeps.promotion.candidate import Candidate, CandidateTrial, model_label, rank_candidates
 from sweeps.promotion.confirm import best_checkpoint_of
 from sweeps.promotion.decide import decide
-from sweeps.promotion.entities import LOCK_STALE_SECONDS, Version, candidate_paths, champion_paths
+from sweeps.promotion.entities import (
+    CHAMPION,
+    LOCK_STALE_SECONDS,
+    Version,
+    candidate_paths,
+    champion_paths,
+)
 from sweeps.promotion.gate import Decision
 from sweeps.promotion.model_card import registry_entry, write_card
-from sweeps.promotion.registry import CHAMPION, KEY_TAG, Registry
+from sweeps.promotion.registry import KEY_TAG, Registry
 from sweeps.promotion.scores import (
     describe_reads,
     reads_of_test_split,

@@ -26,7 +26,9 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from sweeps.config.mlflow_names import describe_renamed, names_in_mlflow
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.promotion.entities import (
+    CHAMPION,
     MANIFEST,
+    PREVIOUS,
     RegistryEntry,
     Version,
     package_digest,
@@ -39,7 +41,6 @@ from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import MAX_TAG_CHARACTERS, clip, log_points, points_of_rows
 from sweeps.tracking.store import Store
 
-CHAMPION, PREVIOUS = "champion", "previous"
 KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"
 ROLLED_BACK_TAG, ALIAS_CHANGE_TAG = "sweep.rolled_back", "sweep.aliases"
 DATA = "data"

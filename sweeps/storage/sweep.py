@@ -30,6 +30,8 @@ from sweeps.storage.trial_record import State, state_of
 
 STOPPED_BY_HAND = "by hand (sweeps stop)"
 """The reason of a stop that a person asked for."""
+_MADE = "made"
+"""The key in `sweep.json` with the time when the sweep was made: copies of files lose theirs."""
 
 
 def checked_out_commit() -> str:
@@ -159,10 +161,10 @@ def create_or_update(
     Raises:
         InputError: the folder holds another sweep, or cannot be written.
     """
-    identity = _identity(resolved, plan.fingerprint)
+    identity, made = _identity(resolved, plan.fingerprint), {_MADE: time.time()}
     try:
         paths.trials_folder.mkdir(parents=True, exist_ok=True)
-        atomic.create(paths.identity, json.dumps(identity, indent=2))
+        atomic.create(paths.identity, json.dumps(identity | made, indent=2))
         _refuse_other_sweep(paths, atomic.read_json(paths.identity), identity)
         atomic.write(paths.experiment, source.read_bytes())
         content = {
@@ -180,6 +182,12 @@ def create_or_update(
             f"{paths.folder}: cannot be written ({error.strerror}); {advice}"
         ) from error
     return open_sweep(paths)
+
+
+def time_made(paths: SweepPaths) -> float | None:
+    """Return when the sweep was made, in seconds since 1970; None if it was not recorded."""
+    made = (atomic.read_json(paths.identity) or {}).get(_MADE)
+    return None if made is None else float(made)
 
 
 def stop_sweep(paths: SweepPaths, reason: str) -> None:
@@ -225,6 +233,7 @@ def _refuse_other_sweep(
     paths: SweepPaths, stored: Mapping[str, Any], current: Mapping[str, Any]
 ) -> None:
     old, new = flatten(json.loads(json.dumps(stored))), flatten(json.loads(json.dumps(current)))
+    old.pop(_MADE, None)
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     if not changed:
         return

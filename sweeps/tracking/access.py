@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sweeps.errors import EnvironmentFailure, InputError
+from sweeps.filesystem.disk_space import is_disk_full
 from sweeps.filesystem.process import hostname
 from sweeps.storage.paths import RunsPaths
 from sweeps.tracking.locations import are_outdated, rewrite_locations
@@ -17,6 +18,7 @@ from sweeps.tracking.store import Store, acquire_lease, lease_holder, needs_desc
 from sweeps.tracking.uri import check_uri
 
 _ADVICE = "name another folder with --runs"
+_WRITE_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 
 def check_writable(store: Store) -> None:
@@ -73,13 +75,18 @@ def readable_store(store: Store) -> Iterator[Store]:
     whose runs folder was moved, is read from a copy, which is removed at the end of the block.
 
     Raises:
-        EnvironmentFailure: the database cannot be read, or there is no space for a copy.
+        EnvironmentFailure: the database cannot be read, or the temporary folder has no place for a
+            copy.
     """
     if not store.is_database_here or (_may_write(store) and not are_outdated(store.runs)):
         yield store
         return
-    with tempfile.TemporaryDirectory(prefix="sweeps-") as folder:
-        copy = Path(folder) / store.runs.database.name
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="sweeps-")
+    except OSError as error:
+        raise _no_place(store.runs, error) from error
+    with folder:
+        copy = Path(folder.name) / store.runs.database.name
         _copy(store.runs, copy)
         yield replace(store, copy=copy)
 
@@ -95,7 +102,10 @@ def _may_write(store: Store) -> bool:
 
 
 def why_no_permission(store: Store) -> str | None:
-    """Return what the permissions or the mount keep this process from writing; None for nothing."""
+    """Return why this process may not write to the store, by permissions or mount.
+
+    None if it may.
+    """
     runs = store.runs
     written = [runs.folder, runs.lock.parent, runs.lock]
     written += [runs.database] if store.is_database_here else []
@@ -116,7 +126,17 @@ def _copy(runs: RunsPaths, copy: Path) -> None:
             original.backup(target)
         rewrite_locations(runs, copy)
     except (OSError, sqlite3.Error) as error:
+        # The database itself is only read, so an error of writing is one of the copy.
+        if is_disk_full(error) or getattr(error, "sqlite_errorcode", None) in _WRITE_ERRORS:
+            raise _no_place(runs, error) from error
         raise EnvironmentFailure(
             f"{runs.database} cannot be read ({error}); copy the folder of runs and name the copy "
             "with --runs"
         ) from error
+
+
+def _no_place(runs: RunsPaths, error: Exception) -> EnvironmentFailure:
+    return EnvironmentFailure(
+        f"{runs.database} is read from a copy, and the temporary folder has no place for one "
+        f"({error}); set $TMPDIR to another folder"
+    )

@@ -7,7 +7,7 @@ current folder, and create an empty one where there is none. With the link they 
 import os
 import sqlite3
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sweeps.storage.paths import RunsPaths
@@ -21,7 +21,8 @@ _EXPECTED = {"alembic_version", "experiments", "workspaces"}
 def link_project(store: Store) -> str | None:
     """Make `mlflow.db` here a link to the database of the runs, if these are the default runs.
 
-    A database with content is left as it is. An empty one, which `mlflow ui` made, is replaced.
+    An empty database, which `mlflow ui` made, is replaced, and so is a link to the database of
+    another folder of runs. Anything else is left as it is.
 
     Returns:
         What a person should know about `mlflow.db` here, in one line; None if there is nothing.
@@ -31,10 +32,13 @@ def link_project(store: Store) -> str | None:
         return None
     was_empty = is_empty_store(link)
     if os.path.lexists(link) and not was_empty and not _is_link_to_runs(link):
-        return (
-            f"{link} is another store, and mlflow ui shows that one here; "
-            f"to see the sweeps: sweeps ui, or mlflow ui in {store.runs.folder}"
-        )
+        advice = f"to see the sweeps: sweeps ui, or mlflow ui in {store.runs.folder}"
+        if not link.exists():
+            return (
+                f"{link} is a link to {os.path.realpath(link)}, which is not there now; "
+                f"remove the link if it is no longer needed; {advice}"
+            )
+        return f"{link} is another store, and mlflow ui shows that one here; {advice}"
     if not _link(link, database) or not was_empty:
         return None
     return f"{link} had no runs; it is now a link to {database}, so that mlflow ui shows the sweeps"
@@ -64,9 +68,14 @@ def _rows(connection: sqlite3.Connection, table: str) -> int:
 
 
 def _is_link_to_runs(link: Path) -> bool:
-    """Return whether it is a link to the database of a runs folder, or to nothing any more."""
-    target = link.resolve()
-    return link.is_symlink() and (not target.exists() or RunsPaths(target.parent).lock.is_dir())
+    """Return whether it is a link to the database of a runs folder.
+
+    The database may be missing; the folder of its lock shows whose it is. Where that is missing,
+    too, the target may be a store of somebody else that is not mounted now.
+    """
+    target = Path(os.path.realpath(link))  # unlike `resolve`, it accepts links in a circle
+    runs = RunsPaths(target.parent)
+    return link.is_symlink() and target == runs.database and runs.lock.is_dir()
 
 
 def _is_same(link: Path, database: Path) -> bool:
@@ -81,6 +90,7 @@ def _link(link: Path, database: Path) -> bool:
         draft.symlink_to(database.relative_to(link.parent) if inside else database)
         draft.replace(link)
     except OSError:  # the folder is read-only, or its file system has no links
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only folder refuses this, too
+            draft.unlink(missing_ok=True)
         return False
     return True

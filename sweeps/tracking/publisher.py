@@ -27,7 +27,13 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from sweeps.config.mlflow_names import describe_renamed, metric_names, names_in_mlflow
+from sweeps.config.mlflow_names import (
+    BEST_EPOCH,
+    OBJECTIVE,
+    describe_renamed,
+    metric_names,
+    names_in_mlflow,
+)
 from sweeps.config.space import short_names
 from sweeps.config.toml import flatten
 from sweeps.errors import EnvironmentFailure
@@ -246,7 +252,7 @@ class Publisher:
                 "sweep.accumulation_steps": str(retry_plan_of(paths).accumulation_steps),
             }
         ended = int(trial_ended(paths) * 1000)
-        metrics = {"objective": result.value, "best_epoch": result.best_epoch}
+        metrics = {OBJECTIVE: result.value, BEST_EPOCH: result.best_epoch}
         self._client.log_batch(
             run,
             metrics=[Metric(k, v, ended, 0) for k, v in metrics.items() if v is not None],
@@ -340,7 +346,7 @@ def trials_page_path(sweep: Sweep, store: Store) -> str:
     nested = f"tags.`mlflow.parentRunId` = '{published.run}'"
     query = {
         "compareRunsMode": "CHART",
-        "orderByKey": "metrics.`objective`",
+        "orderByKey": f"metrics.`{OBJECTIVE}`",
         "orderByAsc": "false" if sweep.resolved.experiment.objective.sign > 0 else "true",
         # Confirmations and promotions are nested in the run, too; their names have other lengths.
         "searchFilter": f"{nested} and tags.`{TRIAL_TAG}` LIKE '____-________'",

@@ -24,12 +24,17 @@ def check_tracking_server(tracking: str | None, *, seconds: float = SERVER_SECON
 
     Its `/health` page is no test: MLflow answers it to hosts whose other requests it refuses.
 
+    Returns:
+        What was found, in one line; another store than a server is not asked.
+
     Raises:
         EnvironmentFailure: the server does not answer, or refuses; the message says what to do.
     """
     tracking = tracking or os.environ.get(VARIABLE)
-    if tracking is None or not tracking.startswith("http"):
+    if not tracking:
         return "a database in the runs folder; no server is used"
+    if not tracking.startswith(("http://", "https://")):
+        return f"{tracking} is no HTTP server, so it was not asked"
     url = f"{tracking.rstrip('/')}{SERVER_QUERY}"
     request = urllib.request.Request(url, headers=_authorization())  # noqa: S310 (it is http)
     try:

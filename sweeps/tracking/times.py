@@ -6,6 +6,7 @@ when a sweep is published again.
 
 from sweeps.filesystem import atomic
 from sweeps.storage.paths import SweepPaths, TrialPaths
+from sweeps.storage.sweep import time_made
 from sweeps.storage.trial_record import read_curve
 
 
@@ -28,12 +29,13 @@ def trial_ended(trial: TrialPaths) -> float:
 
 
 def sweep_started(sweep: SweepPaths) -> float:
-    """Return when the first trial began or, before that, when the sweep was made.
+    """Return when the sweep was made or, if that was not recorded, when the first trial began.
 
     In seconds since 1970.
     """
-    made = sweep.identity.stat().st_mtime
-    return min([made, *map(trial_started, sweep.trials())])
+    if (made := time_made(sweep)) is not None:
+        return made
+    return min(map(trial_started, sweep.trials()), default=sweep.identity.stat().st_mtime)
 
 
 def sweep_ended(sweep: SweepPaths) -> float:

@@ -11,6 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from sweeps.errors import InputError
 from sweeps.tracking.publisher import create_database
@@ -25,42 +27,54 @@ def prepare_database(store: Store) -> None:
             create_database(store)
 
 
-def serve_in_place(store: Store, port: int, page: str = "") -> None:
-    """Replace this process by MLflow's server on 127.0.0.1; of a remote store, print the address.
+def serve(store: Store, port: int, page: str = "") -> int:
+    """Serve a store on 127.0.0.1 until Ctrl-C, SIGTERM or the end of the terminal.
+
+    Of a remote store only the address is printed.
 
     Args:
-        store: the store to serve; its database exists.
+        store: the store to serve; its database, or the copy of it, exists.
         port: the port, or the first of the ports to try.
         page: the path of the page with the latest sweep's trials; empty if there is none.
+
+    Returns:
+        The exit status: 0 if the server was asked to end, otherwise the server's.
 
     Raises:
         InputError: none of the ports is free.
     """
     if not store.is_database_here:
         _print_address(store.name, page)
-        return
+        return 0
     command = _server_command(store, port, page)
-    os.chdir(store.runs.folder)  # its path may have characters that MLflow does not accept
-    os.execve(sys.executable, command, _environment())  # noqa: S606 (so the exit status is the server's)
+    # The folder's path may have characters that MLflow does not accept.
+    return _run_server(command, (store.copy or store.runs.database).parent)
 
 
-def serve_copy(store: Store, port: int, page: str) -> int:
-    """Serve a copy of a database until Ctrl-C or SIGTERM, and return the server's exit status.
+def _run_server(command: list[str], folder: Path) -> int:
+    """Run the server until it ends by itself or this process is asked to end.
 
-    Args:
-        store: the store, with the copy.
-        port: the port, or the first of the ports to try.
-        page: the path of the page with the latest sweep's trials; empty if there is none.
-
-    Raises:
-        InputError: none of the ports is free.
+    The server is in a session of its own, so a signal of the terminal reaches only this process,
+    which ends all processes of the server. MLflow's own pass SIGHUP on to nobody, and gunicorn
+    only starts its workers again: it would serve after the terminal was closed.
     """
-    command = _server_command(store, port, page)
-    folder = (store.copy or store.runs.database).parent
-    server = subprocess.Popen(command, cwd=folder, env=_environment())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server, in the same terminal, gets it too
-    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    return server.wait()
+    server: subprocess.Popen[bytes] | None = None
+    is_asked_to_end = False
+
+    def end(*_: object) -> None:
+        nonlocal is_asked_to_end
+        is_asked_to_end = True
+        if server is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    server = subprocess.Popen(command, cwd=folder, env=_environment(), start_new_session=True)
+    if is_asked_to_end:  # before there was a server
+        end()
+    status = server.wait()
+    return 0 if is_asked_to_end else status
 
 
 def _server_command(store: Store, port: int, page: str) -> list[str]:

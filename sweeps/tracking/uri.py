@@ -63,7 +63,7 @@ def _check_folder(_uri: str) -> str | None:
 
 def _check_other(uri: str) -> str | None:
     """Check a scheme that only a plugin of MLflow, or Databricks, can know."""
-    scheme = urlsplit(uri).scheme.partition("+")[0] or uri
+    scheme = urlsplit(uri).scheme.partition("+")[0]
     plugins = entry_points(group="mlflow.tracking_store").names
     known = scheme in {*_DATABASES, *plugins} or uri.startswith("databricks")
     return None if known else "is not a store that MLflow knows"

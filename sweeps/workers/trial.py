@@ -36,6 +36,7 @@ from sweeps.storage.trial_record import (
     write_continued,
     write_result,
 )
+from sweeps.streams import OutputError
 from sweeps.trainer import Epoch
 from sweeps.workers.claims import Claim, ClaimLostError
 from sweeps.workers.retry import (
@@ -109,6 +110,7 @@ def run_trial(run: TrialRun) -> None:
 
     Raises:
         OSError: the file system failed; if it is full, the trial was released.
+        OutputError: the log cannot be written; if its disk is full, the trial was released.
     """
     try:
         result = read_result(run.claim.trial) or _train(run)
@@ -119,7 +121,7 @@ def run_trial(run: TrialRun) -> None:
             _settle(run, result)
     except ClaimLostError as lost:
         _release_lost_claim(run, lost)
-    except OSError as error:
+    except (OSError, OutputError) as error:
         if is_disk_full(error):
             with contextlib.suppress(OSError):  # if that fails, the end of this process releases it
                 run.claim.release()
@@ -163,7 +165,9 @@ def _handle_trainer_error(run: TrialRun, cause: Exception) -> TrialResult | None
     run.claim.check()  # if the claim is lost or the trial removed, nothing is recorded here
     trainer = run.sweep.resolved.trainer
     kind = (
-        "environment_unavailable" if isinstance(cause, OSError) else trainer.classify_error(cause)
+        "environment_unavailable"
+        if isinstance(cause, OSError | OutputError)
+        else trainer.classify_error(cause)
     )
     if kind != "out_of_memory":
         trace = traceback.format_exception(cause)
@@ -327,7 +331,7 @@ def _write_figure(run: TrialRun) -> None:
         with _as_trainer_errors():
             config = trainer.config.model_validate(read_spec(run.claim.trial).config)
             trainer.write_figure(config, attempt.checkpoints, attempt.figure)
-    except (TrainerError, OSError) as error:
+    except (TrainerError, OSError, OutputError) as error:
         print(f"trial {run.claim.trial.name}: the figure failed: {error}", flush=True)
 
 

@@ -17,6 +17,7 @@ from sweeps.search.study import Study
 from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.storage.retention import needs_trimming, trim_checkpoints
 from sweeps.storage.sweep import Sweep, open_sweep, stop_sweep
+from sweeps.streams import OutputError
 from sweeps.workers.claims import HEARTBEATS_PER_CLAIM, Claim, ClaimMonitor, claim_after, heartbeat
 from sweeps.workers.device_access import DeviceAccess
 from sweeps.workers.exit_codes import ExitCode
@@ -58,18 +59,19 @@ class Worker:
 
         Raises:
             OSError: the file system failed for another reason.
+            OutputError: the log cannot be written, for another reason than a full disk.
         """
         try:
             for trial in filter(needs_trimming, self.sweep.paths.trials()):
                 trim_checkpoints(trial)
             return self._run_trials()
-        except OSError as error:
+        except (OSError, OutputError) as error:  # the log is on a disk, too
             if not is_disk_full(error):
                 raise
             reason = disk_full_message(error, self.sweep.paths.folder)
             with contextlib.suppress(OSError):  # no space even for this: the exit code is enough
                 stop_sweep(self.sweep.paths, reason)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, OutputError):
                 print(reason, flush=True)
             return ExitCode.DISK_FULL
 

@@ -66,6 +66,9 @@ FOUND = {
     "a number that Python reads and cannot write": planned(experiment(trials=HUGE)),
     "a number with more digits than Python reads": planned(b"trials = 1" + b"0" * 6000),
     "brackets without an end": planned(NESTED),
+    "a list for true or false": planned(
+        experiment(space={"training.learning_rate": {"low": 0.1, "high": 1.0, "log": [1]}})
+    ),
     "a seed beyond NumPy's": planned(experiment(sampler={"seed": 2**32})),
     "a seed that trials made larger": planned(experiment(sampler={"seed": 2**32 - 1}), "succeeds"),
     "a byte order mark": planned(b"\xef\xbb\xbf" + experiment(), "succeeds"),

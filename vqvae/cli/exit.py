@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from vqvae.errors import InputError
-from vqvae.streams import OutputError, accept_any_text
+from vqvae.streams import OutputError, ReaderGoneError, accept_any_text
 from vqvae.text import one_line
 
 DEBUG = "--debug"
@@ -39,10 +39,20 @@ def run_and_exit(program: str, app: Callable[..., int | None], given: Sequence[s
         status = app(arguments, prog_name=program, standalone_mode=False) or 0
         sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 (the last resort: a person sees one line)
-        if DEBUG in given:
-            traceback.print_exc()
-        status = print_error(error)
+        status = _print_all(error, debug=DEBUG in given)
+    except SystemExit as end:
+        # Typer ends with status 1 and no line after any broken pipe: a socket's or a child's, too.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        status = _print_all(end.__context__, debug=DEBUG in given)
     sys.exit(status)
+
+
+def _print_all(error: Exception, *, debug: bool) -> int:
+    if debug:
+        with contextlib.suppress(OutputError):
+            traceback.print_exception(error)
+    return print_error(error)
 
 
 def print_error(error: Exception) -> int:
@@ -53,10 +63,9 @@ def print_error(error: Exception) -> int:
         _print_line("interrupted")
         return 1
     error = _as_input_error(error)
-    if isinstance(error, BrokenPipeError):
-        return 1  # the reader of the output has seen enough, as `head` has
     if isinstance(error, OutputError):
-        _print_line(str(error.strerror))
+        if not isinstance(error, ReaderGoneError):
+            _print_line(str(error))
         return 1
     text = str(error) or "no reason was given"
     known = isinstance(error, InputError | RuntimeError)
@@ -82,11 +91,11 @@ def _as_input_error(error: Exception) -> Exception:
     if isinstance(error, UnicodeEncodeError):  # text is written as UTF-8
         name = error.object[max(0, error.start - 80) : error.end + 80]
         is_utf8 = sys.getfilesystemencoding() == "utf-8"
-        advice = "rename the file" if is_utf8 else "set LC_ALL=C.UTF-8"
-        return InputError(f"{name!r} has a file name that is not UTF-8 here; {advice}")
+        advice = "if it is a file name, rename the file" if is_utf8 else "set LC_ALL=C.UTF-8"
+        return InputError(f"{name!r} cannot be written as UTF-8; {advice}")
     return error
 
 
 def _print_line(text: str) -> None:
-    with contextlib.suppress(OSError):  # the exit status still says that it failed
+    with contextlib.suppress(OSError, OutputError):  # the exit status still says that it failed
         print("error:", one_line(text), file=sys.stderr)

@@ -3,6 +3,7 @@
 The names of its folders and files are known in this module alone.
 """
 
+import errno
 import itertools
 import os
 import re
@@ -20,7 +21,7 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 SLICES_FOLDER = "keras_slices_data"
 EXAMPLE = "case_004_week_0_slice_10.nii.gz"
 
-_NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.nii(?:\.gz)?")
+_NAME = re.compile(r"(case|seg)_(\d+)_week_(\d+)_slice_(\d+)\.(?i:nii(?:\.gz)?)")
 
 
 @dataclass(frozen=True, order=True)
@@ -102,12 +103,16 @@ def find_base(root: Path) -> Path:
         InputError: none has the folder of any split.
         UnavailableError: `root` does not exist.
     """
-    above = root.absolute().parent if root.name in _SPLIT_FOLDERS else root
+    real = Path(os.path.realpath(root))
+    above = real.parent if real.name in _SPLIT_FOLDERS else root
     for base in (root, root / SLICES_FOLDER, above):
         if any(split_folder(base, split).is_dir() for split in SPLITS):
             return base
     if root.is_dir():
         raise InputError(f"data folder {root} holds no keras_slices_train; {_advice(root)}")
+    if os.path.lexists(root):
+        what = f"a link to {root.readlink()}" if root.is_symlink() else "a file"
+        raise UnavailableError(f"data folder {root} is {what}, not a folder; {_advice(root)}")
     raise UnavailableError(f"data folder {root} does not exist; {_advice(root)}")
 
 
@@ -192,7 +197,7 @@ def _scan(folder: Path, base: Path) -> tuple[list[SliceFile], list[str]]:
             if not is_nifti_name(entry.name):
                 continue
             name = SliceName.parse(entry.name)
-            path = inner_file(Path(entry.path)) if entry.is_dir() else Path(entry.path)
+            path = _file_of(entry)
             status = _status(path)
             if name is None:
                 odd.append(f"{folder.name}/{entry.name}: not named like a slice")
@@ -204,17 +209,32 @@ def _scan(folder: Path, base: Path) -> tuple[list[SliceFile], list[str]]:
     return files, sorted(odd)
 
 
+def _file_of(entry: os.DirEntry[str]) -> Path:
+    try:
+        is_folder = entry.is_dir()
+    except OSError:  # a link that leads back to itself
+        is_folder = False
+    return inner_file(Path(entry.path)) if is_folder else Path(entry.path)
+
+
 def _not_a_file(path: Path) -> str:
-    dead = path.is_symlink() and not path.exists()
-    return f"a link to {path.readlink()}, which does not exist" if dead else "not a file"
+    try:
+        path.stat()
+    except OSError as error:
+        loop = error.errno == errno.ELOOP
+        where = "which leads back to itself" if loop else "which does not exist"
+        return f"a link to {path.readlink()}, {where}"
+    return "not a file"
 
 
 def _status(path: Path) -> os.stat_result | None:
     """A file's status, None if it is not a file. Asked for once: each call may use the network."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            return None
+        raise
     return status if stat.S_ISREG(status.st_mode) else None
 
 

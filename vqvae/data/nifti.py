@@ -56,7 +56,7 @@ class Scan:
 
 def is_nifti_name(name: str) -> bool:
     """Whether a file name is that of a NIfTI file; hidden files are not."""
-    return name.endswith(SUFFIXES) and not name.startswith(".")
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def inner_file(path: Path) -> Path:
@@ -220,7 +220,7 @@ def write_image(path: Path, image: Any) -> None:
 def _content(path: Path, image: Any) -> bytes:
     """The bytes of a file; equal images give equal bytes (there is no time stamp in the gzip)."""
     content: bytes = image.to_bytes()
-    return gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content
+    return gzip.compress(content, 1, mtime=0) if path.suffix.lower() == ".gz" else content
 
 
 def _refuse_small(path: Path, shape: tuple[int, ...], smallest: int) -> None:

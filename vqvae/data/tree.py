@@ -8,10 +8,17 @@ a program (`.git`), not to the person.
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vqvae.text import count
+
+_OTHER_FORMATS = (
+    *(".hdr", ".img", ".mgz", ".mgh", ".dcm", ".nrrd", ".mha", ".mhd", ".mnc"),
+    *(".nii.bz2", ".nii.zst", ".nii.zip"),
+)
 _FILE_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 
 
@@ -25,6 +32,8 @@ class Found:
     """One line for each folder that cannot be read, and for each link to nothing, with its path."""
     repeated: tuple[str, ...]
     """One line for each link to a folder that was read already under another path."""
+    unread: tuple[str, ...] = ()
+    """One line for each folder with scans in formats that are not read, for each format."""
 
 
 def find_below(folder: Path, matches: Callable[[str], bool]) -> Found:
@@ -36,7 +45,11 @@ def find_below(folder: Path, matches: Callable[[str], bool]) -> Found:
     """
     walk = _Walk(matches)
     walk.read(folder)
-    return Found(tuple(sorted(walk.files)), tuple(walk.failed), tuple(walk.repeated))
+    unread = [
+        f"{folder}: {count(number, f'{suffix} file')} not read; convert to .nii.gz what is a scan"
+        for (folder, suffix), number in sorted(walk.unread.items())
+    ]
+    return Found(tuple(sorted(walk.files)), tuple(walk.failed), tuple(walk.repeated), tuple(unread))
 
 
 @dataclass
@@ -45,6 +58,8 @@ class _Walk:
     files: list[Path] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
+    unread: Counter[tuple[Path, str]] = field(default_factory=Counter)
+    """How many files of each other format each folder has."""
     _links: list[Path] = field(default_factory=list)
     """Links to folders. They are followed last: a folder keeps its own path, if it has one here."""
     _seen: dict[tuple[int, int], Path] = field(default_factory=dict)
@@ -80,6 +95,7 @@ class _Walk:
         wanted = self.matches(entry.name)
         if not entry.is_dir():
             self.files += [path] if wanted else []
+            self.unread.update((path.parent, end) for end in _other_format(entry.name))
             return False
         if wanted and (path / entry.name).is_file():
             self.files.append(path)
@@ -102,6 +118,11 @@ class _Walk:
                 self.failed.append(f"{link}: a link to {target}, {reason}")
             return False
         return True
+
+
+def _other_format(name: str) -> list[str]:
+    """The suffix of a scan in a format that is not read, in a list; empty for other files."""
+    return [suffix for suffix in _OTHER_FORMATS if name.lower().endswith(suffix)]
 
 
 def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -27,7 +27,7 @@ class FileKind:
 
     def matches(self, name: str) -> bool:
         """Whether a file name is one of this kind; hidden files are not."""
-        return name.endswith(self.suffixes) and not name.startswith(".")
+        return name.lower().endswith(self.suffixes) and not name.startswith(".")
 
 
 SCANS = FileKind("a scan", SUFFIXES)
@@ -86,12 +86,17 @@ def plan_tasks(
         renamed: maps the name of a source to that of its target; it may raise InputError.
 
     Raises:
-        InputError: an input is missing or of another kind, a folder has no such file, two inputs
-            would be written to one file, or an input would be overwritten.
+        InputError: the only input is missing or of another kind, or a folder without such a file;
+            two inputs would be written to one file, or an input would be overwritten.
     """
-    plan = Plan()
-    for given in inputs:
-        _add(plan, given, out, kind, renamed)
+    plan, given_inputs = Plan(), list(inputs)
+    for given in given_inputs:
+        try:
+            _add(plan, given, out, kind, renamed)
+        except InputError as error:
+            if len(given_inputs) == 1:
+                raise
+            plan.failed.append(Failed(str(error), bad_input=True))
     plan.tasks = _without_repetitions(plan.tasks)
     _refuse_overwriting(plan.tasks, out)
     return plan
@@ -162,9 +167,11 @@ def _add(plan: Plan, given: Path, out: Path, kind: FileKind, renamed: Callable[[
     found = find_below(given, kind.matches)
     plan.failed += [Failed(line, bad_input=True) for line in found.failed]
     plan.notes += found.repeated
+    plan.notes += found.unread if kind is SCANS else ()
     inputs = _without_results(found.files, given, out)
     if not found.files and not found.failed:
-        raise InputError(f"{given}: no file in it ends in {suffixes}")
+        unread = f"; {found.unread[0]}" if found.unread and kind is SCANS else ""
+        raise InputError(f"{given}: no file in it ends in {suffixes}{unread}")
     if not inputs and not found.failed:
         raise InputError(
             f"{given}: all its files are in {out}, where results are written; give another --out"

@@ -90,6 +90,15 @@ def test_a_server_named_in_the_environment_is_checked_too(monkeypatch: pytest.Mo
     assert not run_check("", lambda: check_tracking_server(None)).passed
 
 
+@pytest.mark.parametrize("uri", ["postgresql://me@db/runs", "sqlite:///other.db"])
+def test_a_store_that_is_no_server_is_named_and_not_asked(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_tracking_server(uri) == f"{uri} is no HTTP server, so it was not asked"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert check_tracking_server(None).startswith(uri)
+
+
 @pytest.mark.parametrize(
     ("output", "expected"),
     [

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,10 @@ from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.sweep_status import sweep_status
 from sweeps.storage.sweep import Sweep, clear_stop, stop_reason
 from sweeps.storage.trial_record import read_curve
+from sweeps.streams import OutputError
 from sweeps.workers.exit_codes import ExitCode
 from sweeps.workers.retry import MAX_ENVIRONMENT_FAILURES, describe_failures
-from tests.sweeps.conftest import MakeSweep, worker_of
+from tests.sweeps.conftest import MakeSweep, fill, worker_of
 from tests.sweeps.tiny import Tiny
 from tests.sweeps.workers.test_crashes import outcome
 from tests.sweeps.workers.test_retry import run_job
@@ -79,6 +79,34 @@ def test_after_another_error_of_the_file_system_the_worker_waits_and_retries(
     assert describe_failures(trial) == "environment unavailable 3 times"
     assert [row.epoch for row in read_curve(trial)] == list(range(1, 10))
     assert len((trial.folder / "computed.log").read_text().split()) == 9
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [
+        (errno.ENOSPC, ExitCode.DISK_FULL, "no disk space left in "),
+        (errno.EPIPE, ExitCode.DONE, "environment unavailable"),
+    ],
+)
+def test_a_log_that_cannot_be_written_fails_no_trial(
+    make_sweep: MakeSweep,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    code: ExitCode,
+    reason: str,
+) -> None:
+    sweep = make_sweep(trials=1, pruner="none")
+    monkeypatch.setattr("sweeps.workers.trial.RETRY_WAIT_SECONDS", 0.01)
+
+    def printing(*_: object, **__: object) -> Iterator[object]:
+        raise OutputError("standard output cannot be written", number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tiny, "fit", printing)
+        assert worker_of(sweep).run() is code
+    (trial,) = sweep.paths.trials()
+    assert not trial.settled.exists()
+    assert reason in stop_reason(sweep.paths)
 
 
 def test_an_environment_that_stays_unavailable_stops_the_sweep_and_fails_no_trial(
@@ -149,32 +177,6 @@ def test_no_epoch_begins_whose_checkpoint_would_not_fit(
     clear_stop(sweep.paths)
     assert worker_of(sweep).run() is ExitCode.DONE
     assert len(read_curve(trial())) == 9
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("this process may not mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    with (folder / "ballast").open("wb", buffering=0) as file:
-        for size in (4096, 1):
-            with suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
-    assert shutil.disk_usage(folder).free == 0
-    return folder / "ballast"
 
 
 def test_a_sweep_survives_a_disk_that_is_really_full_at_any_write(

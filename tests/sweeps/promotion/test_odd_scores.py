@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from sweeps.config.resolve import read_experiment
 from sweeps.errors import InputError
-from sweeps.promotion.registry import CHAMPION
+from sweeps.promotion.entities import CHAMPION
 from sweeps.promotion.scores import metric_on_test_split
 from sweeps.storage.sweep import Sweep
 from sweeps.tracking.sync import store_of_sweep

@@ -16,10 +16,10 @@ from sweeps.cli import main as cli
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
 from sweeps.promotion.confirm import best_trials, confirm
-from sweeps.promotion.entities import Version
+from sweeps.promotion.entities import CHAMPION, PREVIOUS, Version
 from sweeps.promotion.pipeline import Outcome, PromotionRequest, promote
 from sweeps.promotion.promotable import check_promotable
-from sweeps.promotion.registry import CHAMPION, PREVIOUS, Registry, default_store
+from sweeps.promotion.registry import Registry, default_store
 from sweeps.promotion.scores import reads_of_test_split
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_result

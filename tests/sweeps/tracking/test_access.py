@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,8 @@ from sweeps.tracking.access import readable_store, why_not_writable
 from sweeps.tracking.publisher import client_of
 from sweeps.tracking.store import Store, resolve_store
 from sweeps.tracking.sync import publish_once
-from tests.sweeps.conftest import MakeSweep
+from sweeps.tracking.ui import serve
+from tests.sweeps.conftest import MakeSweep, fill
 from tests.sweeps.promotion.conftest import confirmed, with_promotion
 from tests.sweeps.promotion.test_pipeline import ANY_SCORE, run_promotion
 from tests.sweeps.tracking.test_ui import ask, free_port
@@ -33,6 +36,8 @@ WITHOUT_RIGHTS = ["setpriv", "--inh-caps=-all"]
 WITHOUT_RIGHTS += ["--bounding-set=-dac_override,-dac_read_search,-fowner,-chown"]
 """Root without its rights over the files of others is a user like every other."""
 FETCH = "from sweeps.promotion.fetch import fetch; print(fetch('models:/tests-tiny@champion'))"
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can act as another user")
 
@@ -95,7 +100,7 @@ def test_another_user_reads_everything_and_writes_nothing(seen: RunsPaths) -> No
     assert fetched.stdout.strip().startswith(str(seen.artifacts)), fetched.stderr
     for command in ("sync", "sync --take-over", "rollback"):
         ended = as_another_user(seen, "-m", "sweeps", *command.split())
-        assert ended.returncode in {1, 2}
+        assert ended.returncode == 2, command
         assert f"this user may not write to {seen.folder}\n" in ended.stderr
         assert ended.stderr.count("\n") == 1
     assert everything(seen.folder) == before
@@ -143,7 +148,10 @@ def test_a_mount_that_is_read_only_can_be_read_by_its_owner(seen: RunsPaths) -> 
 
 
 @needs_root
-def test_ui_of_such_runs_serves_a_copy_and_says_from_when(seen: RunsPaths, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ENDING)
+def test_ui_of_such_runs_serves_a_copy_and_says_from_when(
+    number: signal.Signals, seen: RunsPaths, tmp_path: Path
+) -> None:
     before, port = everything(seen.folder), free_port()
     command = [*WITHOUT_RIGHTS, sys.executable, "-m", "sweeps", "ui", "--port", str(port)]
     temporary = seen.folder.with_name("temporary")
@@ -155,20 +163,25 @@ def test_ui_of_such_runs_serves_a_copy_and_says_from_when(seen: RunsPaths, tmp_p
             env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
             stdout=out,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # a terminal sends its signals to all processes in it
         )
     try:
         found = ask(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=tiny")
-        number = found["experiment"]["experiment_id"]
-        runs = ask(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": [number]})["runs"]
+        experiment = found["experiment"]["experiment_id"]
+        runs = ask(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": [experiment]})["runs"]
         assert len(runs) > 2
         files = ask(port, f"/api/2.0/mlflow/artifacts/list?run_id={runs[0]['info']['run_id']}")
         assert files["files"]
     finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(timeout=60)
+        os.killpg(server.pid, number)
+        status = server.wait(timeout=60)
+    assert status == 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))  # no process of the server listens any more
     output = (tmp_path / "output").read_text()
     assert f"this user may not write to {seen.folder}\n" in output
-    assert "shown is a copy of its database from 20" in output
+    assert "these pages show a copy of the database (last written 20" in output
     assert "Traceback" not in output
     assert everything(seen.folder) == before
     assert list(temporary.iterdir()) == []
@@ -224,6 +237,36 @@ def test_the_copy_waits_for_a_writer_and_is_whole(
             names = {name for (name,) in connection.execute("SELECT name FROM experiments")}
         commit.join()
     assert names == {"Default", "a", "b"}
+
+
+def test_a_signal_before_the_server_is_there_ends_it(
+    promoted: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    popen, before = subprocess.Popen, {n: signal.getsignal(n) for n in ENDING}
+
+    def popen_after_a_signal(*arguments: Any, **settings: Any) -> subprocess.Popen[bytes]:
+        signal.raise_signal(signal.SIGHUP)
+        return popen(*arguments, **settings)
+
+    monkeypatch.setattr("sweeps.tracking.ui.subprocess.Popen", popen_after_a_signal)
+    try:
+        assert serve(resolve_store(promoted.paths.runs, None), free_port(), "") == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_temporary_folder_that_is_full_or_missing_is_no_damaged_database(
+    promoted: Sweep, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = resolve_store(promoted.paths.runs, None)
+    monkeypatch.setenv("SWEEPS_HOST", "login2")
+    fill(small_disk)
+    reason = r"has no place for one \(.*\); set \$TMPDIR to another folder$"
+    for folder in (small_disk, small_disk / "missing"):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with pytest.raises(EnvironmentFailure, match=reason), readable_store(store):
+            pass
 
 
 def test_a_damaged_database_is_named_in_one_line(

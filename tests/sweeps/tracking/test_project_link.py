@@ -17,6 +17,7 @@ from sweeps.tracking.store import Store
 from sweeps.tracking.sync import publish_once
 from tests.sweeps.conftest import MakeSweep, worker_of
 
+ROOT = Path(__file__).parents[3]
 NAMES = (
     "from mlflow import MlflowClient; print([e.name for e in MlflowClient().search_experiments()])"
 )
@@ -156,19 +157,63 @@ def test_a_link_to_other_runs_follows_the_default_and_any_other_link_is_kept(
     assert (project / "mlflow.db").samefile(own)
 
 
+@pytest.mark.parametrize("target", ["away/mlflow.db", "scratch/runs/other.db", "mlflow.db"])
+def test_a_link_to_nothing_is_kept_and_named(target: str, project: Path, empty_store: Path) -> None:
+    store, link = store_here(project, empty_store), project / "mlflow.db"
+    (project / "scratch" / "runs" / "store" / "lock").mkdir(parents=True)
+    link.symlink_to(project / target)  # the last one is a link to itself
+    note = link_project(store)
+    assert f"{link} is a link to {project / target}, which is not there now; remove" in str(note)
+    assert link.readlink() == project / target
+
+
+def test_a_link_to_other_runs_without_a_database_follows_the_default(
+    project: Path, empty_store: Path
+) -> None:
+    store, link = store_here(project, empty_store), project / "mlflow.db"
+    (project / "scratch" / "runs" / "store" / "lock").mkdir(parents=True)
+    link.symlink_to(project / "scratch" / "runs" / "mlflow.db")
+    assert link_project(store) is None
+    assert link.samefile(store.runs.database)
+
+
 def test_where_links_cannot_be_made_nothing_changes(
     project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_here(project, empty_store)
     shutil.copy(empty_store, project / "mlflow.db")
 
-    def refuse(self: Path, target: Path) -> None:
-        raise OSError(1, "Operation not permitted")
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
     assert link_project(store) is None
     assert sorted(path.name for path in project.iterdir()) == ["mlflow.db", "runs"]
     assert is_empty_store(project / "mlflow.db")
+
+
+def test_a_project_on_a_read_only_mount_gets_no_link(project: Path, empty_store: Path) -> None:
+    runs, folder = store_here(project, empty_store).runs, project / "code"
+    folder.mkdir()
+    program = (
+        "from sweeps.storage.sweep import runs_folder; from sweeps.tracking.store import Store\n"
+        "from sweeps.tracking.project_link import link_project\n"
+        "print(link_project(Store(runs_folder())))"
+    )
+    script = (
+        'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd "$0" && exec "$1" -c "$2"'
+    )
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, str(folder), sys.executable, program],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "SWEEPS_RUNS": str(runs.folder)},
+        capture_output=True,
+        text=True,
+    )
+    if "mount:" in ended.stderr or "unshare:" in ended.stderr:
+        pytest.skip(ended.stderr.strip())
+    assert (ended.stdout, ended.stderr) == ("None\n", "")
+    assert list(folder.iterdir()) == []
 
 
 def test_runs_in_another_store_get_no_link(project: Path) -> None:

@@ -20,7 +20,7 @@ from sweeps.storage.trial_record import read_result
 from sweeps.tracking.project_link import link_project
 from sweeps.tracking.store import resolve_store
 from sweeps.tracking.sync import publish_once
-from sweeps.tracking.ui import serve_in_place
+from sweeps.tracking.ui import serve
 from tests.listening import listening
 from tests.sweeps.conftest import MakeSweep, worker_of
 
@@ -122,15 +122,17 @@ def test_ui_publishes_what_is_missing_and_listens_on_127_0_0_1_only(
         assert status(port, "127.0.0.1", origin="https://evil.example.org") == 403
         assert assistant_status(port) == 404  # it would run commands for every user of this machine
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=30)
+        os.killpg(server.pid, signal.SIGHUP)  # as a terminal does that is closed
+        assert server.wait(timeout=30) == 0
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10)
 
 
 def test_of_a_remote_store_only_the_address_is_printed(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    serve_in_place(resolve_store(make_sweep().paths.runs, None), 5000)
+    assert serve(resolve_store(make_sweep().paths.runs, None), 5000) == 0
     assert "https://mlflow.example.org" in capsys.readouterr().out
 
 

@@ -73,17 +73,21 @@ def test_the_database_of_the_runs_by_another_path_is_that_database(
     assert not resolve_store(runs, "sqlite:///other.db").is_database_here
 
 
-def test_run_refuses_a_left_over_uri_before_the_data_are_made(
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize("uri", ["file:///old/mlruns", "foo://x"])
+def test_a_left_over_uri_is_refused_before_the_data_are_made(
+    command: str,
+    uri: str,
     run: Run,
     write_experiment: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:///old/mlruns")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setattr(Tiny, "prepare", lambda self, configs: pytest.fail("made"))
-    status, out, err = run("run", str(write_experiment()), "--runs", str(tmp_path / "runs"))
+    status, out, err = run(command, str(write_experiment()), "--runs", str(tmp_path / "runs"))
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "MLFLOW_TRACKING_URI: 'file:///old/mlruns' is a folder" in err
+    assert f"MLFLOW_TRACKING_URI: {uri!r} is " in err
     assert not (tmp_path / "runs").exists()
 
 
@@ -104,3 +108,16 @@ def test_run_says_which_store_it_uses_and_that_it_does_not_answer(
     assert err.startswith(f"warning: {uri} does not answer (")
     assert "remove MLFLOW_TRACKING_URI and send the runs later with: sweeps sync" in err
     assert err.count("\n") == 1
+
+
+def test_ui_says_how_runs_in_another_database_are_shown(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    uri = f"sqlite:///{tmp_path}/other.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    status, out, err = run("ui", "--runs", str(tmp_path / "runs"))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith(
+        f"(MLFLOW_TRACKING_URI), not here; to see them: mlflow ui --backend-store-uri {uri}\n"
+    )

@@ -105,9 +105,12 @@ def test_a_dead_link_is_called_one(tiny: DataConfig) -> None:
     (folder / name).symlink_to("/nowhere/x")
     (folder / "case_004_week_0_slice_8.nii.gz").mkdir()
 
+    loop = "case_004_week_0_slice_9.nii.gz"
+    (folder / loop).symlink_to(loop)
     dead = f"keras_slices_train/{name}: a link to /nowhere/x, which does not exist"
+    back = f"keras_slices_train/{loop}: a link to {loop}, which leads back to itself"
     odd = "keras_slices_train/case_004_week_0_slice_8.nii.gz: not a file"
-    assert list_splits(tiny.root)["train"].odd == (dead, odd)
+    assert list_splits(tiny.root)["train"].odd == (dead, odd, back)
 
     for file in list_splits(tiny.root)["train"].files:
         file.path.unlink()
@@ -121,3 +124,18 @@ def test_a_dead_link_is_called_one(tiny: DataConfig) -> None:
 @pytest.mark.parametrize("split", ["train", "seg_test"])
 def test_the_folder_of_a_split_means_the_data_set_above_it(tiny: DataConfig, split: str) -> None:
     assert find_base(tiny.root / f"keras_slices_{split}") == tiny.root.absolute()
+
+
+def test_the_working_folder_and_a_link_may_be_the_folder_of_a_split(
+    tiny: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train").symlink_to(tiny.root / "keras_slices_train")
+    assert find_base(tmp_path / "train") == tiny.root.absolute()
+    monkeypatch.chdir(tiny.root / "keras_slices_train")
+    assert find_base(Path()) == tiny.root.absolute()
+
+
+def test_a_file_is_not_called_a_missing_folder(tmp_path: Path) -> None:
+    (tmp_path / "set.toml").touch()
+    with pytest.raises(InputError, match=r"set\.toml is a file, not a folder; name the folder of"):
+        find_base(tmp_path / "set.toml")

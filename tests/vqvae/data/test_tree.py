@@ -44,6 +44,19 @@ def test_linked_folders_and_files_are_found_under_their_own_names(tmp_path: Path
     assert (found.failed, found.repeated) == ((), ())
 
 
+def test_scans_in_other_formats_are_counted_and_capitals_do_not_matter(tmp_path: Path) -> None:
+    make(*(tmp_path / f"p1/{name}" for name in ("a.NII.GZ", "1.dcm", "2.DCM", "x.json", ".3.dcm")))
+    make(tmp_path / "p2/b.nii.bz2")
+
+    found = find_below(tmp_path, is_nifti_name)
+
+    assert found.files == (tmp_path / "p1/a.NII.GZ",)
+    assert found.unread == (
+        f"{tmp_path}/p1: 2 .dcm files not read; convert to .nii.gz what is a scan",
+        f"{tmp_path}/p2: 1 .nii.bz2 file not read; convert to .nii.gz what is a scan",
+    )
+
+
 def test_loops_end_and_a_folder_is_read_once_under_its_own_path(tmp_path: Path) -> None:
     make(tmp_path / "z/scan.nii")
     (tmp_path / "z/up").symlink_to("..")

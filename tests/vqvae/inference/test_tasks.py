@@ -43,6 +43,23 @@ def test_linked_patients_are_found_and_loops_survived(here: Path) -> None:
     assert found.notes == [f"{here}/in/p1/loop: leads to {here}/in, which is read already"]
 
 
+def test_of_several_inputs_one_that_is_wrong_is_named_and_the_others_are_done(here: Path) -> None:
+    (here / "notes.txt").touch()
+    (here / "empty").mkdir()
+    (here / "in" / "p0" / "B.NII").touch()
+    (here / "in" / "p0" / "c.img").touch()
+
+    found = plan(here / "out", here / "notes.txt", here / "in", here / "empty", here / "absent")
+
+    assert targets(found, here / "out") == ["p0/B.NII", "p0/a.nii"]
+    assert [one.reason for one in found.failed] == [
+        f"{here}/notes.txt: not a scan; its name should end in .nii or .nii.gz",
+        f"{here}/empty: no file in it ends in .nii or .nii.gz",
+        f"{here}/absent: no such file or folder",
+    ]
+    assert found.notes == [f"{here}/in/p0: 1 .img file not read; convert to .nii.gz what is a scan"]
+
+
 def test_two_names_of_one_file_are_two_inputs(here: Path) -> None:
     for name in ("x.nii", "y.nii"):
         (here / "in" / name).symlink_to(here / "real" / "p1" / "a.nii")

@@ -22,7 +22,10 @@ from vqvae.errors import InputError
 
 _FEW, _MOST = 32, 256
 """Different values: nearly all label maps have at most the first number, all the second."""
-_WORDS = r"labels?(?:tr|ts)?|masks?|segs?|segmentations?|dseg|gt|rois?|annotations?|contours?"
+_WORDS = (
+    r"labels?(?:tr|ts)?|masks?|segs?|segmentations?|dseg|gt|rois?|annotations?|contours?"
+    r"|aparc|aseg|wmparc"  # of FreeSurfer
+)
 _IN_NAME = re.compile(rf"(?i)(?<![a-z])({_WORDS}|semantic)(?![a-z])")
 # HipMRI's scans are in a folder `semantic_MRs`, so that word counts in the file's own name only.
 _IN_FOLDER = re.compile(rf"(?i)(?<![a-z])({_WORDS})(?![a-z])")

@@ -100,6 +100,11 @@ def plan_import(request: Request) -> Plan:
     steps = track(patients.files.items(), "looking for label maps", len(patients.files))
     for patient, files in steps:
         sorting.add(patient, files)
+    if not sorting.scans:
+        raise InputError(
+            f"all files are label maps, such as {found.files[0].path}; if they are scans, give "
+            "--labels scans"
+        )
     used = replace(patients, files={name: patients.files[name] for name in sorting.scans})
     _check_shares(request, list(sorting.scans), found.failed)
     cases = used.cases()

@@ -66,8 +66,8 @@ class Sources:
     failed: tuple[str, ...]
     """One line for each folder, link or header that cannot be read."""
     left_out: tuple[str, ...]
-    """One line for each link to a folder that is read already, and for each data set among the
-    scans, which an earlier import wrote."""
+    """One line for each link to a folder that is read already, for scans in other formats, and for
+    each data set among the scans, which an earlier import wrote."""
 
 
 def find_files(sources: Sequence[Path]) -> Sources:
@@ -87,13 +87,14 @@ def find_files(sources: Sequence[Path]) -> Sources:
         else:
             found = Found((source,), (), ())
         if not found.files:
-            reason = f"; {found.failed[0]}" if found.failed else ""
+            reasons = (*found.failed, *found.unread)
+            reason = f"; {reasons[0]}" if reasons else ""
             raise InputError(f"source {source} holds no .nii or .nii.gz file{reason}")
         base = source.parent if found.files == (source,) else source
         for path in found.files:
             files.setdefault(path.absolute(), File(path, path.relative_to(base).as_posix()))
         failed.update(dict.fromkeys(found.failed))
-        left_out.update(dict.fromkeys(found.repeated))
+        left_out.update(dict.fromkeys((*found.repeated, *found.unread)))
     ordered = sorted(files.values(), key=lambda file: str(file.path))
     scans, data_sets = _without_data_sets(ordered)
     return Sources(tuple(scans), tuple(failed), (*left_out, *data_sets))

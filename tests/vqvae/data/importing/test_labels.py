@@ -68,6 +68,12 @@ def test_label_maps_are_recognised_among_scans(
     assert found.problems == ()
 
 
+def test_freesurfer_maps_of_many_labels_are_recognised(scans: Callable[..., Sorted]) -> None:
+    found = scans(**{"T1": SCAN, "aparc+aseg": (SCAN // 20).astype(np.int32)})
+    assert names(found) == (["T1"], ["aparc+aseg"])
+    assert found.label_maps[0].labels == 100
+
+
 def test_scans_with_the_same_grid_are_scans(scans: Callable[..., Sorted]) -> None:
     found = scans(T1=SCAN, T2=DULL, FLAIR=SCAN[::-1], semantic_MRs__DWI=DULL)
     assert names(found) == (["FLAIR", "T1", "T2", "DWI"], [])

@@ -110,6 +110,13 @@ def test_patients_with_label_maps_alone_are_not_patients(
     assert plan.label_maps == (f"{tmp_path}/patient_4_mask.nii.gz (2 labels)",)
 
 
+def test_label_maps_alone_are_refused_as_such(tmp_path: Path, write: Callable[..., Path]) -> None:
+    for patient in (1, 2, 3):
+        write(tmp_path / f"patient_{patient}_mask.nii.gz", LABELS)
+    with pytest.raises(InputError, match=r"all files are label maps, .*patient_1_mask.nii.gz; if"):
+        plan_import(Request((tmp_path,)))
+
+
 def test_a_study_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "patient_1.nii").write_bytes(b"no scan")
     with pytest.raises(InputError, match=r"no file can be read; .*patient_1.nii: not a readable"):
