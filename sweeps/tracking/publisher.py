@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -253,7 +253,7 @@ class Publisher:
         """
         names = self._short_names(flatten(trial.config))
         return {
-            exponent_name(names[path]): round(math.log10(float(trial.values[path])), 4)
+            shared_view.exponent_name(names[path]): round(math.log10(float(trial.values[path])), 4)
             for path in self._sweep.resolved.space.log_paths
         }
 
@@ -317,7 +317,9 @@ class Publisher:
         names = self._short_names(flatten(first.spec.config))
         shown = names_in_mlflow([settings | self._exponents(first.spec)])
         columns = {path: shown[name] for path, name in names.items()}
-        exponents = {path: shown[exponent_name(names[path])] for path in resolved.space.log_paths}
+        exponents = {
+            path: shown[shared_view.exponent_name(names[path])] for path in resolved.space.log_paths
+        }
         metrics = metric_names(row.metrics for each in snapshots for row in each.rows[:1])
         important = [resolved.experiment.objective.metric, *main_metrics(resolved.trainer)]
         return shared_view.Page(
@@ -328,7 +330,7 @@ class Publisher:
             columns=list(columns.values()),
             axes=list((columns | exponents).values()),
             against_objective=list(exponents.values()),
-            curves=[metrics[name] for name in by_importance(metrics, important)],
+            curves=[metrics[name] for name in shared_view.by_importance(metrics, important)],
         )
 
     def _publish_totals(self, snapshots: Sequence[TrialSnapshot], *, over: bool) -> list[str]:
@@ -377,24 +379,6 @@ class Publisher:
             row = {"trial": each.paths.name, "state": state.value, "objective": objective}
             rows.append(row | values | {"epochs": len(each.rows)})
         return rows
-
-
-def by_importance(names: Iterable[str], important: Sequence[str]) -> list[str]:
-    """Return metrics: the important ones, then those of the objective's group, then the others.
-
-    Args:
-        names: the metrics, in the order in which they were recorded.
-        important: the objective's metric and others, which need not be recorded.
-    """
-    group = f"{important[0].partition('/')[0]}/"
-    rank = {name: place for place, name in reversed(list(enumerate(important)))}
-    last = len(important)
-    return sorted(names, key=lambda name: rank.get(name, last + (not name.startswith(group))))
-
-
-def exponent_name(name: str) -> str:
-    """Return the name in MLflow of the decimal logarithm of a parameter."""
-    return f"log10 {name}"
 
 
 def client_of(store: Store) -> MlflowClient:

@@ -9,7 +9,7 @@ view, a link with a filter and an order shows the same trials, with MLflow's own
 import base64
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,24 @@ class Page:
     axes: Sequence[str]
     against_objective: Sequence[str]
     curves: Sequence[str]
+
+
+def by_importance(names: Iterable[str], important: Sequence[str]) -> list[str]:
+    """Return metrics: the important ones, then those of the objective's group, then the others.
+
+    Args:
+        names: the metrics, in the order in which they were recorded.
+        important: the objective's metric and others, which need not be recorded.
+    """
+    group = f"{important[0].partition('/')[0]}/"
+    rank = {name: place for place, name in reversed(list(enumerate(important)))}
+    last = len(important)
+    return sorted(names, key=lambda name: rank.get(name, last + (not name.startswith(group))))
+
+
+def exponent_name(name: str) -> str:
+    """Return the name in MLflow of the decimal logarithm of a parameter."""
+    return f"log10 {name}"
 
 
 def encode_view(page: Page) -> str:
