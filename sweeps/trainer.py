@@ -88,6 +88,9 @@ class Trainer(Protocol):
 
     Commands of `sweeps` import the trainer's module, so the import must be fast: import torch and
     other large packages inside the methods.
+
+    A trainer may also have `main_metrics`, a list of names: the metrics that a person wants to see
+    first, beside the objective.
     """
 
     config: type[BaseModel]
@@ -247,6 +250,11 @@ class Trainer(Protocol):
             config: the configuration of the trial; it says where the data are.
             model: the URI of the model, `models:/<name>@<alias>`.
         """
+
+
+def main_metrics(trainer: Trainer) -> Sequence[str]:
+    """Return the metrics that the trainer wants to be shown first; it need not name any."""
+    return tuple(getattr(trainer, "main_metrics", ()))
 
 
 def load_trainer(name: str) -> Trainer:

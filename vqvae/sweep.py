@@ -46,6 +46,8 @@ class Trainer:
         "val/reconstruction_loss": (_WORST_LOSS, 0.0),
     }
     """The metrics that can be optimized, each with its worst and its best value, in this order."""
+    main_metrics: Sequence[str] = ("val/ssim", "val/perplexity")
+    """The metrics of an epoch that are shown first."""
     test_metrics: Collection[str] = ("val/ssim", "val/psnr")
     """The metrics of these that are also computed on the test split, as `test/…`."""
     seed = "training.seed"

@@ -139,6 +139,14 @@ class Space:
         """The searched paths."""
         return list(dict.fromkeys(parameter.path for parameter in self.parameters))
 
+    @property
+    def log_paths(self) -> list[str]:
+        """The searched paths whose values are all numbers sampled on a logarithmic scale."""
+        return [path for path in self.paths if all(map(_is_log, self._domains(path)))]
+
+    def _domains(self, path: str) -> Iterator[Range | Choices]:
+        return (parameter.domain for parameter in self.parameters if parameter.path == path)
+
     def suggest(self, ask: Callable[[Parameter], Scalar]) -> Values:
         """Return a value for each path; `ask` is called for each parameter that applies."""
         values: Values = {}
@@ -188,6 +196,10 @@ class Space:
                 advice = value_advice(value, type(domain.corner_values()[0]))
                 return f"{parameter.path} = {value!r} is outside {domain}{advice}"
         return None
+
+
+def _is_log(domain: Range | Choices) -> bool:
+    return isinstance(domain, Range) and domain.log
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:

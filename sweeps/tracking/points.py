@@ -1,14 +1,20 @@
 """What a run in MLflow holds, made to fit MLflow's limits: one bad value never costs the others."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.tracking.multimedia import Image
+from PIL import UnidentifiedImageError
 
 from sweeps.config.mlflow_names import names_in_mlflow
 from sweeps.storage.trial_record import EpochRow
+from sweeps.tracking.shared_view import IMAGES
 
 MAX_POINTS = 1000
 MAX_PARAMS = 100
@@ -16,6 +22,7 @@ MAX_PARAMS = 100
 MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 5000
 """The longest values that MLflow stores. Tags of versions and descriptions have the same limit."""
+_TABLE = "trials.json"
 _INVALID = "INVALID_PARAMETER_VALUE"
 
 
@@ -67,6 +74,43 @@ def log_params(client: MlflowClient, run: str, settings: Mapping[str, Any]) -> N
     ]
     for start in range(0, len(params), MAX_PARAMS):
         client.log_batch(run, params=params[start : start + MAX_PARAMS])
+
+
+def log_figure(client: MlflowClient, run: str, file: Path, epoch: int, timestamp: int) -> None:
+    """Add a trial's figure to MLflow's image grid, which lays trials side by side.
+
+    A figure that is there already is not sent again: MLflow would keep both, as two images.
+
+    Args:
+        client: the client of the store.
+        run: the run's id.
+        file: the figure, an image file.
+        epoch: the epoch that it shows.
+        timestamp: when it was made, in milliseconds since 1970.
+    """
+    if _has_image(client, run):
+        return
+    with suppress(UnidentifiedImageError):
+        image = Image(str(file))
+        client.log_image(run, image, key=IMAGES, step=epoch, timestamp=timestamp)
+
+
+def _has_image(client: MlflowClient, run: str) -> bool:
+    """Return whether a run has a figure with its thumbnail, which MLflow writes after it."""
+    names = (file.path for file in client.list_artifacts(run, "images"))
+    return any(name.startswith(f"images/{IMAGES}+") and "+compressed" in name for name in names)
+
+
+def log_table(client: MlflowClient, run: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows as a table that MLflow's pages show; one from before is replaced.
+
+    The client's own `log_table` appends to a table that is there already.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    data = [[row.get(name) for name in columns] for row in rows]
+    client.log_dict(run, {"columns": columns, "data": data}, _TABLE)
+    tables = json.dumps([{"path": _TABLE, "type": "table"}])
+    client.set_tag(run, "mlflow.loggedArtifacts", tables)
 
 
 def run_tags(tags: Mapping[str, object]) -> list[RunTag]:

@@ -7,12 +7,13 @@ MLflow stores the same point as the same row.
 
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.version import VERSION
 
 from sweeps.config.mlflow_names import (
     BEST_EPOCH,
@@ -45,6 +47,7 @@ from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
     State,
+    TrialSnapshot,
     TrialSpec,
     read_curve,
     read_result,
@@ -52,16 +55,20 @@ from sweeps.storage.trial_record import (
     read_spec,
     trained_attempts,
 )
+from sweeps.tracking import shared_view
 from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import (
+    log_figure,
     log_params,
     log_points,
+    log_table,
     points_of_rows,
     run_tags,
 )
 from sweeps.tracking.schema import schema_message
 from sweeps.tracking.store import Store
 from sweeps.tracking.times import sweep_ended, sweep_started, trial_ended, trial_started
+from sweeps.trainer import main_metrics
 from sweeps.workers.retry import describe_failures, retry_plan_of
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises its errors
@@ -102,7 +109,7 @@ class Publisher:
         update_moved_locations(store)
         searched = sweep.plan.confirms
         self._searched_run = None if searched is None else _run_of_searched_sweep(sweep, store)
-        self._experiment = self._experiment_id(searched or sweep.paths.name)
+        self._experiment, self._view = self._find_experiment(searched or sweep.paths.name)
         self._parent = self._parent_run()
 
     @property
@@ -117,7 +124,7 @@ class Publisher:
             turn: the publisher's turn of the lock; it is renewed before each run.
         """
         problems: list[str] = []
-        for send in (*map(self._sender, self._sweep.paths.trials()), self._publish_totals):
+        for send in (*map(self._sender, self._sweep.paths.trials()), self._publish_sweep):
             turn.renew()
             try:
                 problems += send()
@@ -128,13 +135,15 @@ class Publisher:
     def _sender(self, paths: TrialPaths) -> Callable[[], list[str]]:
         return lambda: self._publish_trial(paths)
 
-    def _experiment_id(self, name: str) -> str:
+    def _find_experiment(self, name: str) -> tuple[str, str | None]:
+        """Return the id of the experiment and its shared view; create it if it is missing."""
         found = self._client.get_experiment_by_name(name)
         if found is not None:
-            return str(found.experiment_id)
+            return str(found.experiment_id), found.tags.get(shared_view.TAG)
         location = self._store.artifacts_of(name)
         kind = {"mlflow.experimentKind": "custom_model_development"}  # selects the pages shown
-        return str(self._client.create_experiment(name, artifact_location=location, tags=kind))
+        created = self._client.create_experiment(name, artifact_location=location, tags=kind)
+        return str(created), None
 
     def _parent_run(self) -> Published:
         paths, experiment = self._sweep.paths, self._sweep.experiment
@@ -222,7 +231,7 @@ class Publisher:
             "sweep.data": self._sweep.plan.fingerprint,
         }
         run = self.find_or_create_run(paths.name, tags, trial_started(paths))
-        log_params(self._client, run, self._settings(trial))
+        log_params(self._client, run, self._settings(trial) | self._exponents(trial))
         self._client.log_artifact(run, str(paths.config))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
@@ -232,9 +241,27 @@ class Publisher:
         Another field of the configuration may have that word as its whole path.
         """
         settings = flatten(trial.config)
-        short = short_names(self._sweep.resolved.space.paths)
-        names = {path: word for path, word in short.items() if word not in settings}
+        names = self._short_names(settings)
         return {names.get(path, path): value for path, value in settings.items()}
+
+    def _short_names(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return the name of each searched path among the settings."""
+        paths = self._sweep.resolved.space.paths
+        short = short_names(paths)
+        return {
+            path: path if (word := short.get(path, path)) in settings else word for path in paths
+        }
+
+    def _exponents(self, trial: TrialSpec) -> dict[str, float]:
+        """Return the decimal logarithm of each value that was searched on a logarithmic scale.
+
+        MLflow's charts of parameters have linear axes only.
+        """
+        names = self._short_names(flatten(trial.config))
+        return {
+            shared_view.exponent_name(names[path]): round(math.log10(float(trial.values[path])), 4)
+            for path in self._sweep.resolved.space.log_paths
+        }
 
     def _end_trial(self, paths: TrialPaths, run: str) -> None:
         """Publish what is known only at the end: the state, the best value, the artifacts."""
@@ -261,6 +288,8 @@ class Publisher:
         if result.state is State.COMPLETE:
             self._attach(run, attempt.best_checkpoint, "checkpoints")
         self._attach(run, attempt.figure)
+        if attempt.figure.exists():
+            log_figure(self._client, run, attempt.figure, result.best_epoch or 0, ended)
         for each in paths.attempts():
             self._attach(run, each.traceback)
         status = "FAILED" if result.state is State.FAILED else "FINISHED"
@@ -271,9 +300,46 @@ class Publisher:
         if file.exists():
             self._client.log_artifact(run, str(file), folder)
 
-    def _publish_totals(self) -> list[str]:
+    def _publish_sweep(self) -> list[str]:
         over = self._sweep.is_over()
         snapshots = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
+        self._publish_view(snapshots)
+        return self._publish_totals(snapshots, over=over)
+
+    def _publish_view(self, snapshots: Sequence[TrialSnapshot]) -> None:
+        """Prepare the page of the search's trials, in the experiment, if it would change."""
+        if self._searched_run is not None or not snapshots:
+            return
+        if not VERSION.startswith(shared_view.MLFLOW):
+            return
+        view = shared_view.encode_view(self._page(snapshots))
+        if view != self._view:
+            self._client.set_experiment_tag(self._experiment, shared_view.TAG, view)
+            self._view = view
+
+    def _page(self, snapshots: Sequence[TrialSnapshot]) -> shared_view.Page:
+        resolved, first = self._sweep.resolved, snapshots[0]
+        settings = self._settings(first.spec)
+        names = self._short_names(flatten(first.spec.config))
+        shown = names_in_mlflow([settings | self._exponents(first.spec)])
+        columns = {path: shown[name] for path, name in names.items()}
+        exponents = {
+            path: shown[shared_view.exponent_name(names[path])] for path in resolved.space.log_paths
+        }
+        metrics = metric_names(row.metrics for each in snapshots for row in each.rows[:1])
+        important = [resolved.experiment.objective.metric, *main_metrics(resolved.trainer)]
+        return shared_view.Page(
+            name=f"{self._sweep.paths.name}: best first",
+            made=int(trial_started(first.paths) * 1000),
+            trials=_trials_filter(self._parent.run),
+            maximize=resolved.experiment.objective.maximize,
+            columns=list(columns.values()),
+            axes=list((columns | exponents).values()),
+            against_objective=list(exponents.values()),
+            curves=[metrics[name] for name in shared_view.by_importance(metrics, important)],
+        )
+
+    def _publish_totals(self, snapshots: Sequence[TrialSnapshot], *, over: bool) -> list[str]:
         totals = compute_totals(snapshots, self._sweep.experiment.objective)
         metrics = {f"sweep/{name}": float(value) for name, value in totals.metrics().items()}
         if self._parent.totals == metrics and self._parent.done == over:
@@ -283,7 +349,7 @@ class Publisher:
             self._parent.run, metrics=[Metric(k, v, now, 0) for k, v in metrics.items()]
         )
         if over:
-            self._end_sweep(totals)
+            self._end_sweep(totals, snapshots)
         elif self._parent.done or self._parent.totals is None:  # extended, or published again
             self._client.update_run(self._parent.run, status="RUNNING")
             self._client.set_tag(self._parent.run, "sweep.state", "running")
@@ -293,7 +359,7 @@ class Publisher:
         )
         return []
 
-    def _end_sweep(self, totals: Totals) -> None:
+    def _end_sweep(self, totals: Totals, snapshots: Sequence[TrialSnapshot]) -> None:
         run = self._parent.run
         study = Study(
             self._sweep.paths, self._sweep.experiment, stale_after=self._sweep.claim_seconds
@@ -301,11 +367,24 @@ class Publisher:
         with tempfile.TemporaryDirectory() as folder:
             for plot in study.render_plots(Path(folder)):
                 self._client.log_artifact(run, str(plot), "study")
+        log_table(self._client, run, self._trials_table(snapshots))
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
         ended = int(sweep_ended(self._sweep.paths) * 1000)
         self._client.set_terminated(run, "FINISHED", end_time=ended)
+
+    def _trials_table(self, snapshots: Sequence[TrialSnapshot]) -> list[dict[str, Any]]:
+        """Return a row for each trial, in the order of their numbers."""
+        rows = []
+        for each in snapshots:
+            names, result = self._short_names(flatten(each.spec.config)), each.result
+            state = State.RUNNING if result is None else result.state
+            objective = None if result is None else result.value
+            values = {name: each.spec.values.get(path) for path, name in names.items()}
+            row = {"trial": each.paths.name, "state": state.value, "objective": objective}
+            rows.append(row | values | {"epochs": len(each.rows)})
+        return rows
 
 
 def client_of(store: Store) -> MlflowClient:
@@ -336,6 +415,9 @@ def create_database(store: Store) -> None:
 def trials_page_path(sweep: Sweep, store: Store) -> str:
     """Return the path of MLflow's page that compares a sweep's trials, the best first.
 
+    The machine-learning page is named; otherwise MLflow shows its pages for language models.
+    Without a prepared view (see `shared_view`) it has MLflow's own columns and charts.
+
     Returns:
         The part of the URL after the server's address; empty if the sweep has no run in the store.
     """
@@ -343,15 +425,23 @@ def trials_page_path(sweep: Sweep, store: Store) -> str:
     experiment = client_of(store).get_experiment_by_name(sweep.paths.name)
     if published is None or experiment is None:
         return ""
-    nested = f"tags.`mlflow.parentRunId` = '{published.run}'"
+    page = f"/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    if shared_view.TAG in experiment.tags and VERSION.startswith(shared_view.MLFLOW):
+        return f"{page}&viewStateShareKey={shared_view.KEY}"  # other settings would override it
     query = {
-        "compareRunsMode": "CHART",
         "orderByKey": f"metrics.`{OBJECTIVE}`",
         "orderByAsc": "false" if sweep.resolved.experiment.objective.sign > 0 else "true",
-        # Confirmations and promotions are nested in the run, too; their names have other lengths.
-        "searchFilter": f"{nested} and tags.`{TRIAL_TAG}` LIKE '____-________'",
+        "searchFilter": _trials_filter(published.run),
     }
-    return f"/#/experiments/{experiment.experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+    return f"{page}&{urlencode(query, quote_via=quote)}"
+
+
+def _trials_filter(parent: str) -> str:
+    """Return the filter that finds the trials nested in a sweep's run.
+
+    Confirmations and promotions are nested in the run, too; their names have other lengths.
+    """
+    return f"tags.`mlflow.parentRunId` = '{parent}' and tags.`{TRIAL_TAG}` LIKE '____-________'"
 
 
 def error_line(error: Exception, store: Store) -> str:

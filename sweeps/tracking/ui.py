@@ -101,7 +101,9 @@ def _environment() -> dict[str, str]:
 def _print_address(address: str, page: str) -> None:
     print(f"MLflow: {address}")
     if page:
-        print(f"trials of the latest sweep, best first: {address.rstrip('/')}{page}")
+        link = f"{address.rstrip('/')}{page}&compareRunsMode="
+        print(f"trials of the latest sweep, best first: {link}TABLE")
+        print(f"the same as charts: {link}CHART")
 
 
 def _free_port(first: int) -> int:

@@ -18,6 +18,7 @@ import pytest
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
 from sweeps.tracking.project_link import link_project
+from sweeps.tracking.shared_view import decode_view
 from sweeps.tracking.store import resolve_store
 from sweeps.tracking.sync import publish_once
 from sweeps.tracking.ui import serve
@@ -65,11 +66,14 @@ def status(port: int, host: str, origin: str = "") -> int:
 
 def trials_shown(port: int, output: str) -> list[float]:
     """Return the objectives of the trials on the page that `sweeps ui` prints, in its order."""
-    (link,) = (word for word in output.split() if "/#/experiments/" in word)
+    link = next(word for word in output.split() if "/#/experiments/" in word)
     page = urllib.parse.urlsplit(urllib.parse.urlsplit(link).fragment)
-    query = dict(urllib.parse.parse_qsl(page.query))
-    order = f"{query['orderByKey']} {'ASC' if query['orderByAsc'] == 'true' else 'DESC'}"
-    search = {"experiment_ids": [page.path.split("/")[2]], "filter": query["searchFilter"]}
+    number, key = page.path.split("/")[2], urllib.parse.parse_qs(page.query)["viewStateShareKey"][0]
+    found = ask(port, f"/api/2.0/mlflow/experiments/get?experiment_id={number}")
+    tags = {tag["key"]: tag["value"] for tag in found["experiment"]["tags"]}
+    view = decode_view(tags[f"mlflow.sharedViewState.{key}"])
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    search = {"experiment_ids": [number], "filter": view["searchFilter"]}
     runs = ask(port, "/api/2.0/mlflow/runs/search", search | {"order_by": [order]})["runs"]
     metrics = [{m["key"]: m["value"] for m in run["data"]["metrics"]} for run in runs]
     return [each["objective"] for each in metrics]
