@@ -30,6 +30,7 @@ LINES: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {
     ("sweeps", "doctor"): (("tiny.toml", "--cluster", "here"), 0),
     ("sweeps", "watch"): (("tiny",), 0),
     ("sweeps", "status"): (("tiny",), 0),
+    ("sweeps", "show"): (("0",), 0),
     ("sweeps", "stop"): (("tiny",), 0),
     ("sweeps", "sync"): (("tiny",), 0),
     ("sweeps", "ui"): (("--port", "→"), 2),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.config.experiment import Objective
@@ -104,8 +104,8 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         objective=objective,
         progress=progress_of_states(map(_state_of, snapshots), sweep.experiment.trials),
         trials=[
-            replace(trial, state="stopped") if stopped and trial.state == "waiting" else trial
-            for trial in (_trial_status(each, objective, totals, short) for each in snapshots)
+            _trial_status(each, objective, totals, short, stopped=bool(stopped))
+            for each in snapshots
         ],
         totals=totals,
         is_over=over,
@@ -122,11 +122,16 @@ def _state_of(snapshot: TrialSnapshot) -> State:
 
 
 def _trial_status(
-    snapshot: TrialSnapshot, objective: Objective, totals: Totals, short: Mapping[str, str]
+    snapshot: TrialSnapshot,
+    objective: Objective,
+    totals: Totals,
+    short: Mapping[str, str],
+    *,
+    stopped: bool,
 ) -> TrialStatus:
     rows, metric = snapshot.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
-    state = _state(snapshot.paths, snapshot.result)
+    state = trial_state(snapshot.paths, snapshot.result, stopped=stopped)
     return TrialStatus(
         name=snapshot.paths.name,
         state=state,
@@ -157,10 +162,13 @@ def _best(
     return best_epoch(curve, objective)[1] if curve else None
 
 
-def _state(paths: TrialPaths, result: TrialResult | None) -> str:
+def trial_state(paths: TrialPaths, result: TrialResult | None, *, stopped: bool) -> str:
+    """Return a trial's final state, or `running`, or `waiting` (`stopped` in a stopped sweep)."""
     if result is not None:
         return result.state.value
-    return "waiting" if is_abandoned(paths.attempts()[-1]) else State.RUNNING.value
+    if not is_abandoned(paths.attempts()[-1]):
+        return State.RUNNING.value
+    return "stopped" if stopped else "waiting"
 
 
 def _pace(rows: list[EpochRow]) -> float | None:

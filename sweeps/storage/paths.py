@@ -12,7 +12,7 @@ runs/
     jobs/<token>/                        one folder per job
     promotion/                           see sweeps/promotion/entities.py
     trials/0007-1a2b3c4d/                one folder per trial
-      config.json  result.json  settled  mlflow.json
+      config.json  config.toml  result.json  settled  mlflow.json
       attempts/<n>/                      one folder per claim on the trial
         claim.json  continued.json  released  heartbeat  metrics.jsonl
         checkpoints/  figure.png  traceback.txt  failure.json
@@ -76,6 +76,7 @@ class TrialPaths:
     folder: Path
 
     config = PathIn("config.json")  # the specification of the trial
+    config_toml = PathIn("config.toml")  # its configuration alone, for the trainer's own command
     result = PathIn("result.json")  # how the trial ended; exists once it has
     settled = PathIn("settled")  # exists once the study has the result
     mlflow = PathIn("mlflow.json")  # what MLflow has of this trial
@@ -128,6 +129,10 @@ class JobPaths:
     def worker_log(self, number: int) -> Path:
         """Return the log of worker `number` of the job."""
         return self.folder / f"worker-{number}.log"
+
+    def worker_logs(self) -> list[Path]:
+        """Return the logs of the job's workers that exist."""
+        return sorted(self.folder.glob("worker-*.log"))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ _OPTIONS = {
         "plan": ("--cluster", "--trials"),
         "watch": (),
         "status": (),
+        "show": ("--sweep", "--json"),
         "stop": (),
         "sync": ("--rebuild", "--take-over"),
         "promote": ("--trial", "--cluster", "--dry-run", "--force"),
@@ -74,6 +75,8 @@ def values(draw: st.DrawFn) -> Case:
                 ("run", f"{value}.toml", "--no-watch"),
                 ("status", "--runs", f"{value}/x"),
                 ("models", "--runs", f"x/{value}"),
+                ("show", "--sweep", value, "--", "0"),
+                ("show", "--", value),
             ]
         )
     )
