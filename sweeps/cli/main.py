@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.exit import run_and_exit
-from sweeps.cli.lazy import lazy_app
+from sweeps.cli.lazy import Version, lazy_app
 
 DESCRIPTION = "Hyperparameter sweeps whose only shared state is a folder."
 COMMANDS = {
@@ -37,6 +37,7 @@ def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="show the full traceback of an error")
     ] = False,
+    version: Version = False,
 ) -> None:
     """Hyperparameter sweeps whose only shared state is a folder."""
 
