@@ -233,3 +233,30 @@ def test_a_closed_output_is_not_written_into_the_next_file(tmp_path: Path) -> No
         env=environment(),
     )
     assert (tmp_path / "next").read_text() == ""
+
+
+def test_the_python_lines_of_the_readme_load_a_trial_and_its_model(folder: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    block = next(block for block in text.split("```python\n")[1:] if "load_trial" in block)
+    lines = block.partition("```")[0].replace("quickstart", "tiny")
+    number = re.search(r"load_trial\(\"tiny\", (\d+)\)", lines)
+    assert number is not None
+    assert len(lines.splitlines()) == 3
+    program = f"""
+import importlib.metadata as m
+from vqvae.inference import load
+entry = m.EntryPoint("trials", "sweeps.storage.trial_source:find_checkpoint", load.CHECKPOINTS)
+load.entry_points = m.EntryPoints([entry]).select
+{lines.replace(number[1], "0")}
+import torch
+images, codes = model(torch.rand(1, 1, 32, 32))
+print(trial.state, trial.value == trial.curve[trial.best_epoch], tuple(images.shape))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "complete True (1, 1, 32, 32)\n", done.stderr

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.experiment import Objective
+from sweeps.config.names import NAME_RULE, is_sweep_name
 from sweeps.config.space import Scalar
+from sweeps.errors import InputError
 from sweeps.filesystem import atomic
 from sweeps.monitor.sweep_status import trial_state
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import AttemptPaths, SweepPaths, TrialPaths
-from sweeps.storage.sweep import Sweep, stop_reason
+from sweeps.storage.sweep import Sweep, open_sweep, runs_folder, stop_reason
+from sweeps.storage.trial_lookup import find_trial
 from sweeps.storage.trial_record import (
     TrialResult,
     best_checkpoint,
@@ -106,6 +109,18 @@ class TrialReport:
     curve: Mapping[int, float]
     attempts: tuple[AttemptReport, ...]
     paths: TrialFiles
+
+
+def find_trial_report(sweep: str, trial: str, runs: Path | None) -> TrialReport:
+    """Read the trial with this number, name, or beginning of a name; see `sweeps.load_trial`.
+
+    Raises:
+        InputError: there is no such sweep or trial.
+    """
+    if not is_sweep_name(sweep):
+        raise InputError(f"{sweep!r} is not a valid sweep name; a name is {NAME_RULE}")
+    opened = open_sweep(runs_folder(runs).sweep(sweep))
+    return read_trial_report(opened, find_trial(opened.paths, trial))
 
 
 def read_trial_report(sweep: Sweep, paths: TrialPaths) -> TrialReport:

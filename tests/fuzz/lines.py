@@ -92,6 +92,7 @@ def model_values(draw: st.DrawFn) -> Case:
             [
                 ("reconstruct", "in", "--model", value, "--out", "out"),
                 ("reconstruct", "in", "--model", f"models:/{value}", "--out", "out"),
+                ("reconstruct", "in", "--model", f"tiny:{value}", "--out", "out"),
                 ("reconstruct", f"{value}/x.nii", "--model", "../trained", "--out", "out"),
                 ("decode", value, "--model", "../trained", "--out", "out"),
                 ("evaluate", "--model", value, "--config", value),
