@@ -170,6 +170,29 @@ def test_json_is_json_in_any_encoding(folder: Path) -> None:
         assert json.loads(read(done.stdout, encoding))["split"] == "validate"
 
 
+JSON_KEYS = {
+    "status": {"sweep", "objective", "direction", "planned", "ended", "best", "value", "trials"},
+    "show": {"sweep", "number", "name", "state", "value", "config", "curve", "attempts", "paths"},
+    "plan": {"sweep", "planned", "left", "data", "proposals", "epochs", "seconds", "jobs"},
+    "models": {"store", "models"},
+    "doctor": {"passed", "findings"},
+}
+
+
+@pytest.mark.parametrize("command", JSON_KEYS)
+def test_json_is_one_document_with_documented_keys(folder: Path, command: str) -> None:
+    arguments, status = LINES["sweeps", command]
+    line = ("sweeps", command, *arguments, "--json")
+    done = run(folder, line, PYTHONIOENCODING="ascii", COLUMNS="20")
+    content = json.loads(read(done.stdout, "ascii"))
+    assert done.returncode == status
+    assert set(content) >= JSON_KEYS[command]
+    part = (ROOT / "docs/scripts.md").read_text().partition(f"## `sweeps {command}")[2]
+    documented = set(re.findall(r"`([a-z_]+)`", part.partition("\n## ")[0]))
+    assert set(content) <= documented
+    assert command != "models" or content["models"][0]["versions"][0]["aliases"] == ["champion"]
+
+
 WRITERS = (
     ("sweeps", "status", "tiny"),
     ("sweeps", "doctor", "tiny.toml", "--cluster", "here"),
@@ -241,7 +264,7 @@ def test_the_python_lines_of_the_readme_load_a_trial_and_its_model(folder: Path)
     lines = block.partition("```")[0].replace("quickstart", "tiny")
     number = re.search(r"load_trial\(\"tiny\", (\d+)\)", lines)
     assert number is not None
-    assert len(lines.splitlines()) == 3
+    assert len([line for line in lines.splitlines() if line]) == 3
     program = f"""
 import importlib.metadata as m
 from vqvae.inference import load

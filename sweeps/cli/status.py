@@ -5,7 +5,9 @@ It imports little, because it must answer at once on a busy login node.
 
 from collections.abc import Iterator
 
+from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
+from sweeps.monitor.json_content import status_content
 from sweeps.monitor.lines import EXHAUSTED, failure_lines, renamed_lines
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.monitor.table import SweepTable
@@ -16,10 +18,13 @@ from sweeps.tables import output_console
 from sweeps.text import printable
 
 
-def status(name: Name = None, runs: Runs = None) -> None:
+def status(name: Name = None, runs: Runs = None, as_json: JsonOption = False) -> None:
     """Show the current state of a sweep: its trials, its jobs, and what went wrong."""
     sweep = open_sweep(find_sweep(name, runs))
     now = current_status(sweep, job_lines(sweep))
+    if as_json:
+        print_json(status_content(now))
+        return
     console = output_console()
     console.print(SweepTable(now))
     for line in failure_lines(now.trials):

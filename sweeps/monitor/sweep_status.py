@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.config.experiment import Objective
@@ -42,6 +42,9 @@ class TrialStatus:
         reason: why it diverged or failed; of a running trial, its failures so far.
         is_best: whether no complete trial is better.
         traceback: the file with the latest traceback; None if there is none.
+        best_epoch: its best epoch; None before the first epoch, or if it diverged or failed.
+        seconds: the time that its epochs took.
+        searched: the searched values, by dotted path.
     """
 
     name: str
@@ -55,6 +58,14 @@ class TrialStatus:
     reason: str
     is_best: bool
     traceback: Path | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    searched: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return int(self.name.partition("-")[0])
 
 
 @dataclass(frozen=True)
@@ -132,13 +143,17 @@ def _trial_status(
     rows, metric = snapshot.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
     state = trial_state(snapshot.paths, snapshot.result, stopped=stopped)
+    at, best = best_value(snapshot.result, curve, objective)
     return TrialStatus(
         name=snapshot.paths.name,
         state=state,
         epoch=rows[-1].epoch if rows else 0,
         epochs=snapshot.spec.epochs,
-        best=_best(snapshot.result, curve, objective),
+        best=best,
+        best_epoch=at,
+        seconds=sum(row.seconds for row in rows),
         values={short.get(path, path): value for path, value in snapshot.spec.values.items()},
+        searched=snapshot.spec.values,
         pace=_pace(rows),
         seconds_left=_seconds_left(rows, snapshot.spec.epochs) if state == State.RUNNING else None,
         reason=snapshot.result.reason if snapshot.result else describe_failures(snapshot.paths),
@@ -154,12 +169,15 @@ def _traceback(snapshot: TrialSnapshot) -> Path | None:
     return stored[-1] if stored else None
 
 
-def _best(
+def best_value(
     result: TrialResult | None, curve: Mapping[int, float], objective: Objective
-) -> float | None:
-    if result is not None:
-        return result.value if result.state is not State.DIVERGED else None
-    return best_epoch(curve, objective)[1] if curve else None
+) -> tuple[int | None, float | None]:
+    """Return the best epoch and the objective there; None for both if nothing counts."""
+    if result is None:
+        return best_epoch(curve, objective) if curve else (None, None)
+    if result.state is State.DIVERGED:  # its value is the metric's worst one, not one of an epoch
+        return None, None
+    return result.best_epoch, result.value
 
 
 def trial_state(paths: TrialPaths, result: TrialResult | None, *, stopped: bool) -> str:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.config.experiment import Objective
 from sweeps.config.names import NAME_RULE, is_sweep_name
 from sweeps.config.space import Scalar
 from sweeps.errors import InputError
 from sweeps.filesystem import atomic
-from sweeps.monitor.sweep_status import trial_state
-from sweeps.search.pruning import best_epoch
+from sweeps.monitor.sweep_status import best_value, trial_state
 from sweeps.storage.paths import AttemptPaths, SweepPaths, TrialPaths
 from sweeps.storage.sweep import Sweep, open_sweep, runs_folder, stop_reason
 from sweeps.storage.trial_lookup import find_trial
@@ -79,8 +77,8 @@ class TrialReport:
         name: its number and signature.
         state: its final state, or `running`, `waiting` or `stopped`.
         objective: the metric that is optimized.
-        value: the objective at the best epoch; the metric's worst value if it diverged; None before
-            the first epoch, or if the trial failed.
+        value: the objective at the best epoch; None before the first epoch, or if the trial
+            diverged or failed.
         best_epoch: the best epoch; None if there is none.
         reason: why it diverged or failed; of a running trial, its failures so far.
         epochs: how many epochs have ended.
@@ -129,7 +127,7 @@ def read_trial_report(sweep: Sweep, paths: TrialPaths) -> TrialReport:
     objective, rows, result = sweep.experiment.objective, snapshot.rows, snapshot.result
     metric = objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
-    epoch, value = _best(result, curve, objective)
+    epoch, value = best_value(result, curve, objective)
     stopped = stop_reason(sweep.paths) is not None
     return TrialReport(
         sweep=sweep.paths.name,
@@ -149,14 +147,6 @@ def read_trial_report(sweep: Sweep, paths: TrialPaths) -> TrialReport:
         attempts=tuple(_attempts(sweep.paths, paths, result)),
         paths=_files(paths),
     )
-
-
-def _best(
-    result: TrialResult | None, curve: Mapping[int, float], objective: Objective
-) -> tuple[int | None, float | None]:
-    if result is not None:
-        return result.best_epoch, result.value
-    return best_epoch(curve, objective) if curve else (None, None)
 
 
 def _attempts(

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from sweeps.config.toml import flatten
 from sweeps.monitor.trial_report import TrialReport
-from sweeps.storage.trial_record import State
 from sweeps.streams import encodable
 from sweeps.tables import Column, FittingTable
 from sweeps.text import count, duration, printable
@@ -66,8 +65,8 @@ def file_lines(report: TrialReport) -> Iterator[str]:
 
 def _headline(report: TrialReport) -> Iterator[str]:
     yield f"trial {report.name} of sweep {report.sweep}: {report.state}"
-    is_known = report.value is not None and report.state != State.DIVERGED
-    result = printable(f"{report.objective} {report.value:.4f}") if is_known else ""
+    metric = printable(report.objective)
+    result = "" if report.value is None else f"{metric} {report.value:.4f}"
     at = "" if report.best_epoch is None else f" at epoch {report.best_epoch}"
     of = f"{report.epochs} of {count(report.planned_epochs, 'epoch')} in {duration(report.seconds)}"
     yield f"{result}{at}; {of}" if result else of

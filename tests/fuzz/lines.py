@@ -11,14 +11,14 @@ _BY_NAME = ("status", "watch", "stop", "sync", "promote", "models", "rollback")
 _OPTIONS = {
     "sweeps": {
         "run": ("--cluster", "--trials", "--no-watch"),
-        "plan": ("--cluster", "--trials"),
+        "plan": ("--cluster", "--trials", "--json"),
         "watch": (),
-        "status": (),
+        "status": ("--json",),
         "show": ("--sweep", "--json"),
         "stop": (),
         "sync": ("--rebuild", "--take-over"),
         "promote": ("--trial", "--cluster", "--dry-run", "--force"),
-        "models": (),
+        "models": ("--json",),
         "rollback": (),
         "ui": ("--port",),
     },
