@@ -31,6 +31,7 @@ LINES: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {
     ("sweeps", "watch"): (("tiny",), 0),
     ("sweeps", "status"): (("tiny",), 0),
     ("sweeps", "show"): (("0",), 0),
+    ("sweeps", "export"): (("--csv",), 0),
     ("sweeps", "stop"): (("tiny",), 0),
     ("sweeps", "sync"): (("tiny",), 0),
     ("sweeps", "ui"): (("--port", "→"), 2),

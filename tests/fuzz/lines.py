@@ -13,8 +13,9 @@ _OPTIONS = {
         "run": ("--cluster", "--trials", "--no-watch"),
         "plan": ("--cluster", "--trials", "--json"),
         "watch": (),
-        "status": ("--json",),
+        "status": ("--json", "--sort"),
         "show": ("--sweep", "--json"),
+        "export": ("--csv",),
         "stop": (),
         "sync": ("--rebuild", "--take-over"),
         "promote": ("--trial", "--cluster", "--dry-run", "--force"),
@@ -77,6 +78,7 @@ def values(draw: st.DrawFn) -> Case:
                 ("models", "--runs", f"x/{value}"),
                 ("show", "--sweep", value, "--", "0"),
                 ("show", "--", value),
+                ("status", "tiny", "--sort", value),
             ]
         )
     )
