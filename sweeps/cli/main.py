@@ -20,6 +20,7 @@ COMMANDS = {
     "status": ("sweeps.cli.status:status", "Show the current state of a sweep."),
     "show": ("sweeps.cli.show:show", "Show one trial: result, epochs, attempts, files."),
     "export": ("sweeps.cli.export:export", "Print the trials of a sweep as CSV."),
+    "rerun": ("sweeps.cli.rerun:rerun", "Train a trial again, beside the sweep."),
     "stop": ("sweeps.cli.stop:stop", "Stop a sweep without losing work; run resumes it."),
     "sync": ("sweeps.cli.sync:sync", "Send to MLflow everything that it does not have yet."),
     "ui": ("sweeps.cli.ui:ui", "Update MLflow and serve its web pages on this machine."),

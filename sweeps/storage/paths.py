@@ -16,6 +16,7 @@ runs/
       attempts/<n>/                      one folder per claim on the trial
         claim.json  continued.json  released  heartbeat  metrics.jsonl
         checkpoints/  figure.png  traceback.txt  failure.json
+    reruns/0007-1a2b3c4d-seed-5/         a trial that is trained again, in the form of a trial
 """
 
 import os
@@ -197,6 +198,10 @@ class SweepPaths:
     def trial(self, number: int, signature: str) -> TrialPaths:
         """Return the folder of a trial, which need not exist."""
         return TrialPaths(self.trials_folder / f"{number:04d}-{signature}")
+
+    def rerun(self, trial: str, seed: int) -> TrialPaths:
+        """Return the folder of a trial that is trained again; it need not exist."""
+        return TrialPaths(self.folder / "reruns" / f"{trial}-seed-{seed}")
 
     def draft_trial(self, number: int) -> TrialPaths:
         """Return the folder in which a trial is prepared before it gets its name."""

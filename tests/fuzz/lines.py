@@ -16,6 +16,7 @@ _OPTIONS = {
         "status": ("--json", "--sort"),
         "show": ("--sweep", "--json"),
         "export": ("--csv",),
+        "rerun": ("--seed", "--sweep"),
         "stop": (),
         "sync": ("--rebuild", "--take-over"),
         "promote": ("--trial", "--cluster", "--dry-run", "--force"),
