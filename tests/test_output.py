@@ -33,6 +33,9 @@ LINES: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {
     ("sweeps", "doctor"): (("tiny.toml", "--cluster", "here"), 0),
     ("sweeps", "watch"): (("tiny",), 0),
     ("sweeps", "status"): (("tiny",), 0),
+    ("sweeps", "show"): (("0",), 0),
+    ("sweeps", "export"): (("--csv",), 0),
+    ("sweeps", "rerun"): (("0", "--seed", "1"), 0),
     ("sweeps", "stop"): (("tiny",), 0),
     ("sweeps", "sync"): (("tiny",), 0),
     ("sweeps", "ui"): (("--port", "→"), 2),
@@ -170,6 +173,29 @@ def test_json_is_json_in_any_encoding(folder: Path) -> None:
     for encoding in ("ascii", "utf-16"):
         done = run(folder, line, PYTHONIOENCODING=encoding, COLUMNS="20")
         assert json.loads(read(done.stdout, encoding))["split"] == "validate"
+
+
+JSON_KEYS = {
+    "status": {"sweep", "objective", "direction", "planned", "ended", "best", "value", "trials"},
+    "show": {"sweep", "number", "name", "state", "value", "config", "curve", "attempts", "paths"},
+    "plan": {"sweep", "planned", "left", "data", "proposals", "epochs", "seconds", "jobs"},
+    "models": {"store", "models"},
+    "doctor": {"passed", "findings"},
+}
+
+
+@pytest.mark.parametrize("command", JSON_KEYS)
+def test_json_is_one_document_with_documented_keys(folder: Path, command: str) -> None:
+    arguments, status = LINES["sweeps", command]
+    line = ("sweeps", command, *arguments, "--json")
+    done = run(folder, line, PYTHONIOENCODING="ascii", COLUMNS="20")
+    content = json.loads(read(done.stdout, "ascii"))
+    assert done.returncode == status
+    assert set(content) >= JSON_KEYS[command]
+    part = (ROOT / "docs/scripts.md").read_text().partition(f"## `sweeps {command}")[2]
+    documented = set(re.findall(r"`([a-z_]+)`", part.partition("\n## ")[0]))
+    assert set(content) <= documented
+    assert command != "models" or content["models"][0]["versions"][0]["aliases"] == ["champion"]
 
 
 WRITERS = (
@@ -338,3 +364,30 @@ def test_text_that_is_not_utf_8_is_named() -> None:
         advice = "if it is a file name, rename the file"
         assert done.stderr == f"error: 'a\\udcff' cannot be written as UTF-8; {advice}\n"
         assert done.returncode == 2
+
+
+def test_the_python_lines_of_the_readme_load_a_trial_and_its_model(folder: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    block = next(block for block in text.split("```python\n")[1:] if "load_trial" in block)
+    lines = block.partition("```")[0]
+    assert len([line for line in lines.splitlines() if line]) == 3
+    # The sweep here is of another trainer, whose checkpoints hold no network.
+    for read, tried in (
+        ('load_trial("quickstart", 7)', 'load_trial("tiny", 0)'),
+        ('load("quickstart:7")', 'load("trained")'),
+    ):
+        assert read in lines
+        lines = lines.replace(read, tried)
+    program = f"""{lines}
+import torch
+images, codes = model(torch.rand(1, 1, 32, 32))
+print(trial.state, trial.value == trial.curve[trial.best_epoch], tuple(images.shape))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "complete True (1, 1, 32, 32)\n", done.stderr

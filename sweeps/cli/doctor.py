@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from sweeps.cli.doctor_checks import (
     clock_offset,
     run_check,
 )
+from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs
 from sweeps.config.cluster import Cluster, read_cluster
 from sweeps.config.resolve import read_experiment
@@ -58,13 +59,18 @@ def doctor(
     cluster: ClusterName = None,
     runs: Runs = None,
     wait: Annotated[float, typer.Option(min=0, help="how many minutes to wait for the job")] = 10.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that a sweep can work here and, on a SLURM cluster, in a job of about a minute."""
     path, cluster = choose_defaults(experiment, cluster)
-    passed = True
+    findings = []
     for finding in run_checks(SweepRequest(path, cluster, runs_folder(runs)), 60 * wait):
-        print(printable(finding.line()))
-        passed = passed and finding.passed
+        findings.append(finding)
+        if not as_json:
+            print(printable(finding.line()))
+    passed = all(finding.passed for finding in findings)
+    if as_json:
+        print_json({"passed": passed, "findings": [asdict(finding) for finding in findings]})
     if not passed:
         raise typer.Exit(1)
 

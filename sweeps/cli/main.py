@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.exit import run_and_exit
-from sweeps.cli.lazy import lazy_app
+from sweeps.cli.lazy import Version, lazy_app
 
 DESCRIPTION = "Hyperparameter sweeps whose only shared state is a folder."
 COMMANDS = {
@@ -18,6 +18,9 @@ COMMANDS = {
     "doctor": ("sweeps.cli.doctor:doctor", "Check that a sweep can work here and in a job."),
     "watch": ("sweeps.cli.watch:watch", "Show the progress of a sweep until it ends."),
     "status": ("sweeps.cli.status:status", "Show the current state of a sweep."),
+    "show": ("sweeps.cli.show:show", "Show one trial: result, epochs, attempts, files."),
+    "export": ("sweeps.cli.export:export", "Print the trials of a sweep as CSV."),
+    "rerun": ("sweeps.cli.rerun:rerun", "Train a trial again, beside the sweep."),
     "stop": ("sweeps.cli.stop:stop", "Stop a sweep without losing work; run resumes it."),
     "sync": ("sweeps.cli.sync:sync", "Send to MLflow everything that it does not have yet."),
     "ui": ("sweeps.cli.ui:ui", "Update MLflow and serve its web pages on this machine."),
@@ -36,6 +39,7 @@ def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="show the full traceback of an error")
     ] = False,
+    version: Version = False,
 ) -> None:
     """Hyperparameter sweeps whose only shared state is a folder."""
 

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Runs, find_sweep
 from sweeps.config.names import NAME_RULE, SAFE_NAME
 from sweeps.errors import InputError
@@ -45,7 +46,7 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
     print("to undo this, run the same command again")
 
 
-def models(model: AnyModel = None, runs: Runs = None) -> None:
+def models(model: AnyModel = None, runs: Runs = None, as_json: JsonOption = False) -> None:
     """Show the registered models, or one model's versions and why each was registered."""
     if model is not None:
         _check_name(model)
@@ -63,11 +64,34 @@ def models(model: AnyModel = None, runs: Runs = None) -> None:
     found = {name: of_name for name, of_name in versions.items() if of_name}
     if not found:
         raise InputError(f"{store.name} has no registered model; {_HOW_TO_PROMOTE}")
+    if as_json:
+        print_json(_content(store, found))
+        return
     if len(found) > 1:
         output_console().print(models_table(found))
         return
     for name, of_name in found.items():
         output_console().print(versions_table(name, of_name))
+
+
+def _content(store: Store, found: Mapping[str, Sequence[Version]]) -> dict[str, Any]:
+    """Return registered models as a JSON object."""
+    models = [
+        {
+            "name": name,
+            "versions": [
+                {
+                    "number": version.number,
+                    "aliases": sorted(version.aliases),
+                    "created": version.created,
+                    "tags": version.tags,
+                }
+                for version in versions
+            ],
+        }
+        for name, versions in found.items()
+    ]
+    return {"store": store.name, "models": models}
 
 
 def find_store(runs: Path | None) -> Store:

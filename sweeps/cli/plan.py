@@ -1,11 +1,15 @@
 """`sweeps plan`: a sweep's next proposals, its cost, and what sbatch would receive."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from sweeps.cli.defaults import choose_defaults
+from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.next_trials import next_proposals, trials_left
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalTrials
-from sweeps.config.cluster import Cluster, read_cluster, workers_and_threads
+from sweeps.config.cluster import read_cluster, workers_and_threads
 from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.config.space import short_names
 from sweeps.jobs.slurm.commands import dry_run
@@ -15,10 +19,9 @@ from sweeps.jobs.start import SweepRequest, check_local_device
 from sweeps.jobs.submit import submission_text
 from sweeps.monitor.lines import exhausted_lines, progress_text
 from sweeps.promotion.promotable import why_not_promotable
-from sweeps.storage.paths import SweepPaths
 from sweeps.storage.progress import Exhausted, progress_of
 from sweeps.storage.sweep import Plan, Sweep, runs_folder
-from sweeps.storage.trial_record import read_curve, read_result
+from sweeps.storage.trial_record import TrialSpec, read_curve, read_result
 from sweeps.text import count, duration, number, printable
 from sweeps.tracking.store import resolve_store
 from sweeps.tracking.uri import check_uri
@@ -26,20 +29,73 @@ from sweeps.tracking.uri import check_uri
 PROPOSALS = 5
 
 
+@dataclass(frozen=True)
+class Cost:
+    """An upper bound: each trial runs every epoch, at the pace of the slowest one so far.
+
+    Attributes:
+        planned_left: the trials left if there were enough to try.
+        longest: how many epochs a trial has at most.
+        epochs: how many epochs are left at most.
+        pace: seconds per epoch of the slowest trial so far; None before a first one has run.
+        seconds: seconds of all jobs together at most; None before a first trial has run.
+        jobs: how many jobs that takes; None before a first trial has run.
+    """
+
+    planned_left: int
+    longest: int
+    epochs: int
+    pace: float | None
+    seconds: float | None
+    jobs: int | None
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What `run` would do.
+
+    Attributes:
+        sweep: the sweep as `run` would make it.
+        data: what the trainer found of its data.
+        device: what the trials will be trained on; empty if a job decides that, or none is left.
+        not_promotable: why no model of the sweep can be promoted; None if one can.
+        left: how many trials must still end.
+        proposals: the next new trials, at most `PROPOSALS`.
+        cost: what is left; None if nothing is.
+        script: what sbatch would receive for each job; empty without SLURM.
+        answer: what sbatch answered to it; empty without SLURM.
+    """
+
+    sweep: Sweep
+    data: str
+    device: str
+    not_promotable: str | None
+    left: int
+    proposals: tuple[TrialSpec, ...] = ()
+    cost: Cost | None = None
+    script: str = ""
+    answer: str = ""
+
+
 def plan(
     experiment: ExperimentFile = None,
     cluster: ClusterName = None,
     runs: Runs = None,
     trials: TotalTrials = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what `run` would do and what it may cost; submit nothing."""
     path, cluster = choose_defaults(experiment, cluster)
-    for line in describe_plan(SweepRequest(path, cluster, runs_folder(runs), trials)):
+    found = make_plan(SweepRequest(path, cluster, runs_folder(runs), trials))
+    if as_json:
+        print_json(plan_content(found))
+        return
+    for line in plan_lines(found):
         print(printable(line))
 
 
-def describe_plan(request: SweepRequest) -> list[str]:
-    """Return the lines of the plan; no job is submitted and no sweep is created.
+def make_plan(request: SweepRequest) -> SweepPlan:
+    """Return what `run` would do; no job is submitted and no sweep is created.
 
     Raises:
         InputError: the experiment file, the cluster file or the URI of the tracking store is wrong,
@@ -51,20 +107,60 @@ def describe_plan(request: SweepRequest) -> list[str]:
     check_uri(resolve_store(request.runs, cluster.tracking))
     paths = request.runs.sweep(resolved.experiment.name)
     sweep = Sweep(paths, Plan(resolved.experiment, cluster, fingerprint="", commit=""))
-    lines = [f"data: {resolved.check_data()}"]
-    if (left := trials_left(sweep)) and (device := check_local_device(resolved, cluster)):
-        lines.append(f"device: {device}")
-    if (reason := why_not_promotable(sweep)) is not None:
-        lines.append(f"no model of this sweep can be promoted: {reason}")
+    data = resolved.check_data()
+    left = trials_left(sweep)
+    device = check_local_device(resolved, cluster) if left else ""
+    reason = why_not_promotable(sweep)
     if not left:
-        return [*lines, _why_nothing_is_left(sweep)]
-    lines += ["", *_proposals(sweep, left), "", *_cost(paths, resolved, cluster, left)]
-    if cluster.scheduler != "slurm":
-        return lines
-    check_site(request.cluster, cluster, request.runs.slurm)
-    text = submission_text(paths, cluster)
-    answer = dry_run(text).strip().rpartition("\n")[2].removeprefix("sbatch: ")
-    return [*lines, "", "sbatch would receive, for each job of an array:", "", text, answer]
+        return SweepPlan(sweep, data, device or "", reason, left)
+    proposals = tuple(next_proposals(sweep, PROPOSALS))
+    cost = _cost(sweep, resolved, left)
+    script = answer = ""
+    if cluster.scheduler == "slurm":
+        check_site(request.cluster, cluster, request.runs.slurm)
+        script = submission_text(paths, cluster)
+        answer = dry_run(script).strip().rpartition("\n")[2].removeprefix("sbatch: ")
+    return SweepPlan(sweep, data, device or "", reason, left, proposals, cost, script, answer)
+
+
+def describe_plan(request: SweepRequest) -> list[str]:
+    """Return the lines of the plan; raises what `make_plan` raises."""
+    return list(plan_lines(make_plan(request)))
+
+
+def plan_lines(plan: SweepPlan) -> Iterator[str]:
+    """Yield the lines of a plan for people."""
+    yield f"data: {plan.data}"
+    if plan.device:
+        yield f"device: {plan.device}"
+    if plan.not_promotable is not None:
+        yield f"no model of this sweep can be promoted: {plan.not_promotable}"
+    if plan.cost is None:
+        yield _why_nothing_is_left(plan.sweep)
+        return
+    yield from ("", *_proposal_lines(plan), "", *_cost_lines(plan, plan.cost))
+    if plan.script:
+        yield from ("", "sbatch would receive, for each job of an array:", "", plan.script)
+        yield plan.answer
+
+
+def plan_content(plan: SweepPlan) -> dict[str, Any]:
+    """Return a plan as a JSON object; docs/scripts.md has the keys, which stay."""
+    cost = plan.cost
+    return {
+        "sweep": plan.sweep.paths.name,
+        "planned": plan.sweep.experiment.trials,
+        "left": plan.left,
+        "data": plan.data,
+        "device": plan.device,
+        "not_promotable": plan.not_promotable,
+        "proposals": [{"number": one.number, "values": one.values} for one in plan.proposals],
+        "epochs": 0 if cost is None else cost.epochs,
+        "seconds": None if cost is None else cost.seconds,
+        "jobs": None if cost is None else cost.jobs,
+        "script": plan.script,
+        "answer": plan.answer,
+    }
 
 
 def _why_nothing_is_left(sweep: Sweep) -> str:
@@ -75,47 +171,55 @@ def _why_nothing_is_left(sweep: Sweep) -> str:
     return f"the sweep is over: {progress_text(progress)}; {why[0]}"
 
 
-def _proposals(sweep: Sweep, left: int) -> list[str]:
+def _proposal_lines(plan: SweepPlan) -> list[str]:
     """Return lines with the next proposals; `run` makes the same ones if the study is unchanged."""
-    proposed = next_proposals(sweep, PROPOSALS)
-    if not proposed:
-        return [f"no new proposals: {count(left, 'trial')} of the sweep must still end"]
-    short = short_names(sweep.experiment.space)
-    lines = [f"next proposals, of {count(sweep.experiment.trials, 'trial')} in all:"]
-    for trial in proposed:
+    if not plan.proposals:
+        return [f"no new proposals: {count(plan.left, 'trial')} of the sweep must still end"]
+    experiment = plan.sweep.experiment
+    short = short_names(experiment.space)
+    lines = [f"next proposals, of {count(experiment.trials, 'trial')} in all:"]
+    for trial in plan.proposals:
         values = trial.values.items()
         shown = ", ".join(f"{short.get(path, path)} {number(value)}" for path, value in values)
         lines.append(f"  {trial.number:04d}  {shown}")
     return lines
 
 
-def _cost(
-    paths: SweepPaths, resolved: ResolvedExperiment, cluster: Cluster, left: int
-) -> list[str]:
-    """Return an upper bound: each trial runs every epoch, at the pace of the slowest one so far."""
-    curves = {trial: read_curve(trial) for trial in paths.trials()}
+def _cost(sweep: Sweep, resolved: ResolvedExperiment, left: int) -> Cost:
+    cluster = sweep.plan.cluster
+    curves = {trial: read_curve(trial) for trial in sweep.paths.trials()}
     done = sum(len(curve) for trial, curve in curves.items() if read_result(trial) is None)
     longest = max(resolved.trainer.epochs(config) for config in resolved.corner_configs())
-    epochs, workers = max(0, left * longest - done), workers_and_threads(cluster)[0]
-    planned = progress_of(paths, resolved.experiment.trials).left
-    fewer = "" if left == planned else f" (not {planned}: there is no more to try)"
-    pruned = "" if resolved.experiment.pruner.kind == "none" else ", fewer with pruning"
-    lines = [
-        f"{count(left, 'trial')} left{fewer}, at most {count(longest, 'epoch')} each: "
-        f"{count(epochs, 'epoch')}{pruned}"
-    ]
+    epochs = max(0, left * longest - done)
+    planned = progress_of(sweep.paths, resolved.experiment.trials).left
     paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves.values() if curve]
     if not paces:
-        return [*lines, "hours and jobs: not known before a first trial has run"]
-    seconds = epochs * max(paces) / workers
+        return Cost(planned, longest, epochs, None, None, None)
+    seconds = epochs * max(paces) / workers_and_threads(cluster)[0]
     total = limit_seconds(cluster)
     jobs = math.ceil(seconds / (total - margin_seconds(total)))
+    return Cost(planned, longest, epochs, max(paces), seconds, jobs)
+
+
+def _cost_lines(plan: SweepPlan, cost: Cost) -> Iterator[str]:
+    cluster = plan.sweep.plan.cluster
+    fewer = "" if plan.left == cost.planned_left else f" (not {cost.planned_left}: {_NO_MORE})"
+    pruned = "" if plan.sweep.experiment.pruner.kind == "none" else ", fewer with pruning"
+    yield (
+        f"{count(plan.left, 'trial')} left{fewer}, at most {count(cost.longest, 'epoch')} each: "
+        f"{count(cost.epochs, 'epoch')}{pruned}"
+    )
+    if cost.pace is None or cost.seconds is None or cost.jobs is None:
+        yield "hours and jobs: not known before a first trial has run"
+        return
     what = "GPU" if cluster.gpus else "job"
+    workers = workers_and_threads(cluster)[0]
     shared = f", {workers} workers in parallel" if workers > 1 else ""
-    lines.append(
-        f"at most {duration(seconds)} of {what} time, at {duration(max(paces))} per epoch{shared}"
+    spent = f"at most {duration(cost.seconds)} of {what} time"
+    yield f"{spent}, at {duration(cost.pace)} per epoch{shared}"
+    yield (
+        f"{count(cost.jobs, 'job')} of {cluster.time_limit}, {cluster.max_running_jobs} at a time"
     )
-    lines.append(
-        f"{count(jobs, 'job')} of {cluster.time_limit}, {cluster.max_running_jobs} at a time"
-    )
-    return lines
+
+
+_NO_MORE = "there is no more to try"

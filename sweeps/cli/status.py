@@ -4,9 +4,15 @@ It imports little, because it must answer at once on a busy login node.
 """
 
 from collections.abc import Iterator
+from typing import Annotated
 
+import typer
+
+from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
+from sweeps.monitor.json_content import status_content
 from sweeps.monitor.lines import exhausted_lines, failure_lines, renamed_lines
+from sweeps.monitor.sorting import sort_trials
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.monitor.table import SweepTable
 from sweeps.monitor.watch import current_status, job_lines, jobs_are_left
@@ -15,11 +21,26 @@ from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.tables import output_console
 from sweeps.text import printable
 
+SortColumn = Annotated[
+    str,
+    typer.Option(
+        "--sort",
+        metavar="COLUMN",
+        help="order of the trials: best, state, epoch, seconds, or a "
+        "hyperparameter such as learning_rate",
+    ),
+]
 
-def status(name: Name = None, runs: Runs = None) -> None:
+
+def status(
+    name: Name = None, runs: Runs = None, sort: SortColumn = "trial", as_json: JsonOption = False
+) -> None:
     """Show the current state of a sweep: its trials, its jobs, and what went wrong."""
     sweep = open_sweep(find_sweep(name, runs))
-    now = current_status(sweep, job_lines(sweep))
+    now = sort_trials(current_status(sweep, job_lines(sweep)), sort)
+    if as_json:
+        print_json(status_content(now))
+        return
     console = output_console()
     console.print(SweepTable(now))
     for line in failure_lines(now.trials):

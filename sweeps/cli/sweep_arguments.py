@@ -17,6 +17,9 @@ from sweeps.text import printable
 
 Name = Annotated[str | None, typer.Argument(help="name of the sweep (default: the latest)")]
 Runs = Annotated[Path | None, typer.Option("--runs", help="folder with all sweeps (default: runs)")]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", help="name of the sweep (default: the latest)")
+]
 ExperimentFile = Annotated[
     Path | None,
     typer.Argument(help="TOML file, or its name in experiments/ (default: the cluster's)"),

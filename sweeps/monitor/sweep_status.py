@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.config.experiment import Objective
@@ -42,6 +42,9 @@ class TrialStatus:
         reason: why it diverged or failed; of a running trial, its failures so far.
         is_best: whether no complete trial is better.
         traceback: the file with the latest traceback; None if there is none.
+        best_epoch: its best epoch; None before the first epoch, or if it diverged or failed.
+        seconds: the time that its epochs took.
+        searched: the searched values, by dotted path.
     """
 
     name: str
@@ -55,6 +58,14 @@ class TrialStatus:
     reason: str
     is_best: bool
     traceback: Path | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    searched: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return int(self.name.partition("-")[0])
 
 
 @dataclass(frozen=True)
@@ -104,8 +115,8 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         objective=objective,
         progress=progress_of_states(map(_state_of, snapshots), sweep.experiment.trials),
         trials=[
-            replace(trial, state="stopped") if stopped and trial.state == "waiting" else trial
-            for trial in (_trial_status(each, objective, totals, short) for each in snapshots)
+            _trial_status(each, objective, totals, short, stopped=bool(stopped))
+            for each in snapshots
         ],
         totals=totals,
         is_over=over,
@@ -122,18 +133,27 @@ def _state_of(snapshot: TrialSnapshot) -> State:
 
 
 def _trial_status(
-    snapshot: TrialSnapshot, objective: Objective, totals: Totals, short: Mapping[str, str]
+    snapshot: TrialSnapshot,
+    objective: Objective,
+    totals: Totals,
+    short: Mapping[str, str],
+    *,
+    stopped: bool,
 ) -> TrialStatus:
     rows, metric = snapshot.rows, objective.metric
     curve = {row.epoch: row.metrics[metric] for row in rows if metric in row.metrics}
-    state = _state(snapshot.paths, snapshot.result)
+    state = trial_state(snapshot.paths, snapshot.result, stopped=stopped)
+    at, best = best_value(snapshot.result, curve, objective)
     return TrialStatus(
         name=snapshot.paths.name,
         state=state,
         epoch=rows[-1].epoch if rows else 0,
         epochs=snapshot.spec.epochs,
-        best=_best(snapshot.result, curve, objective),
+        best=best,
+        best_epoch=at,
+        seconds=sum(row.seconds for row in rows),
         values={short.get(path, path): value for path, value in snapshot.spec.values.items()},
+        searched=snapshot.spec.values,
         pace=_pace(rows),
         seconds_left=_seconds_left(rows, snapshot.spec.epochs) if state == State.RUNNING else None,
         reason=snapshot.result.reason if snapshot.result else describe_failures(snapshot.paths),
@@ -149,18 +169,24 @@ def _traceback(snapshot: TrialSnapshot) -> Path | None:
     return stored[-1] if stored else None
 
 
-def _best(
+def best_value(
     result: TrialResult | None, curve: Mapping[int, float], objective: Objective
-) -> float | None:
-    if result is not None:
-        return result.value if result.state is not State.DIVERGED else None
-    return best_epoch(curve, objective)[1] if curve else None
+) -> tuple[int | None, float | None]:
+    """Return the best epoch and the objective there; None for both if nothing counts."""
+    if result is None:
+        return best_epoch(curve, objective) if curve else (None, None)
+    if result.state is State.DIVERGED:  # its value is the metric's worst one, not one of an epoch
+        return None, None
+    return result.best_epoch, result.value
 
 
-def _state(paths: TrialPaths, result: TrialResult | None) -> str:
+def trial_state(paths: TrialPaths, result: TrialResult | None, *, stopped: bool) -> str:
+    """Return a trial's final state, or `running`, or `waiting` (`stopped` in a stopped sweep)."""
     if result is not None:
         return result.state.value
-    return "waiting" if is_abandoned(paths.attempts()[-1]) else State.RUNNING.value
+    if not is_abandoned(paths.attempts()[-1]):
+        return State.RUNNING.value
+    return "stopped" if stopped else "waiting"
 
 
 def _pace(rows: list[EpochRow]) -> float | None:

@@ -12,10 +12,11 @@ runs/
     jobs/<token>/                        one folder per job
     promotion/                           see sweeps/promotion/entities.py
     trials/0007-1a2b3c4d/                one folder per trial
-      config.json  result.json  settled  mlflow.json
+      config.json  config.toml  result.json  settled  mlflow.json
       attempts/<n>/                      one folder per claim on the trial
         claim.json  continued.json  released  heartbeat  metrics.jsonl
         checkpoints/  figure.png  traceback.txt  failure.json
+    reruns/0007-1a2b3c4d-seed-5/         a trial that is trained again, in the form of a trial
 """
 
 import os
@@ -76,6 +77,7 @@ class TrialPaths:
     folder: Path
 
     config = PathIn("config.json")  # the specification of the trial
+    config_toml = PathIn("config.toml")  # its configuration alone, for the trainer's own command
     result = PathIn("result.json")  # how the trial ended; exists once it has
     settled = PathIn("settled")  # exists once the study has the result
     mlflow = PathIn("mlflow.json")  # what MLflow has of this trial
@@ -128,6 +130,10 @@ class JobPaths:
     def worker_log(self, number: int) -> Path:
         """Return the log of worker `number` of the job."""
         return self.folder / f"worker-{number}.log"
+
+    def worker_logs(self) -> list[Path]:
+        """Return the logs of the job's workers that exist."""
+        return sorted(self.folder.glob("worker-*.log"))
 
 
 @dataclass(frozen=True)
@@ -192,6 +198,10 @@ class SweepPaths:
     def trial(self, number: int, signature: str) -> TrialPaths:
         """Return the folder of a trial, which need not exist."""
         return TrialPaths(self.trials_folder / f"{number:04d}-{signature}")
+
+    def rerun(self, trial: str, seed: int) -> TrialPaths:
+        """Return the folder of a trial that is trained again; it need not exist."""
+        return TrialPaths(self.folder / "reruns" / f"{trial}-seed-{seed}")
 
     def draft_trial(self, number: int) -> TrialPaths:
         """Return the folder in which a trial is prepared before it gets its name."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config.space import Scalar
+from sweeps.config.toml_writer import to_toml
 from sweeps.filesystem import atomic
 from sweeps.filesystem.process import Process
 from sweeps.storage.paths import AttemptPaths, TrialPaths
@@ -89,6 +90,7 @@ class TrialSpec:
 
 def write_spec(paths: TrialPaths, trial: TrialSpec) -> None:
     """Write the specification of a new trial."""
+    atomic.write(paths.config_toml, to_toml(trial.config))
     atomic.write(paths.config, json.dumps(asdict(trial), indent=2))
 
 

@@ -11,13 +11,16 @@ _BY_NAME = ("status", "watch", "stop", "sync", "promote", "models", "rollback")
 _OPTIONS = {
     "sweeps": {
         "run": ("--cluster", "--trials", "--no-watch"),
-        "plan": ("--cluster", "--trials"),
+        "plan": ("--cluster", "--trials", "--json"),
         "watch": (),
-        "status": (),
+        "status": ("--json", "--sort"),
+        "show": ("--sweep", "--json"),
+        "export": ("--csv",),
+        "rerun": ("--seed", "--sweep"),
         "stop": (),
         "sync": ("--rebuild", "--take-over"),
         "promote": ("--trial", "--cluster", "--dry-run", "--force"),
-        "models": (),
+        "models": ("--json",),
         "rollback": (),
         "ui": ("--port",),
     },
@@ -74,6 +77,9 @@ def values(draw: st.DrawFn) -> Case:
                 ("run", f"{value}.toml", "--no-watch"),
                 ("status", "--runs", f"{value}/x"),
                 ("models", "--runs", f"x/{value}"),
+                ("show", "--sweep", value, "--", "0"),
+                ("show", "--", value),
+                ("status", "tiny", "--sort", value),
             ]
         )
     )
@@ -89,6 +95,7 @@ def model_values(draw: st.DrawFn) -> Case:
             [
                 ("reconstruct", "in", "--model", value, "--out", "out"),
                 ("reconstruct", "in", "--model", f"models:/{value}", "--out", "out"),
+                ("reconstruct", "in", "--model", f"tiny:{value}", "--out", "out"),
                 ("reconstruct", f"{value}/x.nii", "--model", "../trained", "--out", "out"),
                 ("decode", value, "--model", "../trained", "--out", "out"),
                 ("evaluate", "--model", value, "--config", value),

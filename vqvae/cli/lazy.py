@@ -7,10 +7,30 @@
 import importlib
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        try:
+            print(context.info_name, version(DISTRIBUTION))
+        except PackageNotFoundError:
+            print(context.info_name, "of a folder that is not installed")
+        raise typer.Exit
+
+
+DISTRIBUTION = "vqvae-sweeps"
+"""The name under which both programs are installed."""
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+    ),
+]
 
 
 def no_options() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vqvae.cli.exit import run_and_exit
-from vqvae.cli.lazy import lazy_app
+from vqvae.cli.lazy import Version, lazy_app
 
 COMMANDS = {
     "train": (
@@ -41,6 +41,7 @@ def options(
     debug: Annotated[
         bool, typer.Option("--debug", help="show the full traceback of an error")
     ] = False,
+    version: Version = False,
 ) -> None:
     """Do nothing; this lists the option in the help, and `run_and_exit` handles it."""
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import vqvae
 from tests.vqvae.cli.test_main import run
 from vqvae.errors import InputError
 from vqvae.export.package import Package
@@ -85,3 +86,41 @@ def test_a_package_is_scored_on_the_data_of_the_given_configuration(
     printed = capsys.readouterr().out
     assert run("evaluate", "--model", trained, "--config", toml, "--json") == 0
     assert printed == capsys.readouterr().out
+
+
+def find(source: str) -> Path | None:
+    if source == "other:9":
+        raise ValueError("no trial 9")
+    return Path(source.removeprefix("mine ")) if source.startswith("mine ") else None
+
+
+def test_a_name_is_looked_up_by_the_entry_points_for_checkpoints(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = EntryPoint("mine", "tests.vqvae.inference.test_load:find", models.CHECKPOINTS)
+    monkeypatch.setattr(models, "entry_points", EntryPoints([entry]).select)
+    codec, config = open_model(f"mine {trained}/best.pt", CPU)
+    assert isinstance(codec, VQVAE)
+    assert config is not None
+    assert isinstance(open_model(str(trained), CPU)[0], VQVAE)  # what exists is not looked up
+    with pytest.raises(InputError, match=r"^no trial 9$"):
+        open_model("other:9", CPU)
+    with pytest.raises(InputError, match=r"absent: no such checkpoint"):
+        open_model("absent", CPU)
+
+
+@pytest.mark.xdist_group("package")
+def test_a_model_is_loaded_ready_to_call(trained: Path, package: Path) -> None:
+    model = vqvae.load(trained)
+    images = torch.rand(2, 1, 34, 32)
+    reconstructed, codes = model(images)
+    assert reconstructed.shape == images.shape
+    assert codes.shape == (2, -(-34 // model.stride), -(-32 // model.stride))
+    assert torch.equal(model.decode(model.encode(images), 34, 32), reconstructed)
+    assert not model.training
+    assert not reconstructed.requires_grad
+    assert vqvae.load(str(trained / "best.pt")).identity == model.identity
+    with pytest.raises(ValueError, match="is a package, without the network of a training"):
+        vqvae.load(package)
+    with pytest.raises(ValueError, match="device 'gpu' is not a valid device"):
+        vqvae.load(trained, "gpu")

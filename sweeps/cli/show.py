@@ -1,0 +1,33 @@
+"""`sweeps show`: one trial, with its configuration, result, epochs, attempts and files."""
+
+from typing import Annotated
+
+import typer
+
+from sweeps.cli.json_output import JsonOption, print_json
+from sweeps.cli.sweep_arguments import Runs, SweepOption, find_sweep
+from sweeps.monitor.json_content import trial_content
+from sweeps.monitor.trial_report import read_trial_report
+from sweeps.monitor.trial_view import TrialView, file_lines
+from sweeps.storage.sweep import open_sweep
+from sweeps.storage.trial_lookup import find_trial
+from sweeps.tables import output_console
+from sweeps.text import printable
+
+TrialName = Annotated[
+    str, typer.Argument(metavar="TRIAL", help="number of the trial, its name, or its beginning")
+]
+
+
+def show(
+    trial: TrialName, sweep: SweepOption = None, runs: Runs = None, as_json: JsonOption = False
+) -> None:
+    """Show one trial: configuration, result, epochs, attempts, and where its files are."""
+    opened = open_sweep(find_sweep(sweep, runs))
+    report = read_trial_report(opened, find_trial(opened.paths, trial))
+    if as_json:
+        print_json(trial_content(report))
+        return
+    output_console().print(TrialView(report))
+    for line in file_lines(report):  # not broken over two lines, so that paths can be copied
+        print(printable(line))
