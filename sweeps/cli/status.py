@@ -6,7 +6,7 @@ It imports little, because it must answer at once on a busy login node.
 from collections.abc import Iterator
 
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
-from sweeps.monitor.lines import EXHAUSTED, failure_lines, renamed_lines
+from sweeps.monitor.lines import EXHAUSTED, failure_lines, finding_lines, renamed_lines
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.monitor.table import SweepTable
 from sweeps.monitor.watch import current_status, job_lines, jobs_are_left
@@ -22,6 +22,8 @@ def status(name: Name = None, runs: Runs = None) -> None:
     now = current_status(sweep, job_lines(sweep))
     console = output_console()
     console.print(SweepTable(now))
+    for line in finding_lines(now):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in failure_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in (*renamed_lines(now), *_exhausted_lines(sweep, now)):

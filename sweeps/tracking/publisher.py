@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from sweeps.analysis.findings import as_markdown, find_all
 from sweeps.config.mlflow_names import describe_renamed, metric_names, names_in_mlflow
 from sweeps.config.space import short_names
 from sweeps.config.toml import flatten
@@ -39,6 +40,7 @@ from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
     State,
+    TrialSnapshot,
     TrialSpec,
     read_curve,
     read_result,
@@ -46,8 +48,11 @@ from sweeps.storage.trial_record import (
     read_spec,
     trained_attempts,
 )
+from sweeps.tracking.importances import plotted_evaluations, store_importances
 from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import (
+    MAX_TAG_CHARACTERS,
+    clip,
     log_params,
     log_points,
     points_of_rows,
@@ -63,6 +68,8 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also
 TRIAL_TAG = "sweep.trial"
 RENAMED_TAG = "sweep.renamed"
 """The tag with the metrics and parameters that have another name in MLflow."""
+DESCRIPTION_TAG = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a run, in Markdown."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class Published:
         epochs: the last epoch whose metrics were published.
         done: whether the run's end was published, with its artifacts.
         totals: the sweep's totals as last published; None for a trial.
+        description: the run's description as last published; empty if there is none.
     """
 
     store: str
@@ -82,6 +90,7 @@ class Published:
     epochs: int = 0
     done: bool = False
     totals: Mapping[str, float] | None = None
+    description: str = ""
 
 
 class Publisher:
@@ -111,7 +120,8 @@ class Publisher:
             turn: the publisher's turn of the lock; it is renewed before each run.
         """
         problems: list[str] = []
-        for send in (*map(self._sender, self._sweep.paths.trials()), self._publish_totals):
+        senders = map(self._sender, self._sweep.paths.trials())
+        for send in (*senders, self._publish_totals, self._publish_description):
             turn.renew()
             try:
                 problems += send()
@@ -277,23 +287,42 @@ class Publisher:
             self._parent.run, metrics=[Metric(k, v, now, 0) for k, v in metrics.items()]
         )
         if over:
-            self._end_sweep(totals)
+            self._end_sweep(totals, snapshots)
         elif self._parent.done or self._parent.totals is None:  # extended, or published again
             self._client.update_run(self._parent.run, status="RUNNING")
             self._client.set_tag(self._parent.run, "sweep.state", "running")
         self._parent = _write(
-            self._sweep.paths.mlflow,
-            Published(self._store.identity, self._parent.run, 0, over, metrics),
+            self._sweep.paths.mlflow, replace(self._parent, done=over, totals=metrics)
         )
         return []
 
-    def _end_sweep(self, totals: Totals) -> None:
+    def _publish_description(self) -> list[str]:
+        """Publish the findings as the run's description, unless a person wrote another one.
+
+        They change after the end, too: a confirmation shows the spread over seeds.
+        """
+        text = self._description() if self._sweep.is_over() else ""
+        if text == self._parent.description:
+            return []
+        shown = self._client.get_run(self._parent.run).data.tags.get(DESCRIPTION_TAG, "")
+        if shown in {"", self._parent.description, text}:
+            self._client.set_tag(self._parent.run, DESCRIPTION_TAG, text)
+            self._parent = _write(self._sweep.paths.mlflow, replace(self._parent, description=text))
+        return []
+
+    def _description(self) -> str:
+        snapshots = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
+        store_importances(self._sweep, snapshots)
+        return clip(as_markdown(find_all(self._sweep, snapshots)), MAX_TAG_CHARACTERS)
+
+    def _end_sweep(self, totals: Totals, snapshots: Sequence[TrialSnapshot]) -> None:
         run = self._parent.run
         study = Study(
             self._sweep.paths, self._sweep.experiment, stale_after=self._sweep.claim_seconds
         )
         with tempfile.TemporaryDirectory() as folder:
-            for plot in study.render_plots(Path(folder)):
+            evaluations = plotted_evaluations(self._sweep, snapshots)
+            for plot in study.render_plots(Path(folder), evaluations):
                 self._client.log_artifact(run, str(plot), "study")
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:
