@@ -76,19 +76,19 @@ def _seed_numbers(seeds: _SeedValues) -> dict[str, float]:
 def _describe_seeds(seeds: _SeedValues, margin: float | None = None) -> str:
     """Return how much the value depends on the seed, and whether the margin is larger than that."""
     if seeds.diverged:
-        ended = len(seeds.values) + seeds.diverged
-        return f"With {count(ended, 'new random seed')} its configuration diverged {_times(seeds)}."
+        ended = count(len(seeds.values) + seeds.diverged, "new random seed")
+        return f"With {ended} the best configuration diverged {_times(seeds)}."
     if len(seeds.values) < 2:
         return "How much the value changes with another random seed is not known yet."
     text = (
-        f"With {len(seeds.values)} new random seeds its configuration has {score(seeds.mean)} ± "
-        f"{score(seeds.spread)} (mean and standard deviation)"
+        f"With {len(seeds.values)} new random seeds the best configuration reaches "
+        f"{score(seeds.mean)} ± {score(seeds.spread)} (mean ± standard deviation)"
     )
     if margin is None:
         return f"{text}."
     if margin > seeds.spread:
-        return f"{text}; the difference between the two trials is larger than this deviation."
-    return f"{text}; the difference between the two trials is not larger, so it may be chance."
+        return f"{text}; the two trials differ by more than this deviation."
+    return f"{text}; the two trials differ by no more than this deviation, so it may be chance."
 
 
 def _times(seeds: _SeedValues) -> str:

@@ -64,15 +64,13 @@ def test_a_tie_is_called_one() -> None:
 
 def test_a_margin_larger_than_the_deviation_over_seeds_is_said_to_be() -> None:
     text = with_seeds(seed(1, 0.6), seed(2, 0.7), seed(3, 0.8))
-    assert "With 3 new random seeds its configuration has 0.7000 ± 0.1000" in text
-    assert text.endswith("is larger than this deviation.")
+    assert "With 3 new random seeds the best configuration reaches 0.7000 ± 0.1000" in text
+    assert text.endswith("the two trials differ by more than this deviation.")
 
 
 def test_a_margin_smaller_than_the_deviation_over_seeds_may_be_chance() -> None:
     text = with_seeds(seed(1, 0.1), seed(2, 0.9))
-    assert text.endswith(
-        "the difference between the two trials is not larger, so it may be chance."
-    )
+    assert text.endswith("differ by no more than this deviation, so it may be chance.")
 
 
 def test_only_complete_trainings_of_the_same_configuration_count() -> None:
@@ -82,7 +80,7 @@ def test_only_complete_trainings_of_the_same_configuration_count() -> None:
 
 def test_a_seed_that_diverges_is_told() -> None:
     text = with_seeds(seed(1, 0.7), seed(2, 0.7), seed(3, state=State.DIVERGED))
-    assert text.endswith("With 3 new random seeds its configuration diverged once.")
+    assert text.endswith("With 3 new random seeds the best configuration diverged once.")
 
 
 @pytest.mark.parametrize(

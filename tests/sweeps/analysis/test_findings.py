@@ -49,7 +49,7 @@ def test_the_confirmation_of_the_best_trial_shows_the_spread_over_seeds(finished
     trials = best_trials(finished)
     confirmation = confirm(finished, trials, finished.plan.cluster, ("promote", "tiny"))
     worker_of(confirmation).run()
-    assert "With 3 new random seeds its configuration has" in found(finished)[Kind.MARGIN]
+    assert "With 3 new random seeds the best configuration reaches" in found(finished)[Kind.MARGIN]
     assert set(found(confirmation)) == {Kind.TIME, Kind.UTILISATION}
 
 

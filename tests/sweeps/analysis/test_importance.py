@@ -13,7 +13,7 @@ from sweeps.analysis.importance import (
     write_importances,
 )
 from sweeps.config.experiment import Experiment, Objective
-from sweeps.search.study import Evaluation, importances
+from sweeps.search.study import Evaluation, Study, importances
 from sweeps.storage.paths import SweepPaths
 from tests.sweeps.analysis.records import SPACE, complete, point, sweep_of
 
@@ -93,3 +93,14 @@ def test_stored_importances_are_those_of_as_many_trials(tmp_path: Path) -> None:
     write_importances(paths, stored)
     assert read_importances(paths, 6) == stored
     assert read_importances(paths, 7) is None
+
+
+def test_a_plot_of_importances_is_made_only_of_given_trials(tmp_path: Path) -> None:
+    study = Study(SweepPaths(tmp_path), EXPERIMENT, stale_after=5)
+    (tmp_path / "without").mkdir()
+    (tmp_path / "with").mkdir()
+    values = [Evaluation(p, float(at)) for at, p in enumerate(GRID)]
+    names = {path.name for path in study.render_plots(tmp_path / "without")}
+    assert "importances.png" not in names
+    names = {path.name for path in study.render_plots(tmp_path / "with", values)}
+    assert "importances.png" in names

@@ -295,6 +295,9 @@ def description(sweep: Sweep) -> str | None:
 def test_a_sweep_that_is_over_is_described_by_its_findings(published: Sweep) -> None:
     before = description(published)
     assert before.startswith("- The best trial is 00")
+    run = runs_by_name(published.paths.runs.folder)["tiny"].info.run_id
+    plots = client_of(published.paths.runs.folder).list_artifacts(run, "study")
+    assert "study/importances.png" not in {plot.path for plot in plots}  # fewer than 20 trials
     assert publish_once(published) is None
     assert description(published) == before
 
