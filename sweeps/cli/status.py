@@ -11,7 +11,7 @@ import typer
 from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
 from sweeps.monitor.json_content import status_content
-from sweeps.monitor.lines import exhausted_lines, failure_lines, renamed_lines
+from sweeps.monitor.lines import exhausted_lines, failure_lines, finding_lines, renamed_lines
 from sweeps.monitor.sorting import sort_trials
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.monitor.table import SweepTable
@@ -43,6 +43,8 @@ def status(
         return
     console = output_console()
     console.print(SweepTable(now))
+    for line in finding_lines(now):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in failure_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     lines = renamed_lines(now)

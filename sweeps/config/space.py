@@ -71,6 +71,12 @@ class Range(StrictModel):
     def _inner_point(self) -> float:
         return self.low + (self.high - self.low) * 0.38196601125  # golden section: not a round one
 
+    def position(self, value: Scalar) -> float:
+        """Return where a value of the range is, from 0 to 1, on the range's own scale."""
+        if self.log:
+            return math.log(float(value) / self.low) / math.log(self.high / self.low)
+        return (float(value) - self.low) / (self.high - self.low)
+
     def points(self) -> list[Scalar] | None:
         """Return every value; None if they are too many to list."""
         if not self.is_whole or self.high - self.low >= 1000:
@@ -93,6 +99,10 @@ class Choices:
     def corner_values(self) -> list[Scalar]:
         """Return every choice, since one choice tells nothing about another."""
         return list(self.values)
+
+    def position(self, value: Scalar) -> float:
+        """Return where a choice is in the list, from 0 to 1."""
+        return self.values.index(value) / max(1, len(self.values) - 1)
 
     def points(self) -> list[Scalar]:
         """Return every value."""

@@ -1,10 +1,13 @@
 """A sweep as text: lines for a log; other views show some of them too."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
+from sweeps.analysis.findings import most_important
 from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.storage.progress import Exhausted, Progress
+from sweeps.tables import output_console
 from sweeps.text import count, duration, number, printable
 
 _EXHAUSTED = {
@@ -49,6 +52,19 @@ def totals_line(status: SweepStatus) -> str:
 def renamed_lines(status: SweepStatus) -> list[str]:
     """Return a line with the metrics that have another name in MLflow; none if there are none."""
     return [f"renamed in MLflow: {printable(status.renamed)}"] if status.renamed else []
+
+
+def finding_lines(status: SweepStatus) -> list[str]:
+    """Return what the sweep teaches, broken between words on a terminal; nothing before its end."""
+    wrapper = textwrap.TextWrapper(
+        width=output_console().width,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,  # so that a trial's name stays in one piece
+    )
+    found = [printable(finding.text) for finding in most_important(status.findings)]
+    lines = [line for text in found for line in wrapper.wrap(f"- {text}")]
+    return ["findings:", *lines] if lines else []
 
 
 def trial_line(trial: TrialStatus, metric: str) -> str:

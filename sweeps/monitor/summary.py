@@ -10,7 +10,7 @@ from sweeps.filesystem.disk_space import (
     disk_full_message,
     is_disk_full,
 )
-from sweeps.monitor.lines import exhausted_lines, renamed_lines, totals_line
+from sweeps.monitor.lines import exhausted_lines, finding_lines, renamed_lines, totals_line
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.storage.progress import exhausted_reason
 from sweeps.storage.sweep import Sweep
@@ -57,6 +57,7 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
         lines.append(
             f"best trial: {best.name}, {status.objective.metric} {best.best:.4f}, {values}"
         )
+    lines += finding_lines(status)
     lines += [*_why_it_ended(status, sweep, commands), *_unpublished_line(sweep, commands.sync)]
     lines += renamed_lines(status)
     if best is not None:

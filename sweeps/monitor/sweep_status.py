@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweeps.analysis.finding import Finding
+from sweeps.analysis.findings import find_all
 from sweeps.config.experiment import Objective
 from sweeps.config.mlflow_names import describe_renamed, metric_names
 from sweeps.config.space import Scalar, short_names
@@ -82,6 +84,7 @@ class SweepStatus:
         stopped: why the sweep was stopped; None if it was not.
         jobs: lines that describe its jobs.
         renamed: metrics with another name in MLflow, as `old → new`; empty if there are none.
+        findings: what a sweep that is over teaches; none before.
     """
 
     name: str
@@ -93,6 +96,7 @@ class SweepStatus:
     stopped: str | None
     jobs: tuple[str, ...] = ()
     renamed: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
@@ -125,6 +129,7 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         renamed=describe_renamed(
             metric_names(row.metrics for snapshot in snapshots for row in snapshot.rows)
         ),
+        findings=tuple(find_all(sweep, snapshots)) if over else (),
     )
 
 

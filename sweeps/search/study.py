@@ -6,20 +6,26 @@ on how often processes were started before.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.config.experiment import Experiment, Sampler
-from sweeps.config.space import Choices, Parameter, Scalar, Space, Values
+from sweeps.config.space import Choices, Parameter, Scalar, Space, Values, parse_space
 from sweeps.filesystem.lock import Lock
 from sweeps.search import pruning
 from sweeps.search.journal import Journal
@@ -61,6 +67,14 @@ class StudyTrial:
     curve: pruning.Curve
     value: float | None
     duplicate_of: int | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A point of the search space, by path, and the value that a complete trial had there."""
+
+    values: Mapping[str, Scalar]
+    value: float
 
 
 class Study:
@@ -167,20 +181,30 @@ class Study:
         """Discard a proposal: it is reported as failed."""
         self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def render_plots(self, folder: Path) -> list[Path]:
-        """Write Optuna's plots of the study as PNG files; return the files that could be made."""
+    def render_plots(self, folder: Path, evaluations: Sequence[Evaluation] = ()) -> list[Path]:
+        """Write Optuna's plots of the study as PNG files; return the files that could be made.
+
+        Args:
+            folder: where to write.
+            evaluations: the trials that the plot of importances stands on; empty for no such plot.
+        """
         from optuna.visualization import matplotlib as plots  # noqa: PLC0415 (a second to import)
 
+        rendered: dict[str, Callable[[], Any]] = {
+            "history": lambda: plots.plot_optimization_history(self._study),
+            "curves": lambda: plots.plot_intermediate_values(self._study),
+        }
+        if evaluations:
+            folded, evaluator = _folded_study(self.experiment, evaluations), _evaluator()
+            rendered["importances"] = lambda: plots.plot_param_importances(
+                folded, evaluator=evaluator
+            )
         files = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the functions are experimental; layout warnings
-            for name, plot in {
-                "history": plots.plot_optimization_history,
-                "curves": plots.plot_intermediate_values,
-                "importances": plots.plot_param_importances,
-            }.items():
+            for name, plot in rendered.items():
                 try:
-                    figure = plot(self._study).get_figure(root=True)
+                    figure = plot().get_figure(root=True)
                 except (ValueError, RuntimeError):  # too few trials, or all have the same value
                     continue
                 if figure is not None:
@@ -193,6 +217,71 @@ class Study:
 
     def _handle(self, number: int) -> optuna.Trial:
         return optuna.Trial(self._study, self._trial(number)._trial_id)
+
+
+def importances(experiment: Experiment, evaluations: Sequence[Evaluation]) -> dict[str, float]:
+    """Return how much of the variance of the values each path explains, by fANOVA.
+
+    A path with cases is one parameter here, the position in the range or list of its case. Optuna
+    itself would leave it out, because no trial has the parameters of all cases.
+
+    Source: Hutter, Hoos and Leyton-Brown 2014, "An Efficient Approach for Assessing Hyperparameter
+    Importance".
+
+    Args:
+        experiment: the experiment with the search space.
+        evaluations: at least two complete trials.
+
+    Returns:
+        Shares that add up to 1; empty if all values are equal.
+    """
+    try:
+        shares = optuna.importance.get_param_importances(
+            _folded_study(experiment, evaluations), evaluator=_evaluator()
+        )
+    except RuntimeError:  # no variance
+        return {}
+    return {path: float(share) for path, share in shares.items()}
+
+
+def _evaluator() -> optuna.importance.FanovaImportanceEvaluator:
+    return optuna.importance.FanovaImportanceEvaluator(seed=0)
+
+
+def _folded_study(experiment: Experiment, evaluations: Sequence[Evaluation]) -> optuna.Study:
+    """Return a study in memory in which each path is one parameter."""
+    space = parse_space(experiment.space, experiment.name)
+    distributions = {p.path: _folded_distribution(p) for p in space.parameters}
+    study = optuna.create_study(direction=experiment.objective.direction)
+    for each in evaluations:
+        applying = [parameter for parameter in space.parameters if parameter.applies(each.values)]
+        params = {p.path: _folded_value(p, each.values[p.path]) for p in applying}
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=distributions, value=each.value)
+        )
+    return study
+
+
+def _folded_distribution(parameter: Parameter) -> BaseDistribution:
+    """Return the distribution of a path in all its cases: of cases, the position in each.
+
+    By its value a case could be told from another one: a learning rate would then explain what the
+    optimizer does.
+    """
+    domain = parameter.domain
+    if parameter.condition is not None:
+        return FloatDistribution(0.0, 1.0)
+    if isinstance(domain, Choices):
+        return CategoricalDistribution(domain.values)
+    if domain.is_whole:
+        return IntDistribution(int(domain.low), int(domain.high), log=domain.log)
+    return FloatDistribution(domain.low, domain.high, log=domain.log)
+
+
+def _folded_value(parameter: Parameter, value: Scalar) -> Scalar:
+    if parameter.condition is None:
+        return value
+    return min(1.0, max(0.0, parameter.domain.position(value)))  # rounding
 
 
 def _study_trial(trial: FrozenTrial) -> StudyTrial:

@@ -9,6 +9,7 @@ runs/
     plan.json  mlflow.json               the plan that workers follow; what MLflow has
     study.jsonl  locks/                  the study and the sweep's locks
     stop.json  exhausted.json  retried.json
+    importances.json                     which hyperparameters mattered, for its findings
     jobs/<token>/                        one folder per job
     promotion/                           see sweeps/promotion/entities.py
     trials/0007-1a2b3c4d/                one folder per trial
@@ -150,6 +151,7 @@ class SweepPaths:
     exhausted = PathIn("exhausted.json")  # exists while nothing more can be tried; with reason
     retried = PathIn("retried.json")  # the number up to which failed trials are tried again
     mlflow = PathIn("mlflow.json")  # what MLflow has of the sweep as a whole
+    importances = PathIn("importances.json")  # which hyperparameters mattered, once it is over
     promotion = PathIn("promotion")  # records of candidates
     trials_folder = PathIn("trials")  # the folder of all trials
     submission_log = PathIn("jobs", "submission.log")  # output of submissions to this host

@@ -29,6 +29,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.version import VERSION
 
+from sweeps.analysis.findings import as_markdown, find_all
 from sweeps.config.mlflow_names import (
     BEST_EPOCH,
     OBJECTIVE,
@@ -56,8 +57,11 @@ from sweeps.storage.trial_record import (
     trained_attempts,
 )
 from sweeps.tracking import shared_view
+from sweeps.tracking.importances import plotted_evaluations, store_importances
 from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import (
+    MAX_TAG_CHARACTERS,
+    clip,
     log_figure,
     log_params,
     log_points,
@@ -76,6 +80,8 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also
 TRIAL_TAG = "sweep.trial"
 RENAMED_TAG = "sweep.renamed"
 """The tag with the metrics and parameters that have another name in MLflow."""
+DESCRIPTION_TAG = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a run, in Markdown."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Published:
         epochs: the last epoch whose metrics were published.
         done: whether the run's end was published, with its artifacts.
         totals: the sweep's totals as last published; None for a trial.
+        description: the run's description as last published; empty if there is none.
     """
 
     store: str
@@ -95,6 +102,7 @@ class Published:
     epochs: int = 0
     done: bool = False
     totals: Mapping[str, float] | None = None
+    description: str = ""
 
 
 class Publisher:
@@ -124,7 +132,8 @@ class Publisher:
             turn: the publisher's turn of the lock; it is renewed before each run.
         """
         problems: list[str] = []
-        for send in (*map(self._sender, self._sweep.paths.trials()), self._publish_sweep):
+        senders = map(self._sender, self._sweep.paths.trials())
+        for send in (*senders, self._publish_sweep, self._publish_description):
             turn.renew()
             try:
                 problems += send()
@@ -354,10 +363,28 @@ class Publisher:
             self._client.update_run(self._parent.run, status="RUNNING")
             self._client.set_tag(self._parent.run, "sweep.state", "running")
         self._parent = _write(
-            self._sweep.paths.mlflow,
-            Published(self._store.identity, self._parent.run, 0, over, metrics),
+            self._sweep.paths.mlflow, replace(self._parent, done=over, totals=metrics)
         )
         return []
+
+    def _publish_description(self) -> list[str]:
+        """Publish the findings as the run's description, unless a person wrote another one.
+
+        They change after the end, too: a confirmation shows the spread over seeds.
+        """
+        text = self._description() if self._sweep.is_over() else ""
+        if text == self._parent.description:
+            return []
+        shown = self._client.get_run(self._parent.run).data.tags.get(DESCRIPTION_TAG, "")
+        if shown in {"", self._parent.description, text}:
+            self._client.set_tag(self._parent.run, DESCRIPTION_TAG, text)
+            self._parent = _write(self._sweep.paths.mlflow, replace(self._parent, description=text))
+        return []
+
+    def _description(self) -> str:
+        snapshots = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
+        store_importances(self._sweep, snapshots)
+        return clip(as_markdown(find_all(self._sweep, snapshots)), MAX_TAG_CHARACTERS)
 
     def _end_sweep(self, totals: Totals, snapshots: Sequence[TrialSnapshot]) -> None:
         run = self._parent.run
@@ -365,7 +392,8 @@ class Publisher:
             self._sweep.paths, self._sweep.experiment, stale_after=self._sweep.claim_seconds
         )
         with tempfile.TemporaryDirectory() as folder:
-            for plot in study.render_plots(Path(folder)):
+            evaluations = plotted_evaluations(self._sweep, snapshots)
+            for plot in study.render_plots(Path(folder), evaluations):
                 self._client.log_artifact(run, str(plot), "study")
         log_table(self._client, run, self._trials_table(snapshots))
         self._client.set_tag(run, "sweep.state", "complete")

@@ -288,3 +288,38 @@ def test_runs_that_are_published_again_from_a_copy_keep_their_times(
     del made["made"]
     sweep.paths.identity.write_text(json.dumps(made))
     assert int(sweep_started(sweep.paths) * 1000) == min(began for began, _ in trials)
+
+
+def description(sweep: Sweep) -> str | None:
+    parent = runs_by_name(sweep.paths.runs.folder)["tiny"]
+    return parent.data.tags.get("mlflow.note.content")
+
+
+def test_a_sweep_that_is_over_is_described_by_its_findings(published: Sweep) -> None:
+    before = description(published)
+    assert before.startswith("- The best trial is 00")
+    run = runs_by_name(published.paths.runs.folder)["tiny"].info.run_id
+    plots = client_of(published.paths.runs.folder).list_artifacts(run, "study")
+    assert "study/importances.png" not in {plot.path for plot in plots}  # fewer than 20 trials
+    assert publish_once(published) is None
+    assert description(published) == before
+
+
+def test_a_description_that_a_person_wrote_stays(published: Sweep) -> None:
+    run = runs_by_name(published.paths.runs.folder)["tiny"].info.run_id
+    client_of(published.paths.runs.folder).set_tag(run, "mlflow.note.content", "mine")
+    longer = open_sweep(published.paths)
+    plan = replace(longer.plan, experiment=longer.experiment.model_copy(update={"trials": 7}))
+    assert publish_once(replace(longer, plan=plan)) is None  # not over any more
+    assert description(published) == "mine"
+
+
+def test_findings_of_a_sweep_that_was_extended_are_withdrawn_until_its_end(
+    published: Sweep, make_sweep: MakeSweep
+) -> None:
+    longer = make_sweep(trials=7)
+    assert publish_once(longer) is None
+    assert not description(published)
+    worker_of(longer).run()
+    assert publish_once(longer) is None
+    assert "The best trial is" in description(published)

@@ -1,0 +1,1 @@
+"""What a sweep teaches, in sentences: pure functions of what its folders hold."""
