@@ -56,8 +56,10 @@ def test_trials_are_sorted_by_any_column(make_sweep: MakeSweep, call: Call) -> N
     states = [trial["state"] for trial in order(call, "state")]
     assert states == sorted(states)
     assert [trial["number"] for trial in order(call, "trial")] == list(range(8))
-    lines = call("status", "--sort", "learning_rate").splitlines()
-    shown = [int(found[1]) for line in lines if (found := re.match(r"\W*(\d{4})\b", line))]
+    table = call("status", "--sort", "learning_rate").partition("findings:")[0]
+    shown = [
+        int(found[1]) for line in table.splitlines() if (found := re.match(r"\W*(\d{4})\b", line))
+    ]
     assert shown == [trial["number"] for trial in order(call, "learning_rate")]
 
 
