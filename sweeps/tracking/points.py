@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.tracking.multimedia import Image
-from PIL import UnidentifiedImageError
+from PIL.Image import open as open_image
 
 from sweeps.config.mlflow_names import names_in_mlflow
 from sweeps.storage.trial_record import EpochRow
@@ -79,7 +77,8 @@ def log_params(client: MlflowClient, run: str, settings: Mapping[str, Any]) -> N
 def log_figure(client: MlflowClient, run: str, file: Path, epoch: int, timestamp: int) -> None:
     """Add a trial's figure to MLflow's image grid, which lays trials side by side.
 
-    A figure that is there already is not sent again: MLflow would keep both, as two images.
+    A figure that is there already is not sent again: MLflow would keep both, as two images. A file
+    that is no picture is left out: it must not keep the run from its end.
 
     Args:
         client: the client of the store.
@@ -90,9 +89,12 @@ def log_figure(client: MlflowClient, run: str, file: Path, epoch: int, timestamp
     """
     if _has_image(client, run):
         return
-    with suppress(UnidentifiedImageError):
-        image = Image(str(file))
-        client.log_image(run, image, key=IMAGES, step=epoch, timestamp=timestamp)
+    try:
+        with open_image(file) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for a damaged file
+        return
+    client.log_image(run, image, key=IMAGES, step=epoch, timestamp=timestamp)
 
 
 def _has_image(client: MlflowClient, run: str) -> bool:

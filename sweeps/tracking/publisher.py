@@ -7,17 +7,16 @@ MLflow stores the same point as the same row.
 
 import json
 import logging
-import math
 import os
 import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # compute nodes have no internet access
@@ -37,7 +36,6 @@ from sweeps.config.mlflow_names import (
     metric_names,
     names_in_mlflow,
 )
-from sweeps.config.space import short_names
 from sweeps.config.toml import flatten
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
@@ -71,8 +69,8 @@ from sweeps.tracking.points import (
 )
 from sweeps.tracking.schema import schema_message
 from sweeps.tracking.store import Store
+from sweeps.tracking.sweep_content import exponents_of, page_of, settings_of, trials_table
 from sweeps.tracking.times import sweep_ended, sweep_started, trial_ended, trial_started
-from sweeps.trainer import main_metrics
 from sweeps.workers.retry import describe_failures, retry_plan_of
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises its errors
@@ -131,18 +129,19 @@ class Publisher:
         Args:
             turn: the publisher's turn of the lock; it is renewed before each run.
         """
+        trials = (partial(self._publish_trial, paths) for paths in self._sweep.paths.trials())
+        return self._send_each((*trials, partial(self._publish_sweep, turn)), turn)
+
+    def _send_each(self, senders: Iterable[Callable[[], list[str]]], turn: Turn) -> list[str]:
+        """Send one part after another; one that fails does not stop the others."""
         problems: list[str] = []
-        senders = map(self._sender, self._sweep.paths.trials())
-        for send in (*senders, self._publish_sweep, self._publish_description):
+        for send in senders:
             turn.renew()
             try:
                 problems += send()
-            except (MlflowException, OSError, ValueError) as error:  # the other runs are published
+            except (MlflowException, OSError, ValueError) as error:
                 problems.append(error_line(error, self._store))
         return problems
-
-    def _sender(self, paths: TrialPaths) -> Callable[[], list[str]]:
-        return lambda: self._publish_trial(paths)
 
     def _find_experiment(self, name: str) -> tuple[str, str | None]:
         """Return the id of the experiment and its shared view; create it if it is missing."""
@@ -219,7 +218,8 @@ class Publisher:
         rows = [row for row in curve if row.epoch > published.epochs]
         problems = log_points(self._client, published.run, points_of_rows(rows, names))
         if rows:
-            self._tag_renamed(published.run, {**names_in_mlflow([self._settings(trial)]), **names})
+            settings = settings_of(self._sweep, trial)
+            self._tag_renamed(published.run, {**names_in_mlflow([settings]), **names})
         if settled:
             self._end_trial(paths, published.run)
         epochs = rows[-1].epoch if rows else published.epochs
@@ -240,37 +240,10 @@ class Publisher:
             "sweep.data": self._sweep.plan.fingerprint,
         }
         run = self.find_or_create_run(paths.name, tags, trial_started(paths))
-        log_params(self._client, run, self._settings(trial) | self._exponents(trial))
+        settings = settings_of(self._sweep, trial)
+        log_params(self._client, run, settings | exponents_of(self._sweep, trial))
         self._client.log_artifact(run, str(paths.config))
         return _write(paths.mlflow, Published(self._store.identity, run))
-
-    def _settings(self, trial: TrialSpec) -> dict[str, Any]:
-        """Return the configuration by dotted path; a searched path by its last word if that is new.
-
-        Another field of the configuration may have that word as its whole path.
-        """
-        settings = flatten(trial.config)
-        names = self._short_names(settings)
-        return {names.get(path, path): value for path, value in settings.items()}
-
-    def _short_names(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """Return the name of each searched path among the settings."""
-        paths = self._sweep.resolved.space.paths
-        short = short_names(paths)
-        return {
-            path: path if (word := short.get(path, path)) in settings else word for path in paths
-        }
-
-    def _exponents(self, trial: TrialSpec) -> dict[str, float]:
-        """Return the decimal logarithm of each value that was searched on a logarithmic scale.
-
-        MLflow's charts of parameters have linear axes only.
-        """
-        names = self._short_names(flatten(trial.config))
-        return {
-            shared_view.exponent_name(names[path]): round(math.log10(float(trial.values[path])), 4)
-            for path in self._sweep.resolved.space.log_paths
-        }
 
     def _end_trial(self, paths: TrialPaths, run: str) -> None:
         """Publish what is known only at the end: the state, the best value, the artifacts."""
@@ -309,44 +282,27 @@ class Publisher:
         if file.exists():
             self._client.log_artifact(run, str(file), folder)
 
-    def _publish_sweep(self) -> list[str]:
-        over = self._sweep.is_over()
+    def _publish_sweep(self, turn: Turn) -> list[str]:
+        over = self._sweep.is_over()  # before the records: of a sweep that is over they are whole
         snapshots = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
-        self._publish_view(snapshots)
-        return self._publish_totals(snapshots, over=over)
+        senders = (
+            partial(self._publish_view, snapshots),
+            partial(self._publish_totals, snapshots, over=over),
+            partial(self._publish_description, snapshots, over=over),
+        )
+        return self._send_each(senders, turn)
 
-    def _publish_view(self, snapshots: Sequence[TrialSnapshot]) -> None:
+    def _publish_view(self, snapshots: Sequence[TrialSnapshot]) -> list[str]:
         """Prepare the page of the search's trials, in the experiment, if it would change."""
-        if self._searched_run is not None or not snapshots:
-            return
-        if not VERSION.startswith(shared_view.MLFLOW):
-            return
-        view = shared_view.encode_view(self._page(snapshots))
+        known = VERSION.startswith(shared_view.MLFLOW)
+        if self._searched_run is not None or not snapshots or not known:
+            return []
+        page = page_of(self._sweep, snapshots, _trials_filter(self._parent.run))
+        view = shared_view.encode_view(page)
         if view != self._view:
             self._client.set_experiment_tag(self._experiment, shared_view.TAG, view)
             self._view = view
-
-    def _page(self, snapshots: Sequence[TrialSnapshot]) -> shared_view.Page:
-        resolved, first = self._sweep.resolved, snapshots[0]
-        settings = self._settings(first.spec)
-        names = self._short_names(flatten(first.spec.config))
-        shown = names_in_mlflow([settings | self._exponents(first.spec)])
-        columns = {path: shown[name] for path, name in names.items()}
-        exponents = {
-            path: shown[shared_view.exponent_name(names[path])] for path in resolved.space.log_paths
-        }
-        metrics = metric_names(row.metrics for each in snapshots for row in each.rows[:1])
-        important = [resolved.experiment.objective.metric, *main_metrics(resolved.trainer)]
-        return shared_view.Page(
-            name=f"{self._sweep.paths.name}: best first",
-            made=int(trial_started(first.paths) * 1000),
-            trials=_trials_filter(self._parent.run),
-            maximize=resolved.experiment.objective.maximize,
-            columns=list(columns.values()),
-            axes=list((columns | exponents).values()),
-            against_objective=list(exponents.values()),
-            curves=[metrics[name] for name in shared_view.by_importance(metrics, important)],
-        )
+        return []
 
     def _publish_totals(self, snapshots: Sequence[TrialSnapshot], *, over: bool) -> list[str]:
         totals = compute_totals(snapshots, self._sweep.experiment.objective)
@@ -367,12 +323,12 @@ class Publisher:
         )
         return []
 
-    def _publish_description(self) -> list[str]:
+    def _publish_description(self, snapshots: Sequence[TrialSnapshot], *, over: bool) -> list[str]:
         """Publish the findings as the run's description, unless a person wrote another one.
 
         They change after the end, too: a confirmation shows the spread over seeds.
         """
-        text = self._description() if self._sweep.is_over() else ""
+        text = self._description(snapshots) if over else ""
         if text == self._parent.description:
             return []
         shown = self._client.get_run(self._parent.run).data.tags.get(DESCRIPTION_TAG, "")
@@ -381,8 +337,7 @@ class Publisher:
             self._parent = _write(self._sweep.paths.mlflow, replace(self._parent, description=text))
         return []
 
-    def _description(self) -> str:
-        snapshots = [read_snapshot(paths) for paths in self._sweep.paths.trials()]
+    def _description(self, snapshots: Sequence[TrialSnapshot]) -> str:
         store_importances(self._sweep, snapshots)
         return clip(as_markdown(find_all(self._sweep, snapshots)), MAX_TAG_CHARACTERS)
 
@@ -395,24 +350,12 @@ class Publisher:
             evaluations = plotted_evaluations(self._sweep, snapshots)
             for plot in study.render_plots(Path(folder), evaluations):
                 self._client.log_artifact(run, str(plot), "study")
-        log_table(self._client, run, self._trials_table(snapshots))
+        log_table(self._client, run, trials_table(self._sweep, snapshots))
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:
             self._client.set_tag(run, "sweep.best", totals.best.name)
         ended = int(sweep_ended(self._sweep.paths) * 1000)
         self._client.set_terminated(run, "FINISHED", end_time=ended)
-
-    def _trials_table(self, snapshots: Sequence[TrialSnapshot]) -> list[dict[str, Any]]:
-        """Return a row for each trial, in the order of their numbers."""
-        rows = []
-        for each in snapshots:
-            names, result = self._short_names(flatten(each.spec.config)), each.result
-            state = State.RUNNING if result is None else result.state
-            objective = None if result is None else result.value
-            values = {name: each.spec.values.get(path) for path, name in names.items()}
-            row = {"trial": each.paths.name, "state": state.value, "objective": objective}
-            rows.append(row | values | {"epochs": len(each.rows)})
-        return rows
 
 
 def client_of(store: Store) -> MlflowClient:

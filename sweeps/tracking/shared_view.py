@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps.config.mlflow_names import OBJECTIVE
+
 MLFLOW = "3.17."
 """How the number of each version of MLflow begins that has this format."""
 KEY = "sweep"
@@ -20,7 +22,7 @@ TAG = f"mlflow.sharedViewState.{KEY}"
 MAX_CHARACTERS = 5000
 """The longest tag of an experiment that each of MLflow's stores accepts."""
 MAX_CURVES = 6
-IMAGES = "reconstruction"
+IMAGES = "figure"
 """The key under which the trials' figures are logged as images."""
 _SECTION, _IMAGES_SECTION = "sweep", "images"
 
@@ -97,13 +99,13 @@ def _state(page: Page, charts: list[State]) -> State:
     params = [f"params.`{name}`" for name in page.columns]
     return {
         "searchFilter": page.trials,
-        "orderByKey": "metrics.`objective`",
+        "orderByKey": f"metrics.`{OBJECTIVE}`",
         "orderByAsc": not page.maximize,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": ["metrics.`objective`", *params, "tags.`sweep.state`"],
+        "selectedColumns": [f"metrics.`{OBJECTIVE}`", *params, "tags.`sweep.state`"],
         "columnOrder": [],
         "columnWidths": {},
         "runsHiddenMode": "SHOWALL",
@@ -131,12 +133,12 @@ def _state(page: Page, charts: list[State]) -> State:
 def _charts(page: Page) -> list[State]:
     """Return the charts, the most useful first."""
     curves = [_curve(name) for name in page.curves[:MAX_CURVES]]
-    parallel = {"selectedParams": list(page.axes), "selectedMetrics": ["objective"]}
+    parallel = {"selectedParams": list(page.axes), "selectedMetrics": [OBJECTIVE]}
     return [
         _chart("PARALLEL", "parallel", **parallel),
         *curves[:1],
         *map(_scatter, page.against_objective),
-        _chart("BAR", "objective", metricKey="objective", displayName="objective"),
+        _chart("BAR", "objective", metricKey=OBJECTIVE, displayName=OBJECTIVE),
         *curves[1:],
         _chart("IMAGE", "images", imageKeys=[IMAGES], step=0)
         | {"metricSectionId": _IMAGES_SECTION},
@@ -149,7 +151,7 @@ def _section(uuid: str, name: str, columns: int, height: int) -> State:
 
 
 def _scatter(param: str) -> State:
-    xaxis, yaxis = {"key": param, "type": "PARAM"}, {"key": "objective", "type": "METRIC"}
+    xaxis, yaxis = {"key": param, "type": "PARAM"}, {"key": OBJECTIVE, "type": "METRIC"}
     return _chart("SCATTER", f"scatter {param}", xaxis=xaxis, yaxis=yaxis)
 
 

@@ -62,9 +62,6 @@ class SliceFile:
     """Time of the last change, in nanoseconds since 1970-01-01 UTC."""
 
 
-_SPLIT_FOLDERS = {f"keras_slices_{kind}{split}" for kind in ("", "seg_") for split in SPLITS}
-
-
 @dataclass(frozen=True)
 class Listing:
     """The files of one split."""
@@ -83,6 +80,11 @@ class Listing:
 def split_folder(base: Path, split: SplitName, *, labels: bool = False) -> Path:
     """The folder of a split's slices, or of its segmentations."""
     return base / f"keras_slices_{'seg_' if labels else ''}{split}"
+
+
+_SPLIT_FOLDERS = {
+    split_folder(Path(), split, labels=labels).name for split in SPLITS for labels in (False, True)
+}
 
 
 def data_set_of(path: Path) -> Path | None:

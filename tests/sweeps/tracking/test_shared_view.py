@@ -1,7 +1,9 @@
 """The page of a sweep that the publisher prepares in MLflow."""
 
+import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -12,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.version import VERSION
 from PIL import Image
@@ -103,7 +106,7 @@ def test_publishing_again_changes_neither_the_page_nor_the_images_nor_the_table(
     images = images_of(client, by_name[trial.name].info.run_id)
     best = read_result(trial).best_epoch
     assert len(images) == 2
-    assert all(name.startswith(f"images/reconstruction+step+{best}+") for name in images)
+    assert all(name.startswith(f"images/figure+step+{best}+") for name in images)
     forget_publication(published)
     assert publish_once(published) is None
     assert view_of(runs) == view
@@ -114,6 +117,47 @@ def test_publishing_again_changes_neither_the_page_nor_the_images_nor_the_table(
     assert content["columns"] == columns
     assert [row[0] for row in content["data"]] == [t.name for t in published.paths.trials()]
     assert {row[1] for row in content["data"]} <= set(State)
+
+
+@pytest.mark.parametrize("length", [0, 20, 300])
+def test_a_damaged_figure_keeps_no_run_from_its_end(
+    make_sweep: MakeSweep,
+    give_store: Callable[[Sweep], None],
+    monkeypatch: pytest.MonkeyPatch,
+    length: int,
+) -> None:
+    def write_figure(self: tiny.Tiny, config: object, folder: Path, figure: Path) -> None:
+        image = io.BytesIO()
+        Image.frombytes("RGB", (16, 16), random.Random(0).randbytes(768)).save(image, "png")
+        figure.write_bytes(image.getvalue()[:length])
+
+    monkeypatch.setattr(tiny.Tiny, "write_figure", write_figure)
+    sweep = make_sweep(trials=1, pruner="none")
+    give_store(sweep)
+    worker_of(sweep).run()
+    assert publish_once(sweep) is None
+    (trial,) = sweep.paths.trials()
+    run = runs_by_name(sweep.paths.runs.folder)[trial.name]
+    assert run.info.status == "FINISHED"
+    client = client_of(sweep.paths.runs.folder)
+    assert images_of(client, run.info.run_id) == []
+    assert "figure.png" in {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def test_a_page_that_the_store_refuses_keeps_no_sweep_from_its_end(
+    make_sweep: MakeSweep, give_store: Callable[[Sweep], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MlflowException("no tags of experiments here")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    sweep = make_sweep(trials=2, pruner="none")
+    give_store(sweep)
+    worker_of(sweep).run()
+    assert "no tags of experiments here" in str(publish_once(sweep))
+    parent = runs_by_name(sweep.paths.runs.folder)["tiny"]
+    assert (parent.info.status, parent.data.tags["sweep.state"]) == ("FINISHED", "complete")
+    assert parent.data.tags["mlflow.note.content"].startswith("- The best trial is ")
 
 
 def test_a_copy_of_the_runs_keeps_the_page(published: Sweep, tmp_path: Path) -> None:
