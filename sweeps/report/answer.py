@@ -110,10 +110,15 @@ def _against_default(
     default = {path: base[path] for path in trials.space.paths}
     settings = ", ".join(trials.setting(path, value) for path, value in default.items())
     same = [trial for trial in trials.complete if dict(trial.values) == default]
-    if not same:
+    if not same and trials.space.rejection_reason(default) is not None:
+        yield (
+            f"The default values ({settings}) are not in the search space, so the gain over them "
+            "is not known."
+        )
+    elif not same:
         yield (
             f"No complete trial has the default values ({settings}), so the gain over them is not "
-            "known; an entry of [[enqueue]] with no values tries them."
+            "known; an empty table [[enqueue]] in the experiment tries them."
         )
     elif same[0] is best:
         yield f"The best trial is the one with the default values ({settings})."

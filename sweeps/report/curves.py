@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sweeps.report.trials import ReportTrial
 from sweeps.storage.trial_record import SPEED_SUFFIX
 
-DIGITS = 6
+DIGITS = 5
 """Significant digits of a value in the page: more cannot be seen, and would make it larger."""
 
 

@@ -5,7 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const byLabel = new Map(data.trials.map((trial, at) => [trial.label, { trial, curve: data.curves[at] }]));
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 const MOST_LINES = 12; // more trials than this get one grey colour: nobody can tell them apart
-const FEW_ROWS = 200;
+const FEW_ROWS = 100;
 const element = (id) => document.getElementById(id);
 let selected = new Set(data.selected);
 
@@ -297,7 +297,7 @@ selectionChanged();
 const whenSeen = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
   whenSeen.unobserve(entry.target);
   draw(entry.target.id);
-}), { rootMargin: "600px" });
+}), { rootMargin: "200px" });
 document.querySelectorAll(".plot").forEach((plot) => whenSeen.observe(plot));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
 addEventListener("beforeprint", () => document.querySelectorAll(".plot").forEach((plot) => draw(plot.id)));
