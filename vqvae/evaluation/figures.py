@@ -19,7 +19,7 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 _BAR = 96  # pixels: the height of the bar beside the errors
 ERROR_SCALE = 0.2
 """The error with the darkest colour. It is the same in every figure, so figures can be compared."""
-_GREYS, _COLOURS = 160, 64
+_GREYS, _COLOURS = 48, 13
 """The levels of the figure's palette. Noise in more levels is not seen, and doubles the file."""
 _ERROR_COLOURS = ((255, 255, 255), (254, 217, 118), (253, 141, 60), (227, 26, 28), (96, 0, 32))
 """Evenly spaced on the scale, from no error on; each is darker than the one before it."""
@@ -137,17 +137,20 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _palette() -> Image.Image:
-    """An image whose palette has the greys and the colours of a figure."""
+def _with_palette(sheet: Image.Image) -> Image.Image:
+    """A figure of greys and colours of errors, with a palette: a third of the size."""
     greys = np.linspace(0, 255, _GREYS).round().astype(np.uint8)[:, None].repeat(3, 1)
     colours = _colours(np.linspace(0, ERROR_SCALE, _COLOURS))
-    image = Image.new("P", (1, 1))
-    image.putpalette(np.concatenate([greys, colours]).tobytes())
+    pixels = np.asarray(sheet)
+    indices = np.round(pixels[..., 0] / 255 * (_GREYS - 1)).astype(np.uint8)
+    for at, colour in enumerate(colours[1:]):  # the first one is white, a grey
+        indices[(pixels == colour).all(-1)] = _GREYS + at
+    image = Image.fromarray(indices, "P")
+    image.putpalette(np.concatenate([greys, colours[1:]]).tobytes())
     return image
 
 
 def _write(path: Path, sheet: Image.Image) -> None:
     buffer = io.BytesIO()
-    small = sheet.quantize(palette=_palette(), dither=Image.Dither.NONE)
-    small.save(buffer, "PNG", optimize=True)
+    _with_palette(sheet).save(buffer, "PNG", optimize=True)
     write_whole(path, buffer.getvalue())
