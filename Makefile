@@ -17,7 +17,7 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 SWEEP ?=
 TRIAL ?=
 SEED ?=
-.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui promote rollback models status stop gpu-check bench clean
+.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui dashboard promote rollback models status stop gpu-check bench clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ format: $(STAMP)  ## put the source in its form
 
 ui: $(STAMP)  ## compare the runs: MLflow on 127.0.0.1
 	@$(BIN)/python -m sweeps ui
+
+dashboard: $(STAMP)  ## the study of the latest sweep (SWEEP=name): optuna-dashboard on 127.0.0.1
+	@$(BIN)/python -m sweeps dashboard $(if $(SWEEP),$(call quoted,SWEEP))
 
 promote: $(STAMP)  ## promote the best model of the latest sweep (SWEEP=name, TRIAL=name)
 	@$(BIN)/python -m sweeps promote $(if $(SWEEP),$(call quoted,SWEEP)) $(if $(TRIAL),--trial $(call quoted,TRIAL))
