@@ -17,7 +17,7 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 SWEEP ?=
 TRIAL ?=
 SEED ?=
-.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui dashboard promote rollback models status stop gpu-check bench clean
+.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui dashboard promote rollback models report status stop gpu-check bench clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ rollback: $(STAMP)  ## make the previous champion the champion again
 
 models: $(STAMP)  ## the versions of the registered model, and the reason for each
 	@$(BIN)/python -m sweeps models
+
+report: $(STAMP)  ## write what the latest sweep shows as one HTML page (SWEEP=name)
+	@$(BIN)/python -m sweeps report $(if $(SWEEP),$(call quoted,SWEEP))
 
 status: $(STAMP)  ## show the state of the latest sweep
 	@$(BIN)/python -m sweeps status

@@ -89,8 +89,12 @@ class Trainer(Protocol):
     Commands of `sweeps` import the trainer's module, so the import must be fast: import torch and
     other large packages inside the methods.
 
-    A trainer may also have `main_metrics`, a list of names: the metrics that a person wants to see
-    first, beside the objective.
+    A trainer may also have:
+    - `main_metrics`, a list of names: the metrics that a person wants to see first, beside the
+      objective;
+    - `charts`, a mapping from titles to lists of metrics: which curves share a chart of the report.
+      Metrics that it leaves out get charts by their names: `train/loss` and `val/loss` share one;
+    - `methods`, a text: what is trained and how it is scored, for the report's methods paragraph.
     """
 
     config: type[BaseModel]
@@ -255,6 +259,16 @@ class Trainer(Protocol):
 def main_metrics(trainer: Trainer) -> Sequence[str]:
     """Return the metrics that the trainer wants to be shown first; it need not name any."""
     return tuple(getattr(trainer, "main_metrics", ()))
+
+
+def charts(trainer: Trainer) -> Mapping[str, Sequence[str]]:
+    """Return the metrics of each chart by its title; the trainer need not name any."""
+    return dict(getattr(trainer, "charts", {}))
+
+
+def methods_text(trainer: Trainer) -> str:
+    """Return what is trained and how it is scored, in sentences; empty if it is not said."""
+    return str(getattr(trainer, "methods", ""))
 
 
 def load_trainer(name: str) -> Trainer:

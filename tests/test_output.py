@@ -35,6 +35,8 @@ LINES: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {
     ("sweeps", "status"): (("tiny",), 0),
     ("sweeps", "show"): (("0",), 0),
     ("sweeps", "export"): (("--csv",), 0),
+    ("sweeps", "report"): (("tiny",), 0),
+    ("sweeps", "compare"): (("tiny", "tiny"), 2),
     ("sweeps", "rerun"): (("0", "--seed", "1"), 0),
     ("sweeps", "stop"): (("tiny",), 0),
     ("sweeps", "sync"): (("tiny",), 0),

@@ -49,6 +49,25 @@ class Trainer:
     """The metrics that can be optimized, each with its worst and its best value, in this order."""
     main_metrics: Sequence[str] = ("val/ssim", "val/perplexity")
     """The metrics of an epoch that are shown first."""
+    charts: Mapping[str, Sequence[str]] = {
+        "SSIM": ("val/ssim",),
+        "Total loss": ("train/loss", "val/loss"),
+        "Reconstruction loss": ("train/reconstruction_loss", "val/reconstruction_loss"),
+        "Codebook loss": ("train/codebook_loss",),
+        "Commitment loss": ("train/commitment_loss",),
+        "Perplexity": ("train/perplexity", "val/perplexity"),
+        "PSNR (dB)": ("val/psnr",),
+        "Codebook usage": ("val/codebook_usage",),
+    }
+    """The metrics that share a chart of a sweep's report."""
+    methods = (
+        "A VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937) was trained to reconstruct 2-D "
+        "slices, each scaled to [0, 1] by its minimum and its 99.9th percentile. val/ssim is the "
+        "structural similarity (Wang et al. 2004), averaged over all validation slices at their "
+        "native size, with a Gaussian window of 11 pixels (sigma 1.5) and data range 1. Perplexity "
+        "is the exponential of the entropy of the codes of a whole split."
+    )
+    """What a report says of the model and its metrics."""
     test_metrics: Collection[str] = ("val/ssim", "val/psnr")
     """The metrics of these that are also computed on the test split, as `test/…`."""
     seed = "training.seed"

@@ -20,6 +20,8 @@ COMMANDS = {
     "status": ("sweeps.cli.status:status", "Show the current state of a sweep."),
     "show": ("sweeps.cli.show:show", "Show one trial: result, epochs, attempts, files."),
     "export": ("sweeps.cli.export:export", "Print the trials of a sweep as CSV."),
+    "report": ("sweeps.cli.report:report", "Write what a sweep shows as one HTML page."),
+    "compare": ("sweeps.cli.compare:compare", "Write a page that compares several sweeps."),
     "rerun": ("sweeps.cli.rerun:rerun", "Train a trial again, beside the sweep."),
     "stop": ("sweeps.cli.stop:stop", "Stop a sweep without losing work; run resumes it."),
     "sync": ("sweeps.cli.sync:sync", "Send to MLflow everything that it does not have yet."),

@@ -1,6 +1,7 @@
 """Showing a sweep's progress, and its summary when it has ended."""
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import typer
 
@@ -8,6 +9,7 @@ from sweeps.cli.sweep_arguments import make_or_sweeps, resume_command, sweep_com
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status, watch
 from sweeps.promotion.promotable import why_not_promotable
+from sweeps.report.page import write_report
 from sweeps.storage.sweep import Sweep
 from sweeps.tables import output_console
 from sweeps.text import printable
@@ -29,6 +31,19 @@ def print_detached(sweep: Sweep) -> None:
     print(f"  stop with: {sweep_command('stop', sweep)}")
 
 
+def _write_report(sweep: Sweep) -> str | None:
+    """Write the sweep's report and return its path; None if it cannot be written.
+
+    What happened stands in the summary in any case, so a full disk is no error here.
+    """
+    try:
+        file = write_report(sweep)
+    except (OSError, ValueError):
+        return None
+    inside = file.is_relative_to(Path.cwd())
+    return str(file.relative_to(Path.cwd()) if inside else file)
+
+
 def print_summary(sweep: Sweep) -> None:
     """Print how the sweep ended, and the commands to type next.
 
@@ -37,6 +52,7 @@ def print_summary(sweep: Sweep) -> None:
     """
     commands = NextCommands(
         resume=resume_command(sweep),
+        report=_write_report(sweep) if sweep.is_over() else None,
         compare=make_or_sweeps("ui", sweep, "ui"),
         promote=None
         if why_not_promotable(sweep)

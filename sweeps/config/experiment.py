@@ -115,6 +115,24 @@ class Promotion(StrictModel):
         return name
 
 
+class Reference(StrictModel):
+    """A published figure that the report compares the best trial with."""
+
+    value: float = Field(
+        allow_inf_nan=False,
+        description="The published value. Name one only if it was measured on the same data by "
+        "the same protocol; otherwise the comparison misleads.",
+    )
+    source: str = Field(
+        min_length=1, description="Where it was published, as the report shall name it."
+    )
+    metric: str = Field(
+        "",
+        description="The metric that was published: the objective (the default), or a metric of "
+        "the test split (`test/…`), which a promotion measures.",
+    )
+
+
 class Experiment(StrictModel):
     """The content of the file; `ResolvedExperiment` is the same, checked with its trainer."""
 
@@ -157,6 +175,11 @@ class Experiment(StrictModel):
         description="The table `[space]`: for each searched field, by its dotted path, a list of "
         "choices, a range (`low`, `high`, `log`), or `depends_on` (another searched field with a "
         "list of choices) with `cases` (a list or a range for each of its choices).",
+    )
+    reference: Reference | None = Field(
+        None,
+        description="The table `[reference]`: a published figure that the report compares the "
+        "best trial with. By default none.",
     )
     enqueue: list[dict[str, Any]] = Field(
         default_factory=list,

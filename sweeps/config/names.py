@@ -6,7 +6,7 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A name that may become the name of a folder and a part of a URI."""
 NAME_RULE = "1 to 64 letters, digits, - and _"
 """The same rule in words, for messages."""
-RESERVED = {"artifacts", "store"}
+RESERVED = {"artifacts", "comparisons", "store"}
 """Names of other folders in the runs folder; no sweep may have them."""
 CONFIRMATION_SUFFIX = "-confirm"
 """How the name of a confirmation ends: a sweep that trains another sweep's best trials again."""

@@ -24,12 +24,14 @@ class NextCommands:
 
     Attributes:
         resume: resumes the sweep.
+        report: the file of its report, as a command or a path; None if there is none.
         compare: shows its runs in MLflow.
         promote: promotes its best model; None if no model of the sweep can be promoted.
         sync: sends to MLflow what is missing there.
     """
 
     resume: str
+    report: str | None
     compare: str
     promote: str | None
     sync: str
@@ -61,6 +63,8 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
     lines += [*_why_it_ended(status, sweep, commands), *_unpublished_line(sweep, commands.sync)]
     lines += renamed_lines(status)
     if best is not None:
+        if status.is_over and commands.report is not None:
+            lines.append(f"read the report in a browser: {commands.report}")
         lines.append(f"compare the runs with: {commands.compare}")
         if status.is_over and commands.promote is not None:
             lines.append(f"promote the best model with: {commands.promote}")

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from sweeps.config.experiment import Objective
 from sweeps.config.names import CONFIRMATION_SUFFIX
 from sweeps.promotion.confirm import confirmation_seeds, confirmation_trials
-from sweeps.promotion.entities import ScoredPaths
 from sweeps.promotion.scores import PackageScores
 from sweeps.storage.paths import TrialPaths
+from sweeps.storage.promotion_paths import ScoredPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
 

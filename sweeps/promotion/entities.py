@@ -1,13 +1,4 @@
-"""The values and the folders of a promotion: scored models, registry entries, versions.
-
-runs/<sweep>/promotion/
-  candidates/<trial>/        a proposed model: one trial of the confirmation
-    package/                 its programs
-    evaluation/  scores.json its scores on the test split
-    decision.json  card.md   whether it may replace the champion; its card
-  champions/<version>/       a registered model that candidates were compared with
-    evaluation/  scores.json
-"""
+"""The values of a promotion: registry entries, versions, and the folders of compared champions."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sweeps.storage.paths import PathIn, SweepPaths
+from sweeps.storage.paths import SweepPaths
+from sweeps.storage.promotion_paths import ScoredPaths
 
 MANIFEST = "package.json"
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -73,24 +65,6 @@ def read_manifest(package: Path) -> Any:
 def package_digest(package: Path) -> str:
     """Return a digest of the package: its manifest contains the digests of its programs."""
     return sha256((package / MANIFEST).read_bytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class ScoredPaths:
-    """The paths of one model's package, scores and decision."""
-
-    folder: Path
-
-    package = PathIn("package")  # the model's programs
-    evaluation = PathIn("evaluation")  # figures and tables of its evaluation
-    scores = PathIn("scores.json")  # its metrics on the test split
-    decision = PathIn("decision.json")  # whether it may replace the champion, and why
-    card = PathIn("card.md")  # the model card
-
-
-def candidate_paths(sweep: SweepPaths, trial: str) -> ScoredPaths:
-    """Return the paths of a candidate, by the name of its trial in the confirmation."""
-    return ScoredPaths(sweep.promotion / "candidates" / trial)
 
 
 def champion_paths(sweep: SweepPaths, version: Version) -> ScoredPaths:

@@ -20,7 +20,6 @@ from sweeps.promotion.entities import (
     CHAMPION,
     LOCK_STALE_SECONDS,
     Version,
-    candidate_paths,
     champion_paths,
 )
 from sweeps.promotion.gate import Decision
@@ -33,6 +32,7 @@ from sweeps.promotion.scores import (
     score_package,
 )
 from sweeps.storage.paths import TrialPaths
+from sweeps.storage.promotion_paths import candidate_paths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import read_spec
 from sweeps.tracking.publisher import errors_in_one_line

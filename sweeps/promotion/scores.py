@@ -16,8 +16,9 @@ from pydantic import BaseModel
 from sweeps.errors import InputError
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
-from sweeps.promotion.entities import ScoredPaths, package_digest
+from sweeps.promotion.entities import package_digest
 from sweeps.storage.paths import RunsPaths
+from sweeps.storage.promotion_paths import ScoredPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.text import count
 

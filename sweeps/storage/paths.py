@@ -10,8 +10,9 @@ runs/
     study.jsonl  locks/                  the study and the sweep's locks
     stop.json  exhausted.json  retried.json
     importances.json                     which hyperparameters mattered, for its findings
+    report.html                          what the sweep shows, for people
     jobs/<token>/                        one folder per job
-    promotion/                           see sweeps/promotion/entities.py
+    promotion/                           see promotion_paths.py
     trials/0007-1a2b3c4d/                one folder per trial
       config.json  config.toml  result.json  settled  mlflow.json
       attempts/<n>/                      one folder per claim on the trial
@@ -22,6 +23,7 @@ runs/
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -151,6 +153,7 @@ class SweepPaths:
     exhausted = PathIn("exhausted.json")  # exists while nothing more can be tried; with reason
     retried = PathIn("retried.json")  # the number up to which failed trials are tried again
     mlflow = PathIn("mlflow.json")  # what MLflow has of the sweep as a whole
+    report = PathIn("report.html")  # what the sweep shows, for people; made again at any time
     importances = PathIn("importances.json")  # which hyperparameters mattered, once it is over
     promotion = PathIn("promotion")  # records of candidates
     trials_folder = PathIn("trials")  # the folder of all trials
@@ -290,6 +293,10 @@ class RunsPaths:
     def doctor(self, name: str) -> DoctorPaths:
         """Return the folder of one run of `sweeps doctor`."""
         return DoctorPaths(self.folder / f".doctor-{name}")
+
+    def comparison(self, sweeps: Sequence[str]) -> Path:
+        """Return the file of a report that compares these sweeps."""
+        return self.folder / "comparisons" / f"{'-'.join(sweeps)}.html"
 
     def artifacts_of(self, sweep: str) -> Path:
         """Return the folder of a sweep's artifacts."""

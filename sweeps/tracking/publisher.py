@@ -40,6 +40,7 @@ from sweeps.config.toml import flatten
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Turn
+from sweeps.report.page import write_report
 from sweeps.search.study import Study
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep, open_sweep
@@ -70,7 +71,13 @@ from sweeps.tracking.points import (
 )
 from sweeps.tracking.schema import schema_message
 from sweeps.tracking.store import Store
-from sweeps.tracking.sweep_content import exponents_of, page_of, settings_of, trials_table
+from sweeps.tracking.sweep_content import (
+    exponents_of,
+    page_of,
+    report_key,
+    settings_of,
+    trials_table,
+)
 from sweeps.tracking.times import sweep_ended, sweep_started, trial_ended, trial_started
 from sweeps.workers.retry import describe_failures, retry_plan_of
 
@@ -96,6 +103,7 @@ class Published:
         done: whether the run's end was published, with its artifacts.
         totals: the sweep's totals as last published; None for a trial.
         description: the run's description as last published; empty if there is none.
+        report: the key of the report that was attached last; empty if none was.
     """
 
     store: str
@@ -104,6 +112,7 @@ class Published:
     done: bool = False
     totals: Mapping[str, float] | None = None
     description: str = ""
+    report: str = ""
 
 
 class Publisher:
@@ -294,6 +303,7 @@ class Publisher:
             partial(self._publish_view, snapshots),
             partial(self._publish_totals, snapshots, over=over),
             partial(self._publish_description, snapshots, over=over),
+            partial(self._publish_report, over=over),
         )
         return self._send_each(senders, turn)
 
@@ -340,6 +350,15 @@ class Publisher:
         if shown in {"", self._parent.description, text}:
             self._client.set_tag(self._parent.run, DESCRIPTION_TAG, text)
             self._parent = _write(self._sweep.paths.mlflow, replace(self._parent, description=text))
+        return []
+
+    def _publish_report(self, *, over: bool) -> list[str]:
+        """Write the report, and attach it to the run, if there is more to report than before."""
+        key = report_key(self._sweep, self._parent.description)
+        if not over or self._searched_run is not None or key == self._parent.report:
+            return []
+        self._client.log_artifact(self._parent.run, str(write_report(self._sweep)))
+        self._parent = _write(self._sweep.paths.mlflow, replace(self._parent, report=key))
         return []
 
     def _description(self, snapshots: Sequence[TrialSnapshot]) -> str:

@@ -1,5 +1,7 @@
 """What the runs of a sweep show in MLflow: parameters, the prepared page, the table of trials."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 from sweeps.config.mlflow_names import OBJECTIVE, metric_names, names_in_mlflow
 from sweeps.config.space import short_names
 from sweeps.config.toml import flatten
+from sweeps.storage.promotion_paths import scored_candidates
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import State, TrialSnapshot, TrialSpec
 from sweeps.tracking import shared_view
@@ -78,6 +81,18 @@ def trials_table(sweep: Sweep, snapshots: Sequence[TrialSnapshot]) -> list[dict[
         row = {"trial": each.paths.name, "state": state.value, OBJECTIVE: objective}
         rows.append(row | values | {"epochs": len(each.rows)})
     return rows
+
+
+def report_key(sweep: Sweep, findings: str) -> str:
+    """Return a text that changes when a report of the sweep has more to say than the one before.
+
+    Args:
+        sweep: a sweep that is over.
+        findings: the findings, as published.
+    """
+    scored = [paths.scores.read_text(encoding="utf-8") for paths in scored_candidates(sweep.paths)]
+    content = json.dumps([len(sweep.paths.trials()), findings, scored])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _searched_names(sweep: Sweep, settings: Mapping[str, Any]) -> dict[str, str]:
