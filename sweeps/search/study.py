@@ -199,7 +199,7 @@ class Study:
         rendered: dict[str, Callable[[], Any]] = {
             "History": lambda: plots.plot_optimization_history(self._study, target_name=metric),
             "Curves": lambda: plots.plot_intermediate_values(self._study),
-            "Values tried": lambda: plots.plot_slice(self._study, target_name=metric),
+            "Values tried": lambda: _short_axes(plots.plot_slice(self._study, target_name=metric)),
             "When trials ran": lambda: plots.plot_timeline(self._study),
         }
         if evaluations:
@@ -229,6 +229,15 @@ class Study:
 
     def _handle(self, number: int) -> optuna.Trial:
         return optuna.Trial(self._study, self._trial(number)._trial_id)
+
+
+def _short_axes(figure: Any) -> Any:
+    """Write the name of a parameter without its table, and its case on a line of its own."""
+    for axis in figure.select_xaxes():
+        path, _, case = (axis.title.text or "").partition(" | ")
+        words = [path.rpartition(".")[2], case.rpartition(".")[2]]
+        axis.update(title_text="<br>".join(word for word in words if word))
+    return figure
 
 
 def importances(experiment: Experiment, evaluations: Sequence[Evaluation]) -> dict[str, float]:
