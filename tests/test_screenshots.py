@@ -46,7 +46,7 @@ def test_a_command_that_fails_gives_no_picture(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_would_be_large_is_made_smaller() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
     assert len(buffer.getvalue()) > LARGEST

@@ -19,6 +19,8 @@ from benchmarks.screenshots.terminal import frames_of, page_of
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "quickstart"
+PICTURES = ("terminal", "mlflow", "report", "dashboard")
+"""In this order: the first one runs the sweep."""
 SWEEPS = [sys.executable, "-m", "sweeps"]
 
 
@@ -37,9 +39,10 @@ class Pictures:
         """A sweep that runs, in a terminal of 80 columns; the sweep is run here."""
         command = [*SWEEPS, "run", f"experiments/{SWEEP}.toml"]
         frames = frames_of(command, self._folder, self._environment)
-        running = [f for f in frames if "running" in f and "complete" in f and "pruned" in f]
+        tables = [frame for frame in frames if "epoch" in frame and "state" in frame]
+        running = [f for f in tables if "running" in f and "complete" in f and "pruned" in f]
         page = self._folder / "terminal.html"
-        frame = running[-1] if running else frames[-1]
+        frame = (running or tables)[-1]
         page.write_text(page_of(frame, "make sweep"), encoding="utf-8")
         self._browser.open(page.as_uri(), (1000, 900))
         self._browser.save(self._out / "terminal.png", "#terminal")
@@ -118,7 +121,7 @@ class Pictures:
 def main() -> None:
     """Take all pictures, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="*", choices=["mlflow", "report", "dashboard", []])
+    parser.add_argument("pictures", nargs="*", choices=[*PICTURES, []])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--folder", type=Path, help="keep the sweep there, or use the one there")
     arguments = parser.parse_args()
@@ -128,9 +131,7 @@ def main() -> None:
         folder = (arguments.folder or Path(temporary)).absolute()
         shutil.copytree(ROOT / "experiments", folder / "experiments", dirs_exist_ok=True)
         pictures = Pictures(folder, arguments.out.absolute(), shown)
-        if not (folder / "runs" / SWEEP / "plan.json").exists():
-            pictures.terminal()
-        for name in arguments.pictures or ["mlflow", "report", "dashboard"]:
+        for name in arguments.pictures or PICTURES:
             take: Callable[[], None] = getattr(pictures, name)
             take()
 

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 
 from rich.console import Console
@@ -21,12 +22,12 @@ _NEW_FRAME = re.compile(r"\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)*|\x1b\[1A(?:\x1b\[2K\x
 _OTHER_CONTROL = re.compile(r"\x1b\[\?25[hl]|\r")
 _PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><style>
 body {{ margin: 0; background: white }}
-#terminal {{ display: inline-block; background: {{background}}; color: {{foreground}};
+#terminal {{ display: inline-block; background: {background}; color: {foreground};
   border-radius: 8px; padding: 14px 18px }}
 pre {{ margin: 0; font: 16px/1.3 "DejaVu Sans Mono", monospace }}
-{{stylesheet}}
-</style></head><body><div id="terminal"><pre><b>$ {command}</b>
-{{code}}</pre></div></body></html>
+{stylesheet}
+</style></head><body><div id="terminal"><pre><b>$ COMMAND</b>
+{code}</pre></div></body></html>
 """
 
 
@@ -56,8 +57,8 @@ def page_of(frame: str, command: str) -> str:
     """Return a frame as an HTML page with one element, `#terminal`."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(frame.strip("\n")))
-    template = _PAGE.format(command=command)
-    return console.export_html(theme=DIMMED_MONOKAI, code_format=template)
+    page = console.export_html(theme=DIMMED_MONOKAI, code_format=_PAGE)
+    return page.replace("COMMAND", escape(command), 1)
 
 
 def _read(handle: int) -> bytes:
