@@ -40,12 +40,12 @@ def test_frames_are_what_a_terminal_shows_one_after_another(tmp_path: Path) -> N
     assert "color: #" in pages[1]  # green
 
 
-def test_a_command_that_fails_gives_no_picture(tmp_path: Path) -> None:
+def test_a_command_that_fails_gives_no_screenshot(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError, match="status 3"):
         frames_of([sys.executable, "-c", "raise SystemExit(3)"], tmp_path, os.environ)
 
 
-def test_a_picture_that_would_be_large_is_made_smaller() -> None:
+def test_a_screenshot_that_would_be_large_is_made_smaller() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")

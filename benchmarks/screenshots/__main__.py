@@ -1,4 +1,4 @@
-"""The pictures of docs/images: a small sweep of the phantom, and its pages in a headless Chromium.
+"""The screenshots of docs/images: a small sweep of the phantom, and its pages in a headless Chromium.
 
 It needs Debian's `chromium` and `chromium-driver`, and the extra `dev`.
 """
@@ -19,16 +19,16 @@ from benchmarks.screenshots.terminal import frames_of, page_of
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "quickstart"
-PICTURES = ("terminal", "mlflow", "report", "dashboard")
+KINDS = ("terminal", "mlflow", "report", "dashboard")
 """In this order: the first one runs the sweep."""
 SWEEPS = [sys.executable, "-m", "sweeps"]
 
 
-class Pictures:
+class Screenshots:
     """What is photographed: one finished sweep in a folder."""
 
     def __init__(self, folder: Path, out: Path, shown: Browser) -> None:
-        """Use the sweep in `folder`, and write the pictures to `out`."""
+        """Use the sweep in `folder`, and write the screenshots to `out`."""
         self._folder = folder
         self._out = out
         self._browser = shown
@@ -71,13 +71,13 @@ class Pictures:
             "mlflow-study": (f"{sweep}/artifacts/study.html?", "study.html"),
             "mlflow-run": (f"{best}?", "val/ssim"),
         }
-        for picture, (page, text) in pages.items():
+        for screenshot, (page, text) in pages.items():
             url = f"{experiment}/runs/{page}workflowType=machine_learning"
             self._open(url, (1400, 1000))
             self._browser.wait_text(text)
-            if picture == "mlflow-study":
+            if screenshot == "mlflow-study":
                 self._browser.wait("iframe")
-            self._browser.save(self._out / f"{picture}.png")
+            self._browser.save(self._out / f"{screenshot}.png")
 
     def _open(self, url: str, size: tuple[int, int]) -> None:
         """Open a page of MLflow and close its assistant, which opens at the first visit."""
@@ -101,12 +101,21 @@ class Pictures:
         """The first screen of the report, and its figures."""
         page = self._folder / "runs" / SWEEP / "report.html"
         if not page.exists():
-            print(f"no picture of the report: there is no {page}", flush=True)
+            print(f"no screenshot of the report: there is no {page}", flush=True)
             return
         self._browser.open(page.as_uri(), (1400, 1000))
         self._browser.wait(".js-plotly-plot", 3)
         self._browser.save(self._out / "report.png")
-        for part in ("curves", "images", "figures"):
+        # The page draws a chart when it is scrolled into view.
+        for part, drawn in (
+            ("curves", ".svg-container"),
+            ("images", "img"),
+            ("figures", ".plot svg"),
+        ):
+            self._browser.open(page.as_uri(), (1400, 1500))
+            self._browser.wait(".js-plotly-plot", 3)
+            self._browser.scroll_to(f"//*[@id='{part}']")
+            self._browser.wait(f"#{part} {drawn}", 3)
             self._browser.save(self._out / f"report-{part}.png", f"#{part}")
 
     def dashboard(self) -> None:
@@ -119,9 +128,9 @@ class Pictures:
 
 
 def main() -> None:
-    """Take all pictures, or those that are named."""
+    """Take all screenshots, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="*", choices=[*PICTURES, []])
+    parser.add_argument("screenshots", nargs="*", choices=[*KINDS, []])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--folder", type=Path, help="keep the sweep there, or use the one there")
     arguments = parser.parse_args()
@@ -130,9 +139,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, browser() as shown:
         folder = (arguments.folder or Path(temporary)).absolute()
         shutil.copytree(ROOT / "experiments", folder / "experiments", dirs_exist_ok=True)
-        pictures = Pictures(folder, arguments.out.absolute(), shown)
-        for name in arguments.pictures or PICTURES:
-            take: Callable[[], None] = getattr(pictures, name)
+        screenshots = Screenshots(folder, arguments.out.absolute(), shown)
+        for name in arguments.screenshots or KINDS:
+            take: Callable[[], None] = getattr(screenshots, name)
             take()
 
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, and pictures of its pages that are small files."""
+"""A headless Chromium, and screenshots of its pages that are small files."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 LARGEST = 150_000
-"""The most bytes of a picture."""
+"""The most bytes of a screenshot."""
 DRIVER = "/usr/bin/chromedriver"
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -31,7 +31,7 @@ _HIGHEST = 1400
 
 
 class Browser:
-    """A browser whose window is made as large as each picture."""
+    """A browser whose window is made as large as each screenshot."""
 
     def __init__(self, driver: Chrome) -> None:
         """Use a driver."""
@@ -78,10 +78,10 @@ class Browser:
         self._driver.get("about:blank")
 
     def save(self, file: Path, css: str = "") -> None:
-        """Write a picture of the page, or of one element of it, once the page stands still."""
-        picture = self._still(css)
+        """Write a screenshot of the page, or of one element of it, once the page stands still."""
+        screenshot = self._still(css)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(small_png(picture))
+        file.write_bytes(small_png(screenshot))
         print(f"{file}: {file.stat().st_size / 1000:.0f} kB", flush=True)
 
     def _still(self, css: str) -> bytes:
@@ -95,7 +95,7 @@ class Browser:
         return before
 
     def _capture(self, css: str) -> bytes:
-        """Return a picture of the window, or of the upper part of an element that may be longer."""
+        """Return a screenshot of the window, or of the upper part of an element that may be longer."""
         options: dict[str, Any] = {"format": "png"}
         if css:
             script = "const r = arguments[0].getBoundingClientRect(); "
@@ -124,9 +124,9 @@ def browser() -> Iterator[Browser]:
             driver.quit()
 
 
-def small_png(picture: bytes) -> bytes:
-    """Return a picture as PNG with a palette; of fewer colours or smaller, if it is too large."""
-    with Image.open(io.BytesIO(picture)) as opened:
+def small_png(screenshot: bytes) -> bytes:
+    """Return a screenshot as PNG with a palette; of fewer colours or smaller, if it is too large."""
+    with Image.open(io.BytesIO(screenshot)) as opened:
         image = opened.convert("RGB")
     for share, colours in itertools.product((1.0, 0.8, 0.6), (256, 128, 64)):
         size = (round(image.width * share), round(image.height * share))
