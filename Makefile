@@ -17,7 +17,7 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 SWEEP ?=
 TRIAL ?=
 SEED ?=
-.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui promote rollback models report status stop gpu-check bench clean
+.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui dashboard promote rollback models report status stop gpu-check bench screenshots clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ format: $(STAMP)  ## put the source in its form
 ui: $(STAMP)  ## compare the runs: MLflow on 127.0.0.1
 	@$(BIN)/python -m sweeps ui
 
+dashboard: $(STAMP)  ## the study of the latest sweep (SWEEP=name): optuna-dashboard on 127.0.0.1
+	@$(BIN)/python -m sweeps dashboard $(if $(SWEEP),$(call quoted,SWEEP))
+
 promote: $(STAMP)  ## promote the best model of the latest sweep (SWEEP=name, TRIAL=name)
 	@$(BIN)/python -m sweeps promote $(if $(SWEEP),$(call quoted,SWEEP)) $(if $(TRIAL),--trial $(call quoted,TRIAL))
 
@@ -93,6 +96,9 @@ gpu-check: $(STAMP)  ## the tests that need a GPU (no network, minutes)
 bench: $(STAMP)  ## the benchmarks (a SLURM on this machine, some twenty minutes)
 	$(BIN)/python -m benchmarks.slot_use
 	$(BIN)/python -m benchmarks.slurm_queries
+
+screenshots: $(STAMP)  ## the pictures of docs/images (needs chromium and chromium-driver; minutes)
+	$(BIN)/python -m benchmarks.screenshots
 
 clean:  ## remove what the tools left (no runs, no data)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

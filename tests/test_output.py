@@ -41,6 +41,7 @@ LINES: dict[tuple[str, ...], tuple[tuple[str, ...], int]] = {
     ("sweeps", "stop"): (("tiny",), 0),
     ("sweeps", "sync"): (("tiny",), 0),
     ("sweeps", "ui"): (("--port", "→"), 2),
+    ("sweeps", "dashboard"): (("--port", "→"), 2),
     ("sweeps", "clean"): ((), 0),
     ("sweeps", "promote"): (("tiny", "--dry-run"), 0),
     ("sweeps", "rollback"): ((), 2),

@@ -26,6 +26,7 @@ COMMANDS = {
     "stop": ("sweeps.cli.stop:stop", "Stop a sweep without losing work; run resumes it."),
     "sync": ("sweeps.cli.sync:sync", "Send to MLflow everything that it does not have yet."),
     "ui": ("sweeps.cli.ui:ui", "Update MLflow and serve its web pages on this machine."),
+    "dashboard": ("sweeps.cli.dashboard:dashboard", "Serve Optuna's pages of a sweep's study."),
     "clean": ("sweeps.cli.clean:clean", "List files that are not needed; remove them with --yes."),
     "promote": ("sweeps.cli.promote:promote", "Confirm the best trials; promote the best model."),
     "rollback": ("sweeps.cli.models:rollback", "Make the previous champion the champion again."),

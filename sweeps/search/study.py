@@ -7,6 +7,7 @@ on how often processes were started before.
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -25,10 +26,11 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.config.experiment import Experiment, Sampler
-from sweeps.config.space import Choices, Parameter, Scalar, Space, Values, parse_space
+from sweeps.config.space import Choices, Parameter, Scalar, Space, Values, parse_space, short_names
 from sweeps.filesystem.lock import Lock
 from sweeps.search import pruning
 from sweeps.search.journal import Journal
+from sweeps.search.study_page import write_page
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.trial_record import State, TrialResult
 
@@ -181,42 +183,61 @@ class Study:
         """Discard a proposal: it is reported as failed."""
         self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def render_plots(self, folder: Path, evaluations: Sequence[Evaluation] = ()) -> list[Path]:
-        """Write Optuna's plots of the study as PNG files; return the files that could be made.
+    def write_plots(
+        self, file: Path, evaluations: Sequence[Evaluation] = (), *, importances: bool = False
+    ) -> list[str]:
+        """Write Optuna's plots of the study into one HTML page; return the titles of those made.
 
         Args:
-            folder: where to write.
-            evaluations: the trials that the plot of importances stands on; empty for no such plot.
+            file: the page.
+            evaluations: the complete trials; empty for no plot of parallel coordinates.
+            importances: whether there are enough of them for a plot of importances.
         """
-        from optuna.visualization import matplotlib as plots  # noqa: PLC0415 (a second to import)
+        from optuna import visualization as plots  # noqa: PLC0415 (a second to import)
 
+        metric = self.experiment.objective.metric
         rendered: dict[str, Callable[[], Any]] = {
-            "history": lambda: plots.plot_optimization_history(self._study),
-            "curves": lambda: plots.plot_intermediate_values(self._study),
+            "History": lambda: plots.plot_optimization_history(self._study, target_name=metric),
+            "Curves": lambda: plots.plot_intermediate_values(self._study),
+            "Values tried": lambda: _short_axes(plots.plot_slice(self._study, target_name=metric)),
+            "When trials ran": lambda: plots.plot_timeline(self._study),
         }
         if evaluations:
-            folded, evaluator = _folded_study(self.experiment, evaluations), _evaluator()
-            rendered["importances"] = lambda: plots.plot_param_importances(
-                folded, evaluator=evaluator
+            folded = _folded_study(self.experiment, evaluations, plotted=True)
+            rendered["Parallel coordinates"] = lambda: plots.plot_parallel_coordinate(
+                folded, target_name=metric
             )
-        files = []
+        if evaluations and importances:
+            rendered["Importances (fANOVA)"] = lambda: plots.plot_param_importances(
+                folded, evaluator=_evaluator(), target_name=metric
+            )
+        figures = {}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the functions are experimental; layout warnings
-            for name, plot in rendered.items():
-                try:
-                    figure = plot().get_figure(root=True)
-                except (ValueError, RuntimeError):  # too few trials, or all have the same value
-                    continue
-                if figure is not None:
-                    figure.savefig(folder / f"{name}.png", dpi=110, bbox_inches="tight")
-                    files.append(folder / f"{name}.png")
-        return files
+            warnings.simplefilter("ignore")  # some of the functions are experimental
+            for title, plot in rendered.items():
+                # Too few trials for a plot, or all have the same value.
+                with suppress(ValueError, RuntimeError):
+                    figures[title] = plot()
+        figures = {title: figure for title, figure in figures.items() if figure.data}
+        title = f"The study of {self.experiment.name}"
+        note = "(0-1) is a position: from the lowest to the highest value that the case allows."
+        write_page(file, title, note, figures)
+        return list(figures)
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number]
 
     def _handle(self, number: int) -> optuna.Trial:
         return optuna.Trial(self._study, self._trial(number)._trial_id)
+
+
+def _short_axes(figure: Any) -> Any:
+    """Write the name of a parameter without its table, and its case on a line of its own."""
+    for axis in figure.select_xaxes():
+        path, _, case = (axis.title.text or "").partition(" | ")
+        words = [path.rpartition(".")[2], case.rpartition(".")[2]]
+        axis.update(title_text="<br>".join(word for word in words if word))
+    return figure
 
 
 def importances(experiment: Experiment, evaluations: Sequence[Evaluation]) -> dict[str, float]:
@@ -248,14 +269,25 @@ def _evaluator() -> optuna.importance.FanovaImportanceEvaluator:
     return optuna.importance.FanovaImportanceEvaluator(seed=0)
 
 
-def _folded_study(experiment: Experiment, evaluations: Sequence[Evaluation]) -> optuna.Study:
-    """Return a study in memory in which each path is one parameter."""
+def _folded_study(
+    experiment: Experiment, evaluations: Sequence[Evaluation], *, plotted: bool = False
+) -> optuna.Study:
+    """Return a study in memory in which each path is one parameter.
+
+    In a plot its name is short, and says what the values of a path with cases are.
+    """
     space = parse_space(experiment.space, experiment.name)
-    distributions = {p.path: _folded_distribution(p) for p in space.parameters}
+    with_cases = {p.path for p in space.parameters if p.condition is not None}
+    short = short_names(space.paths) if plotted else {}
+    names = {
+        path: short.get(path, path) + (" (0-1)" if plotted and path in with_cases else "")
+        for path in space.paths
+    }
+    distributions = {names[p.path]: _folded_distribution(p) for p in space.parameters}
     study = optuna.create_study(direction=experiment.objective.direction)
     for each in evaluations:
         applying = [parameter for parameter in space.parameters if parameter.applies(each.values)]
-        params = {p.path: _folded_value(p, each.values[p.path]) for p in applying}
+        params = {names[p.path]: _folded_value(p, each.values[p.path]) for p in applying}
         study.add_trial(
             optuna.trial.create_trial(params=params, distributions=distributions, value=each.value)
         )

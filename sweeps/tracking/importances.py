@@ -30,11 +30,12 @@ def store_importances(sweep: Sweep, snapshots: Sequence[TrialSnapshot]) -> None:
         write_importances(sweep.paths, Importances(len(complete), len(evaluations), shares))
 
 
-def plotted_evaluations(sweep: Sweep, snapshots: Sequence[TrialSnapshot]) -> list[Evaluation]:
-    """Return the trials that a plot of importances stands on; none if they are too few for one."""
+def plotted_evaluations(
+    sweep: Sweep, snapshots: Sequence[TrialSnapshot]
+) -> tuple[list[Evaluation], bool]:
+    """Return the complete trials for plots, and whether they are enough to plot importances."""
     evaluations = _evaluations(sweep, snapshots)
-    few = sweep.plan.confirms is not None or len(evaluations) < RELIABLE
-    return [] if few else evaluations
+    return evaluations, sweep.plan.confirms is None and len(evaluations) >= RELIABLE
 
 
 def _evaluations(sweep: Sweep, snapshots: Sequence[TrialSnapshot]) -> list[Evaluation]:

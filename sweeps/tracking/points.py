@@ -1,11 +1,12 @@
 """What a run in MLflow holds, made to fit MLflow's limits: one bad value never costs the others."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from PIL.Image import open as open_image
@@ -20,6 +21,10 @@ MAX_PARAMS = 100
 MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 5000
 """The longest values that MLflow stores. Tags of versions and descriptions have the same limit."""
+MAX_DATASET_NAME, MAX_DIGEST = 500, 36
+"""The longest name and digest of a data set."""
+DATA_KEY = "data.root"
+"""The configuration key of the data's folder, if a trainer has one."""
 _TABLE = "trials.json"
 _INVALID = "INVALID_PARAMETER_VALUE"
 
@@ -72,6 +77,36 @@ def log_params(client: MlflowClient, run: str, settings: Mapping[str, Any]) -> N
     ]
     for start in range(0, len(params), MAX_PARAMS):
         client.log_batch(run, params=params[start : start + MAX_PARAMS])
+
+
+def log_dataset(
+    client: MlflowClient, run: str, fingerprint: str, settings: Mapping[str, Any]
+) -> None:
+    """Show the data as an input of a run; MLflow stores the same input of a run once.
+
+    What trainers read is not known here. A configuration with the key `data.root` names the data
+    by that; otherwise there is only the fingerprint.
+
+    Args:
+        client: the client of the store.
+        run: the run's id.
+        fingerprint: of the data, from the trainer; nothing is logged without one.
+        settings: the run's configuration by dotted path.
+    """
+    if not fingerprint:
+        return
+    source = str(settings.get(DATA_KEY, ""))
+    # The beginning of the fingerprint of several data sets would be that of the first one.
+    several = len(fingerprint) > 64
+    digest = hashlib.sha256(fingerprint.encode()).hexdigest() if several else fingerprint
+    dataset = Dataset(
+        name=clip(Path(source).name or "data", MAX_DATASET_NAME),
+        digest=digest[:MAX_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": source}),
+    )
+    context = InputTag("mlflow.data.context", "training")
+    client.log_inputs(run, datasets=[DatasetInput(dataset, [context])])
 
 
 def log_figure(client: MlflowClient, run: str, file: Path, epoch: int, timestamp: int) -> None:

@@ -61,6 +61,7 @@ from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import (
     MAX_TAG_CHARACTERS,
     clip,
+    log_dataset,
     log_figure,
     log_params,
     log_points,
@@ -85,6 +86,8 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also
 TRIAL_TAG = "sweep.trial"
 RENAMED_TAG = "sweep.renamed"
 """The tag with the metrics and parameters that have another name in MLflow."""
+STUDY_PAGE = "study.html"
+"""The artifact of a sweep's run with the plots of its study."""
 DESCRIPTION_TAG = "mlflow.note.content"
 """The tag that MLflow shows as the description of a run, in Markdown."""
 
@@ -175,6 +178,7 @@ class Publisher:
         # Only what never changes during a sweep: a param in MLflow can be set only once.
         fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
         log_params(self._client, run, flatten(fixed))
+        log_dataset(self._client, run, self._sweep.plan.fingerprint, flatten(experiment.trial))
         self._client.log_artifact(run, str(paths.experiment))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
@@ -251,6 +255,7 @@ class Publisher:
         run = self.find_or_create_run(paths.name, tags, trial_started(paths))
         settings = settings_of(self._sweep, trial)
         log_params(self._client, run, settings | exponents_of(self._sweep, trial))
+        log_dataset(self._client, run, self._sweep.plan.fingerprint, flatten(trial.config))
         self._client.log_artifact(run, str(paths.config))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
@@ -366,9 +371,10 @@ class Publisher:
             self._sweep.paths, self._sweep.experiment, stale_after=self._sweep.claim_seconds
         )
         with tempfile.TemporaryDirectory() as folder:
-            evaluations = plotted_evaluations(self._sweep, snapshots)
-            for plot in study.render_plots(Path(folder), evaluations):
-                self._client.log_artifact(run, str(plot), "study")
+            evaluations, enough = plotted_evaluations(self._sweep, snapshots)
+            page = Path(folder) / STUDY_PAGE
+            study.write_plots(page, evaluations, importances=enough)
+            self._client.log_artifact(run, str(page))
         log_table(self._client, run, trials_table(self._sweep, snapshots))
         self._client.set_tag(run, "sweep.state", "complete")
         if totals.best is not None:

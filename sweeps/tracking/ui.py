@@ -7,14 +7,9 @@ API. This module starts the second one.
 """
 
 import os
-import signal
-import socket
-import subprocess
 import sys
-from contextlib import suppress
-from pathlib import Path
 
-from sweeps.errors import InputError
+from sweeps.filesystem.local_server import free_port, run_server
 from sweeps.tracking.publisher import create_database
 from sweeps.tracking.store import SQLITE, Store
 
@@ -48,38 +43,12 @@ def serve(store: Store, port: int, page: str = "") -> int:
         return 0
     command = _server_command(store, port, page)
     # The folder's path may have characters that MLflow does not accept.
-    return _run_server(command, (store.copy or store.runs.database).parent)
-
-
-def _run_server(command: list[str], folder: Path) -> int:
-    """Run the server until it ends by itself or this process is asked to end.
-
-    The server is in a session of its own, so a signal of the terminal reaches only this process,
-    which ends all processes of the server. MLflow's own pass SIGHUP on to nobody, and gunicorn
-    only starts its workers again: it would serve after the terminal was closed.
-    """
-    server: subprocess.Popen[bytes] | None = None
-    is_asked_to_end = False
-
-    def end(*_: object) -> None:
-        nonlocal is_asked_to_end
-        is_asked_to_end = True
-        if server is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGTERM)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
-    server = subprocess.Popen(command, cwd=folder, env=_environment(), start_new_session=True)
-    if is_asked_to_end:  # before there was a server
-        end()
-    status = server.wait()
-    return 0 if is_asked_to_end else status
+    return run_server(command, (store.copy or store.runs.database).parent, _environment())
 
 
 def _server_command(store: Store, port: int, page: str) -> list[str]:
     """Print the server's address; return its command, for the folder of the database."""
-    free = _free_port(port)
+    free = free_port(port)
     if free != port:
         print(f"port {port} is in use; using {free}")
     _print_address(f"http://127.0.0.1:{free}", page)
@@ -104,16 +73,3 @@ def _print_address(address: str, page: str) -> None:
         link = f"{address.rstrip('/')}{page}&compareRunsMode="
         print(f"trials of the latest sweep, best first: {link}TABLE")
         print(f"the same as charts: {link}CHART")
-
-
-def _free_port(first: int) -> int:
-    last = min(first + 49, 65535)
-    for port in range(first, last + 1):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise InputError(f"no port from {first} to {last} is free; name another with --port")

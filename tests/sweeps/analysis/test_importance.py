@@ -95,12 +95,12 @@ def test_stored_importances_are_those_of_as_many_trials(tmp_path: Path) -> None:
     assert read_importances(paths, 7) is None
 
 
-def test_a_plot_of_importances_is_made_only_of_given_trials(tmp_path: Path) -> None:
-    study = Study(SweepPaths(tmp_path), EXPERIMENT, stale_after=5)
-    (tmp_path / "without").mkdir()
-    (tmp_path / "with").mkdir()
+def test_a_plot_of_importances_is_made_only_of_enough_trials(tmp_path: Path) -> None:
+    study, page = Study(SweepPaths(tmp_path), EXPERIMENT, stale_after=5), tmp_path / "study.html"
     values = [Evaluation(p, float(at)) for at, p in enumerate(GRID)]
-    names = {path.name for path in study.render_plots(tmp_path / "without")}
-    assert "importances.png" not in names
-    names = {path.name for path in study.render_plots(tmp_path / "with", values)}
-    assert "importances.png" in names
+    title, parallel = "Importances (fANOVA)", "Parallel coordinates"
+    assert not {title, parallel} & {*study.write_plots(page)}
+    made = study.write_plots(page, values)
+    assert parallel in made
+    assert title not in made
+    assert {title, parallel} <= {*study.write_plots(page, values, importances=True)}

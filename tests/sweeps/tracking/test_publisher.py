@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import State, read_curve, read_result
 from sweeps.tracking.access import check_writable
+from sweeps.tracking.points import log_dataset
 from sweeps.tracking.store import Store, acquire_lease, resolve_store, take_over
 from sweeps.tracking.sync import forget_publication, publish_command, publish_once
 from sweeps.tracking.times import sweep_started
@@ -298,11 +300,76 @@ def description(sweep: Sweep) -> str | None:
 def test_a_sweep_that_is_over_is_described_by_its_findings(published: Sweep) -> None:
     before = description(published)
     assert before.startswith("- The best trial is 00")
-    run = runs_by_name(published.paths.runs.folder)["tiny"].info.run_id
-    plots = client_of(published.paths.runs.folder).list_artifacts(run, "study")
-    assert "study/importances.png" not in {plot.path for plot in plots}  # fewer than 20 trials
     assert publish_once(published) is None
     assert description(published) == before
+
+
+def study_page(sweep: Sweep, tmp_path: Path) -> str:
+    run = runs_by_name(sweep.paths.runs.folder)["tiny"].info.run_id
+    client = client_of(sweep.paths.runs.folder)
+    return Path(client.download_artifacts(run, "study.html", str(tmp_path))).read_text("utf-8")
+
+
+def test_the_plots_of_the_study_are_one_page_that_needs_no_network(
+    published: Sweep, tmp_path: Path
+) -> None:
+    page = study_page(published, tmp_path)
+    plots = re.findall("<h2>(.*?)</h2>", page)
+    assert {"History", "Curves", "Values tried", "Parallel coordinates"} <= {*plots}
+    assert "Importances (fANOVA)" not in plots  # fewer than 20 trials
+    assert page.count("Plotly.newPlot(") >= len(plots)
+    assert not re.findall(r"<(?:script|link|img)[^>]* (?:src|href)=", page)
+    assert len(page) < 8_000_000  # one copy of plotly
+
+
+def test_each_run_has_the_data_as_its_input_once(published: Sweep) -> None:
+    def inputs() -> dict[str, list[tuple[str, str, str]]]:
+        runs = runs_by_name(published.paths.runs.folder)
+        return {
+            name: [(d.dataset.name, d.dataset.digest, d.tags[0].value) for d in each]
+            for name, run in runs.items()
+            if (each := run.inputs.dataset_inputs)
+        }
+
+    expected = [("data", published.plan.fingerprint, "training")]
+    assert inputs() == dict.fromkeys(runs_by_name(published.paths.runs.folder), expected)
+    forget_publication(published)
+    assert publish_once(published) is None
+    assert inputs() == dict.fromkeys(runs_by_name(published.paths.runs.folder), expected)
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "settings", "expected"),
+    [
+        ("ab" * 32, {"data.root": "data/mine", "x": 1}, [("mine", "ab" * 18, "data/mine")]),
+        ("ab", {"data.root": 7}, [("7", "ab", "7")]),
+        ("", {"data.root": "data/mine"}, []),
+        ("ab", {"data.root": "n" * 600}, [("n" * 499 + "…", "ab", "n" * 600)]),
+    ],
+)
+def test_an_input_has_the_name_of_the_datas_folder(
+    published: Sweep,
+    fingerprint: str,
+    settings: dict[str, object],
+    expected: list[tuple[str, str, str]],
+) -> None:
+    client = client_of(published.paths.runs.folder)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    run = client.create_run(experiment).info.run_id
+    log_dataset(client, run, fingerprint, settings)
+    found = [each.dataset for each in client.get_run(run).inputs.dataset_inputs]
+    assert [(d.name, d.digest, json.loads(d.source)["uri"]) for d in found] == expected
+
+
+def test_several_data_sets_have_another_digest_than_the_first(published: Sweep) -> None:
+    client = client_of(published.paths.runs.folder)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    digests = set()
+    for fingerprint in ("a" * 64, f"{'a' * 64}+{'b' * 64}", f"{'a' * 64}+{'c' * 64}"):
+        run = client.create_run(experiment).info.run_id
+        log_dataset(client, run, fingerprint, {})
+        digests |= {each.dataset.digest for each in client.get_run(run).inputs.dataset_inputs}
+    assert len(digests) == 3
 
 
 def test_a_description_that_a_person_wrote_stays(published: Sweep) -> None:

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from vqvae.config import DataConfig
-from vqvae.data.splits import open_split
+from vqvae.data.layout import SplitName
+from vqvae.data.splits import Group, Split, open_split
 from vqvae.errors import InputError
-from vqvae.evaluation.comparison import compare, pairs_at, reconstruct_slice
+from vqvae.evaluation import comparison
+from vqvae.evaluation.comparison import best_and_worst, pairs_at, reconstruct_slice, ssim_at
 from vqvae.evaluation.metrics import psnr, ssim
 from vqvae.training.checkpoint import load_model
 
@@ -46,14 +48,57 @@ def test_slices_are_named_and_come_from_all_groups(data: DataConfig, trained: Pa
     assert last.original.shape == last.made.shape == (32, 27)
 
 
-@pytest.mark.parametrize(("number", "expected"), [(2, [2, 5]), (8, list(range(8))), (99, 8)])
-def test_compared_slices_are_evenly_spaced(
-    data: DataConfig, trained: Path, number: int, expected: list[int] | int
+@pytest.mark.parametrize(("split", "number"), [("validate", 3), ("train", 3), ("validate", 9)])
+def test_the_slices_shown_are_those_with_the_highest_and_the_lowest_ssim(
+    data: DataConfig, trained: Path, split: SplitName, number: int
 ) -> None:
     model, _ = load_model(trained)
-    split = open_split(data, "validate")
-    titles = [pair.title for pair in pairs_at(model, split, range(len(split)))]
+    opened = open_split(data, split)
+    ordered = sorted(pairs_at(model, opened, range(len(opened))), key=lambda pair: -pair.ssim)
+    best = ordered[: min(number, len(ordered) // 2)]
+    worst = ordered[len(ordered) - min(number, len(ordered) // 2) :]
 
-    found = [titles.index(pair.title) for pair in compare(model, split, number)]
+    shown, scored = best_and_worst(model, opened, number)
 
-    assert found == (list(range(expected)) if isinstance(expected, int) else expected)
+    assert scored == len(opened)
+    expected = [("best", pair) for pair in best] + [("worst", pair) for pair in worst]
+    assert [pair.title for pair in shown] == [f"{kind}: {pair.title}" for kind, pair in expected]
+    assert [pair.ssim for pair in shown] == [pair.ssim for _, pair in expected]
+
+
+def test_a_slice_is_not_shown_twice(data: DataConfig, trained: Path) -> None:
+    model, _ = load_model(trained)
+    group = open_split(data, "validate").groups[0]
+    three = Split("validate", (Group(group.images[:3], group.names[:3]),), ())
+
+    shown, _ = best_and_worst(model, three, 3)
+
+    assert [pair.title.partition(":")[0] for pair in shown] == ["best", "best", "worst"]
+    assert len({pair.title.partition(": ")[2] for pair in shown}) == 3
+
+
+def test_of_a_large_split_evenly_spaced_slices_are_scored(
+    data: DataConfig, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = load_model(trained)
+    opened = open_split(data, "train")
+    monkeypatch.setattr(comparison, "MOST_SCORED", 4)
+
+    shown, scored = best_and_worst(model, opened, 9)
+
+    assert scored == len(shown) == 4
+    spaced = {pair.title for pair in pairs_at(model, opened, [0, 4, 7, 11])}
+    assert {pair.title.partition(": ")[2] for pair in shown} == spaced
+
+
+def test_slices_scored_in_batches_have_the_ssim_of_each_alone(
+    data: DataConfig, trained: Path
+) -> None:
+    model, _ = load_model(trained)
+    opened = open_split(data, "train")
+    chosen = np.array([1, 5, 9, 11])
+
+    found = ssim_at(model, opened, chosen)
+
+    expected = [pair.ssim for pair in pairs_at(model, opened, chosen)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
