@@ -18,6 +18,7 @@ from sweeps.config.experiment import Objective
 from sweeps.config.resolve import read_experiment
 from sweeps.errors import InputError
 from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import best_checkpoint, read_result, read_spec
 from sweeps.trainer import load_trainer
 from tests.sweeps import random_walk, tiny
 from tests.sweeps.conftest import worker_of
@@ -212,6 +213,16 @@ def test_a_sweep_needs_no_more_than_the_base_class_and_promotion_says_what_is_mi
     assert re.fullmatch(r"error: trainer .* cannot export models: it has no export, .*", output)
     assert "\n" not in output
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_trainer_may_have_a_loop_of_its_own(make_sweep: Callable[..., Sweep]) -> None:
+    text = EXPERIMENT.replace("random_walk:trainer", "random_walk:own_loop")
+    sweep = make_sweep(name="walk", text=text.replace("{", "{{").replace("}", "}}"))
+    worker_of(sweep).run()
+    for trial in sweep.paths.trials():
+        result, scale = read_result(trial), read_spec(trial).values["scale"]
+        assert (result.state, result.value) == ("complete", scale / 5)
+        assert best_checkpoint(trial).read_text() == "5"
 
 
 def test_promotion_asks_for_what_the_trainer_does_not_have_itself() -> None:

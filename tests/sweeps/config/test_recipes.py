@@ -13,7 +13,7 @@ from sweeps.errors import InputError
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.progress import Exhausted, exhausted_reason
 from sweeps.storage.sweep import Plan, Sweep
-from sweeps.storage.trial_record import TrialSpec, read_spec
+from sweeps.storage.trial_record import read_spec
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()
