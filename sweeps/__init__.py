@@ -1,10 +1,26 @@
 """Hyperparameter sweeps on SLURM clusters; all shared state is in one folder per sweep."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sweeps.base_trainer import BaseTrainer as BaseTrainer
+    from sweeps.base_trainer import EpochTrainer as EpochTrainer
+    from sweeps.checkpoint import FinishedEpoch as FinishedEpoch
     from sweeps.monitor.trial_report import TrialReport
+
+
+def __getattr__(name: str) -> Any:
+    """Import the classes for a trainer of your own when they are used: pydantic takes a while.
+
+    Raises:
+        AttributeError: there is no such class.
+    """
+    if name in {"BaseTrainer", "EpochTrainer", "FinishedEpoch"}:
+        from sweeps import base_trainer
+
+        return getattr(base_trainer, name)
+    raise AttributeError(f"module 'sweeps' has no attribute {name!r}")
 
 
 def load_trial(sweep: str, trial: int | str, runs: Path | str | None = None) -> "TrialReport":

@@ -3,7 +3,9 @@
 A sweep can search over anything that is trained in epochs. To make your own training searchable,
 write one module with an object that has all members of `Trainer`, and name it in an experiment:
 `trainer = "my_package.my_module:trainer"`. A sweep asks for nothing that is not described here.
-`vqvae/sweep.py` is the trainer of this repository; `tests/sweeps/tiny.py` is a small one.
+
+`sweeps.BaseTrainer` and `sweeps.EpochTrainer` have defaults for most of them; docs/your-trainer.md
+shows how to use them. `vqvae/sweep.py` is the trainer of this repository, and has all members.
 """
 
 import importlib
@@ -294,11 +296,24 @@ def load_trainer(name: str) -> Trainer:
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"trainer {name!r}: cannot be imported: {reason}") from error
-    missing = [member for member in _MEMBERS if not hasattr(trainer, member)]
-    if missing:
-        advice = f"it has no {', '.join(missing)}; see sweeps/trainer.py"
-        raise InputError(f"trainer {name!r} is not a trainer: {advice}")
+    if (lacking := _why_no_trainer(trainer)) is not None:
+        raise InputError(f"trainer {name!r} is not a trainer: {lacking}")
     return cast(Trainer, trainer)
+
+
+def _why_no_trainer(found: Any) -> str | None:
+    """Return why an object is not a trainer; None if it may be one."""
+    if isinstance(found, type):
+        return f"it is a class; make an object of it, trainer = {found.__name__}(), and name that"
+    if missing := [member for member in _MEMBERS if not hasattr(found, member)]:
+        advice = "subclass sweeps.EpochTrainer or sweeps.BaseTrainer, which have defaults"
+        return f"it has no {', '.join(missing)}; {advice}, or see sweeps/trainer.py"
+    if not (isinstance(found.config, type) and issubclass(found.config, BaseModel)):
+        return "its config is not a class derived from pydantic's BaseModel"
+    if found.config.model_config.get("extra") != "forbid":
+        unknown = "unknown keys of an experiment would be ignored"
+        return f'{unknown}; write class {found.config.__name__}(BaseModel, extra="forbid")'
+    return None if found.bounds else "its bounds name no metric to optimize"
 
 
 _MEMBERS = (

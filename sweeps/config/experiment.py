@@ -36,9 +36,10 @@ class Objective(StrictModel):
 class Sampler(StrictModel):
     """How the values of new trials are chosen."""
 
-    kind: Literal["tpe", "random", "enqueued"] = Field(
+    kind: Literal["tpe", "random", "grid", "enqueued"] = Field(
         "tpe",
-        description="`tpe`: Optuna's TPE sampler. `random`: independent random values. "
+        description="`tpe`: Optuna's TPE sampler. `random`: independent random values. `grid`: "
+        "every combination of the lists in `[space]`, the last one changing fastest. "
         "`enqueued`: only the trials that the experiment lists in `[[enqueue]]`.",
     )
     startup_trials: int = Field(

@@ -133,7 +133,9 @@ def resolve(experiment: Experiment, where: str) -> ResolvedExperiment:
     experiment = experiment.model_copy(update={"objective": objective})
     base = _validate(experiment.trial, experiment.trial, trainer, f"{where}: [trial]")
     space = parse_space(experiment.space, where)
+    _check_grid(experiment, space, where)
     tables = base.model_dump(mode="json")
+    _check_seed(experiment, trainer, tables, where)
     for path in space.paths:
         if path not in flatten(tables):
             raise InputError(
@@ -202,6 +204,39 @@ def _check_metric_names(experiment: Experiment, trainer: Trainer, where: str) ->
                 better = f", for example to {rename(name)!r}" if rename(name) else ""
                 advice = f"rename the metric{better}, in the trainer too"
                 raise InputError(f"{where}: {source}: metric {name!r}: {reason}; {advice}")
+
+
+def _check_grid(experiment: Experiment, space: Space, where: str) -> None:
+    """Refuse a grid over a range that has no list of values.
+
+    Raises:
+        InputError: there is one.
+    """
+    if experiment.sampler.kind != "grid":
+        return
+    for parameter in space.parameters:
+        if parameter.domain.points() is None:
+            advice = f"write {parameter.path!r} as a list of values, or choose another kind"
+            raise InputError(
+                f'{where}: [sampler] kind = "grid" tries every combination, and [space] '
+                f"{parameter.path!r} is a {parameter.domain}; {advice}"
+            )
+
+
+def _check_seed(
+    experiment: Experiment, trainer: Trainer, tables: Mapping[str, Any], where: str
+) -> None:
+    """Refuse a trainer whose configuration has no field for its seed.
+
+    Raises:
+        InputError: it has none.
+    """
+    if trainer.seed not in flatten(tables):
+        raise InputError(
+            f"{where}: trainer {experiment.trainer!r}: its configuration has no field "
+            f"{trainer.seed!r} for the random seed; add one, or set the trainer's seed to the path "
+            f"of another field{did_you_mean(trainer.seed, flatten(tables))}"
+        )
 
 
 def _objective(objective: Objective, trainer: Trainer, where: str) -> Objective:

@@ -38,6 +38,23 @@ def create(path: Path, content: str, *, sync: bool = True) -> bool:
         draft.unlink()
 
 
+def share(source: Path, target: Path) -> None:
+    """Make `target` a second name of the file `source`, replacing any file at `target`.
+
+    A hard link takes no space and no time. It is safe because no file is written in place once it
+    has its name. Where links are not possible (another file system), the content is copied.
+    """
+    draft = _draft_name(target)
+    try:
+        draft.hardlink_to(source)
+    except OSError:
+        write(target, source.read_bytes())
+        return
+    draft.replace(target)
+    draft.unlink(missing_ok=True)  # renaming one name of a file to another one leaves both
+    _sync_folder(target.parent)
+
+
 def append(path: Path, line: str) -> None:
     """Append a line to a file that has one writer; first remove a partial last line."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -101,9 +118,13 @@ def read_lines(path: Path) -> Iterator[Any]:
         yield json.loads(line)
 
 
-def _draft(path: Path, content: str | bytes, *, sync: bool = True) -> Path:
+def _draft_name(path: Path) -> Path:
     # Only the start of the name: the draft's name is then not too long where that of `path` is not.
-    draft = path.with_name(f".{path.name[:25]}.{uuid.uuid4().hex[:12]}")
+    return path.with_name(f".{path.name[:25]}.{uuid.uuid4().hex[:12]}")
+
+
+def _draft(path: Path, content: str | bytes, *, sync: bool = True) -> Path:
+    draft = _draft_name(path)
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         write_all(handle, content.encode() if isinstance(content, str) else content, 0, sync=sync)

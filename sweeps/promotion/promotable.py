@@ -3,6 +3,7 @@
 It imports little: every command that shows a sweep says it.
 """
 
+from sweeps.base_trainer import missing_for_promotion
 from sweeps.errors import InputError
 from sweeps.storage.sweep import Sweep
 
@@ -20,14 +21,20 @@ def check_promotable(sweep: Sweep) -> None:
 def why_not_promotable(sweep: Sweep) -> str | None:
     """Return why no model of a sweep can be promoted, however good it is; None if one can.
 
-    The sweep is a confirmation, or searches over the seed, or its objective is not measured on the
-    test split.
+    The sweep is a confirmation, or its trainer cannot export models, or it searches over the seed,
+    or its objective is not measured on the test split.
     """
     trainer, metric = sweep.resolved.trainer, sweep.resolved.experiment.objective.metric
     if sweep.plan.confirms is not None:
         return (
             f"sweep {sweep.paths.name} is the confirmation of {sweep.plan.confirms}; "
             f"promote {sweep.plan.confirms} instead"
+        )
+    if missing := missing_for_promotion(trainer):
+        name, members = sweep.experiment.trainer, ", ".join(missing)
+        return (
+            f"trainer {name!r} cannot export models: it has no {members} of its own; write what is "
+            "missing (sweeps/trainer.py says how), or use a trial's best.pt (sweeps show)"
         )
     if trainer.seed in sweep.experiment.space:
         return (

@@ -335,7 +335,7 @@ def _study_trial(trial: FrozenTrial) -> StudyTrial:
 def _sampler(settings: Sampler, number: int) -> BaseSampler:
     seed = (settings.seed * 1_000_003 + number) % 2**32  # NumPy accepts no larger seed
     match settings.kind:
-        case "random" | "enqueued":
+        case "random" | "grid" | "enqueued":  # of the last two, all values are given
             return RandomSampler(seed=seed)
         case "tpe":
             with warnings.catch_warnings():  # `group` is experimental; Optuna's version is pinned

@@ -55,6 +55,8 @@ class Proposer:
                 if queued is None and self.sweep.experiment.sampler.kind == "enqueued":
                     record_exhausted(self.sweep.paths, Exhausted.ENQUEUED)
                     return None
+                if queued is None and self.sweep.experiment.sampler.kind == "grid":
+                    break
                 if (claim := self._propose_once(queued, turn)) is not None:
                     return claim
             return self._propose_remaining(turn)
