@@ -9,9 +9,10 @@ from rich.live import Live
 
 from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.job_status import active_jobs, describe_jobs
-from sweeps.monitor.lines import totals_line, trial_line
+from sweeps.monitor.lines import phase_lines, totals_line, trial_line
 from sweeps.monitor.sweep_status import SweepStatus, sweep_status
 from sweeps.monitor.table import SweepTable
+from sweeps.monitor.time_left import time_left_text
 from sweeps.storage.sweep import Sweep, open_sweep, stop_reason
 from sweeps.text import printable
 
@@ -27,7 +28,7 @@ def watch(sweep: Sweep, console: Console) -> None:
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for status in _statuses(sweep):
-                live.update(SweepTable(status, max(5, console.height - 8)), refresh=True)
+                live.update(SweepTable(status, console.height - 1), refresh=True)
     else:
         _print_changes(sweep, console)
 
@@ -77,7 +78,7 @@ def jobs_are_left(sweep: Sweep) -> bool:
 
 
 def _print_changes(sweep: Sweep, console: Console) -> None:
-    """Print a line when a trial changes its state, and totals after a minute without a line."""
+    """Print a line for each event: a phase, a new state of a trial; totals after a quiet minute."""
     shown: dict[str, str] = {}
     printed_at = time.monotonic()
     printed: set[str] = set()
@@ -86,6 +87,11 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
             if (news := line.partition(" (")[0]) not in printed:  # without the time left
                 printed.add(news)
                 _print_line(console, line)
+        for line in phase_lines(status):
+            if line not in printed:
+                printed.add(line)
+                _print_line(console, line)
+                printed_at = time.monotonic()
         for trial in status.trials:
             if shown.get(trial.name) != trial.state:
                 shown[trial.name] = trial.state
@@ -93,7 +99,11 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
                 printed_at = time.monotonic()
         if time.monotonic() - printed_at > 60:
             printed_at = time.monotonic()
-            _print_line(console, totals_line(status))
+            _print_line(console, "; ".join([totals_line(status), *_time_left(status)]))
+
+
+def _time_left(status: SweepStatus) -> list[str]:
+    return [] if status.time_left is None else [time_left_text(status.time_left)]
 
 
 def _print_line(console: Console, line: str) -> None:
