@@ -13,7 +13,7 @@ from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.monitor.time_left import roughly
 from sweeps.streams import encodable
 from sweeps.tables import Column, FittingTable
-from sweeps.text import number
+from sweeps.text import number, printable
 
 _COLOURS = {
     "running": "cyan",
@@ -51,7 +51,10 @@ class SweepTable:
         """Yield the table, then the number of trials that are not shown, then the lines."""
         below = state_lines(self.status)
         selection = self.selection or self._fitting(console, options, below)
-        yield _table(self.status, selection.shown, watched=self.height is not None)
+        if selection.shown:
+            yield _table(self.status, selection.shown, watched=self.height is not None)
+        else:
+            yield _plain_title(self.status, options.encoding)
         for line in (selection.line(self.advice), *below):
             if line:
                 yield Text(encodable(line, options.encoding))
@@ -71,6 +74,10 @@ class SweepTable:
         if table.grid(console, options) is None:
             return select_latest(trials, max(1, rows // len(table.selections[0])))
         return selection
+
+
+def _plain_title(status: SweepStatus, encoding: str) -> Text:
+    return Text(encodable(printable(f"sweep {status.name}"), encoding))
 
 
 class _Selection(NamedTuple):

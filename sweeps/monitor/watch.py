@@ -19,6 +19,8 @@ from sweeps.text import printable
 POLL_SECONDS = 1.0
 SLURM_POLL_SECONDS = 3.0
 """Seconds between two reads of the folders, on this machine and over a network."""
+READING_SHARE = 5
+"""The pause is at least this many times as long as the reading: of many trials it takes seconds."""
 JOBS_SECONDS = 30.0
 """Seconds between two questions to the scheduler; for local jobs there is no such limit."""
 
@@ -55,6 +57,7 @@ def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
     jobs: list[str] = []
     asked_at, are_left = -math.inf, True
     while True:
+        began = time.monotonic()
         if time.monotonic() - asked_at >= jobs_pause:
             are_left, jobs = jobs_are_left(sweep), job_lines(sweep)
             asked_at = time.monotonic()
@@ -66,7 +69,7 @@ def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
             return
         if not are_left:
             return
-        time.sleep(pause)
+        time.sleep(max(pause, READING_SHARE * (time.monotonic() - began)))
 
 
 def jobs_are_left(sweep: Sweep) -> bool:
