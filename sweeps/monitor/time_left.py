@@ -83,9 +83,14 @@ def time_left_text(left: TimeLeft) -> str:
     """Return the estimate as text: `about 12 min left with 2 workers, …`."""
     pace = f"at the pace of the last {count(left.trials, 'trial')}"
     if left.seconds is None:
-        work = f"about {roughly(left.work)} of work left for one worker, {pace}"
+        work = f"about {_coarsely(left.work)} of work left for one worker, {pace}"
         return f"no worker has a trial now; {work}"
-    return f"about {roughly(left.seconds)} left with {count(left.workers, 'worker')}, {pace}"
+    return f"about {_coarsely(left.seconds)} left with {count(left.workers, 'worker')}, {pace}"
+
+
+def _coarsely(seconds: float) -> str:
+    """Return the time as `roughly` does, but in steps of ten seconds: it is no countdown."""
+    return roughly(max(10.0, 10 * round(seconds / 10)))
 
 
 def roughly(seconds: float) -> str:

@@ -90,7 +90,7 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
             if (news := line.partition(" (")[0]) not in printed:  # without the time left
                 printed.add(news)
                 _print_line(console, line)
-        for line in phase_lines(status):
+        for line in _first_phases(status):
             if line not in printed:
                 printed.add(line)
                 _print_line(console, line)
@@ -103,6 +103,13 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
         if time.monotonic() - printed_at > 60:
             printed_at = time.monotonic()
             _print_line(console, "; ".join([totals_line(status), *_time_left(status)]))
+
+
+def _first_phases(status: SweepStatus) -> list[str]:
+    """Return what is waited for until the sweep has its first epoch; later the trials say it."""
+    if any(trial.epoch for trial in status.trials):
+        return [status.phase] if status.phase else []
+    return phase_lines(status)
 
 
 def _time_left(status: SweepStatus) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.monitor.time_left import time_left, time_left_text
+from sweeps.monitor.time_left import TimeLeft, time_left, time_left_text
 from sweeps.storage.progress import Progress
 from sweeps.storage.trial_record import EpochRow, State, TrialSnapshot
 from tests.sweeps.analysis.records import complete, pruned, trial
@@ -40,6 +40,12 @@ def test_trials_to_come_take_as_many_epochs_as_those_before_with_pruning() -> No
         "no worker has a trial now; about 5 min of work left for one worker, "
         "at the pace of the last 4 trials"
     )
+
+
+def test_the_text_is_no_countdown() -> None:
+    texts = [time_left_text(TimeLeft(s, s, 1, 3)) for s in (0.0, 3.0, 42.0, 44.0, 12_000.0)]
+    times = [text.partition("about ")[2].partition(" left")[0] for text in texts]
+    assert times == ["10 s", "10 s", "40 s", "40 s", "3.3 h"]
 
 
 def test_workers_share_what_is_left_and_an_extension_adds_to_it() -> None:
