@@ -6,7 +6,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rich import box
@@ -78,10 +78,11 @@ class FittingTable:
         """The table with the most columns that fits; None if none does."""
         unbounded = options.update(max_width=_UNBOUNDED)
         for columns in self.selections:
+            widest = [_widest(column, options.encoding) for column in columns]
             for gap in (3, 1):
-                grid = self._grid(columns, gap, options.encoding)
+                grid = self._grid(widest, gap, options.encoding)
                 if Measurement.get(console, unbounded, grid).maximum <= options.max_width:
-                    return grid
+                    return self._grid(columns, gap, options.encoding)
         return None
 
     def _grid(self, columns: Sequence[Column], gap: int, encoding: str) -> Table:
@@ -111,6 +112,12 @@ class FittingTable:
                 if cell.plain:
                     line = _plain(Text.assemble(f"{heading}: ", cell), encoding)
                     yield line if column is columns[0] else Padding.indent(line, 2)
+
+
+def _widest(column: Column, encoding: str) -> Column:
+    """The column with its widest cell alone: as wide, and much quicker to measure."""
+    widest = max(column.cells, key=lambda cell: _plain(cell, encoding).cell_len, default=None)
+    return replace(column, cells=[] if widest is None else [widest])
 
 
 def _plain(text: str | Text, encoding: str) -> Text:

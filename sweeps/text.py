@@ -20,6 +20,8 @@ def printable(text: str) -> str:
 
     An escape sequence in a name could move the cursor, or write over earlier output.
     """
+    if text.isprintable():  # the usual case, and much quicker
+        return text
     return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
 
 

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-SYMBOLS = {"✓": "OK", "✗": "FAILED", "★": "*", "→": "->", "±": "+/-", "…": "..."}
+BARS = dict(zip("▁▂▃▄▅▆▇█", "_.,-=+o#", strict=True))
+"""The heights of a line of blocks, the lowest first, each with what ASCII has for it."""
+SYMBOLS = {"✓": "OK", "✗": "FAILED", "★": "*", "→": "->", "±": "+/-", "…": "...", **BARS}
 """What is written for the symbols of this project where the encoding does not have them."""
 _HANDLER = "symbols_in_ascii"
 

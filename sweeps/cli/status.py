@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.json_output import JsonOption, print_json
-from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
+from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command, sweep_command
 from sweeps.monitor.json_content import status_content
 from sweeps.monitor.lines import exhausted_lines, failure_lines, finding_lines, renamed_lines
+from sweeps.monitor.selection import select_best
 from sweeps.monitor.sorting import sort_trials
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.monitor.table import SweepTable
@@ -32,17 +33,34 @@ SortColumn = Annotated[
 ]
 
 
+AllTrials = Annotated[
+    bool,
+    typer.Option("--all", help="show every trial, of many too; so does --sort"),
+]
+_LINES_BELOW = 16
+"""Lines of a screen for what is not a row: heading, state, findings, the next prompt."""
+_FEWEST_ROWS = 20
+"""As many trials are always shown; a log has no height."""
+
+
 def status(
-    name: Name = None, runs: Runs = None, sort: SortColumn = "trial", as_json: JsonOption = False
+    name: Name = None,
+    runs: Runs = None,
+    sort: SortColumn = "",
+    every: AllTrials = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the current state of a sweep: its trials, its jobs, and what went wrong."""
     sweep = open_sweep(find_sweep(name, runs))
-    now = sort_trials(current_status(sweep, job_lines(sweep)), sort)
+    now = sort_trials(current_status(sweep, job_lines(sweep)), sort or "trial")
     if as_json:
         print_json(status_content(now))
         return
     console = output_console()
-    console.print(SweepTable(now))
+    rows = None if sort or every else max(_FEWEST_ROWS, console.height - _LINES_BELOW)
+    selection = select_best(now.trials, now.objective, rows)
+    advice = f"{sweep_command('status', sweep)} --all"
+    console.print(SweepTable(now, selection=selection, advice=advice))
     for line in finding_lines(now):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in failure_lines(now.trials):

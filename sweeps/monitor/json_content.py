@@ -5,11 +5,12 @@ from typing import Any
 
 from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.monitor.trial_report import TrialReport
+from sweeps.storage.trial_record import State
 
 
 def status_content(status: SweepStatus) -> dict[str, Any]:
     """Return the state of a sweep as a JSON object."""
-    best = status.totals.best
+    best, left = status.totals.best, status.time_left
     return {
         "sweep": status.name,
         "objective": status.objective.metric,
@@ -22,6 +23,11 @@ def status_content(status: SweepStatus) -> dict[str, Any]:
         "value": status.totals.value,
         "hours": status.totals.hours,
         "hours_saved_by_pruning": status.totals.hours_saved,
+        "phase": status.phase,
+        "seconds_left": None if left is None else left.seconds,
+        "work_seconds_left": None if left is None else left.work,
+        "workers": sum(trial.state == State.RUNNING for trial in status.trials),
+        "best_so_far": list(status.best_so_far),
         "jobs": list(status.jobs),
         "trials": [_trial(trial) for trial in status.trials],
     }
@@ -32,6 +38,7 @@ def _trial(trial: TrialStatus) -> dict[str, Any]:
         "number": trial.number,
         "name": trial.name,
         "state": trial.state,
+        "phase": trial.phase,
         "epochs": trial.epoch,
         "planned_epochs": trial.epochs,
         "value": trial.best,

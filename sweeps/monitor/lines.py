@@ -5,11 +5,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sweeps.analysis.findings import most_important
+from sweeps.monitor.best_so_far import best_line
 from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
+from sweeps.monitor.time_left import time_left_text
 from sweeps.storage.progress import Exhausted, Progress
 from sweeps.tables import output_console
 from sweeps.text import count, duration, number, printable
 
+_MOST_NAMED = 4
+"""How many trials in one phase are named; of more, the number is shown."""
 _EXHAUSTED = {
     Exhausted.EVERY_POINT: "no more trials: every configuration of the space has been tried",
     Exhausted.ENQUEUED: "no more trials: every trial that the experiment enqueues has been tried",
@@ -43,10 +47,34 @@ def totals_line(status: SweepStatus) -> str:
     counted = Counter(trial.state for trial in status.trials)
     states = [f"{number} {state}" for state, number in sorted(counted.items())]
     items = [progress_text(status.progress), *states]
-    items.append(f"{duration(status.totals.hours * 3600)} in epochs")
+    if any(trial.epoch for trial in status.trials):
+        items.append(f"{duration(status.totals.hours * 3600)} in epochs")
     if status.totals.hours_saved:
         items.append(f"{duration(status.totals.hours_saved * 3600)} saved by pruning")
     return ", ".join(items)
+
+
+def phase_lines(status: SweepStatus) -> list[str]:
+    """Return what is waited for, in at most one line: `first epoch: 0003; loading data: 0004`."""
+    if status.phase:
+        return [status.phase]
+    numbers: dict[str, list[str]] = {}
+    for trial in status.trials:
+        if trial.phase:
+            numbers.setdefault(trial.phase, []).append(trial.name.partition("-")[0])
+    parts = [
+        f"{phase}: {', '.join(found) if len(found) <= _MOST_NAMED else count(len(found), 'trial')}"
+        for phase, found in numbers.items()
+    ]
+    return ["; ".join(parts)] if parts else []
+
+
+def state_lines(status: SweepStatus) -> list[str]:
+    """Return how a sweep stands: totals, what is waited for, time left, best so far, its jobs."""
+    left = [] if status.time_left is None else [time_left_text(status.time_left)]
+    best = best_line(status.best_so_far, status.objective.metric)
+    lines = [totals_line(status), *phase_lines(status), *left, *best, *status.jobs]
+    return [printable(line) for line in lines]
 
 
 def renamed_lines(status: SweepStatus) -> list[str]:

@@ -10,6 +10,9 @@ from sweeps.analysis.findings import find_all
 from sweeps.config.experiment import Objective
 from sweeps.config.mlflow_names import describe_renamed, metric_names
 from sweeps.config.space import Scalar, short_names
+from sweeps.monitor.best_so_far import best_so_far
+from sweeps.monitor.phases import sweep_phase, trial_phase
+from sweeps.monitor.time_left import TimeLeft, time_left
 from sweeps.search.pruning import best_epoch
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.progress import Progress, progress_of_states
@@ -47,6 +50,7 @@ class TrialStatus:
         best_epoch: its best epoch; None before the first epoch, or if it diverged or failed.
         seconds: the time that its epochs took.
         searched: the searched values, by dotted path.
+        phase: what its worker does before an epoch of it has ended; empty otherwise.
     """
 
     name: str
@@ -63,6 +67,7 @@ class TrialStatus:
     best_epoch: int | None = None
     seconds: float = 0.0
     searched: Mapping[str, Scalar] = field(default_factory=dict)
+    phase: str = ""
 
     @property
     def number(self) -> int:
@@ -85,6 +90,9 @@ class SweepStatus:
         jobs: lines that describe its jobs.
         renamed: metrics with another name in MLflow, as `old → new`; empty if there are none.
         findings: what a sweep that is over teaches; none before.
+        phase: what its jobs do while no trial runs; empty if one does.
+        time_left: how long it still takes; None if nothing is left or too little is known.
+        best_so_far: the best value after each trial that ended.
     """
 
     name: str
@@ -97,6 +105,9 @@ class SweepStatus:
     jobs: tuple[str, ...] = ()
     renamed: str = ""
     findings: tuple[Finding, ...] = ()
+    phase: str = ""
+    time_left: TimeLeft | None = None
+    best_so_far: tuple[float, ...] = ()
 
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
@@ -114,14 +125,17 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
     objective = sweep.experiment.objective
     totals = compute_totals(snapshots, objective)
     short = short_names(sweep.experiment.space)
+    progress = progress_of_states(map(_state_of, snapshots), sweep.experiment.trials)
+    trials = [
+        _trial_status(each, objective, totals, short, stopped=bool(stopped)) for each in snapshots
+    ]
+    running = frozenset(trial.name for trial in trials if trial.state == State.RUNNING)
+    unfinished = not (over or stopped)
     return SweepStatus(
         name=sweep.paths.name,
         objective=objective,
-        progress=progress_of_states(map(_state_of, snapshots), sweep.experiment.trials),
-        trials=[
-            _trial_status(each, objective, totals, short, stopped=bool(stopped))
-            for each in snapshots
-        ],
+        progress=progress,
+        trials=trials,
         totals=totals,
         is_over=over,
         stopped=stopped,
@@ -130,6 +144,9 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
             metric_names(row.metrics for snapshot in snapshots for row in snapshot.rows)
         ),
         findings=tuple(find_all(sweep, snapshots)) if over else (),
+        phase=sweep_phase(sweep, over=over, running=bool(running)),
+        time_left=time_left(snapshots, running, progress) if unfinished else None,
+        best_so_far=tuple(best_so_far(snapshots, objective)),
     )
 
 
@@ -164,7 +181,13 @@ def _trial_status(
         reason=snapshot.result.reason if snapshot.result else describe_failures(snapshot.paths),
         is_best=snapshot.paths == totals.best,
         traceback=_traceback(snapshot),
+        phase=_phase(snapshot) if state == State.RUNNING else "",
     )
+
+
+def _phase(snapshot: TrialSnapshot) -> str:
+    rows = snapshot.rows
+    return trial_phase(snapshot.paths.attempts()[-1], rows[-1].epoch if rows else 0)
 
 
 def _traceback(snapshot: TrialSnapshot) -> Path | None:

@@ -7,44 +7,77 @@ from typing import NamedTuple
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
-from sweeps.monitor.lines import totals_line
+from sweeps.monitor.lines import state_lines
+from sweeps.monitor.selection import Selection, select_latest
 from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
+from sweeps.monitor.time_left import roughly
+from sweeps.streams import encodable
 from sweeps.tables import Column, FittingTable
 from sweeps.text import number, printable
 
 _COLOURS = {
     "running": "cyan",
-    "waiting": "yellow",
-    "stopped": "yellow",
+    "waiting": "bold",
+    "stopped": "bold",
     "complete": "green",
-    "pruned": "bright_black",
     "diverged": "magenta",
     "failed": "red",
 }
+"""Colours that can be read on light and on dark terminals: no yellow, white or grey."""
+_AROUND_ROWS = 6
+"""Lines around the rows: title, rules and empty lines."""
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A sweep as a table, with its totals and its jobs below.
+    """A sweep as a table, with how it stands and its jobs below.
 
     Attributes:
         status: the state of the sweep.
-        rows: the largest number of lines for trials: running ones, the best, then the latest;
-            None for all.
+        height: the number of lines that it may take; None for as many as it needs. Then the running
+            trials, the best and the latest are shown.
+        selection: the trials to show instead of those.
+        advice: how to see all trials, where some are not shown.
     """
 
     status: SweepStatus
-    rows: int | None = None
+    height: int | None = None
+    selection: Selection | None = None
+    advice: str = ""
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
-        """Yield the table, then the totals and the jobs."""
-        table = _table(self.status, self.rows)
-        if self.rows is not None and table.grid(console, options) is None:
-            table = _table(self.status, max(1, self.rows // len(table.selections[0])))
-        yield table
-        yield Text(printable("\n".join([totals_line(self.status), *self.status.jobs])))
+        """Yield the table, then the number of trials that are not shown, then the lines."""
+        below = state_lines(self.status)
+        selection = self.selection or self._fitting(console, options, below)
+        if selection.shown:
+            yield _table(self.status, selection.shown, watched=self.height is not None)
+        else:
+            yield _plain_title(self.status, options.encoding)
+        for line in (selection.line(self.advice), *below):
+            if line:
+                yield Text(encodable(line, options.encoding))
+
+    def _fitting(
+        self, console: Console, options: ConsoleOptions, below: Sequence[str]
+    ) -> Selection:
+        """Return the trials that fit the height, above the lines that follow them."""
+        trials = self.status.trials
+        if self.height is None:
+            return select_latest(trials, None)
+        taken = sum(-(-len(line) // options.max_width) for line in below)
+        heading = max([2, *(name.count("_") + 1 for name in _names(trials))])
+        rows = max(5, self.height - _AROUND_ROWS - heading - taken)
+        selection = select_latest(trials, rows)
+        table = _table(self.status, selection.shown, watched=True)
+        if table.grid(console, options) is None:
+            return select_latest(trials, max(1, rows // len(table.selections[0])))
+        return selection
+
+
+def _plain_title(status: SweepStatus, encoding: str) -> Text:
+    return Text(encodable(printable(f"sweep {status.name}"), encoding))
 
 
 class _Selection(NamedTuple):
@@ -53,6 +86,7 @@ class _Selection(NamedTuple):
     pace: bool = True
     signature: bool = True
     left: bool = True
+    values: bool = True
 
 
 _SELECTIONS = (
@@ -61,13 +95,15 @@ _SELECTIONS = (
     _Selection(pace=False, signature=False),
     _Selection(pace=False, signature=False, left=False),
 )
+_WATCHED = (*_SELECTIONS, _Selection(pace=False, signature=False, values=False))
+"""Where lines are few, a narrow table says more than a line for each cell."""
 
 
-def _table(status: SweepStatus, rows: int | None) -> FittingTable:
-    trials = _select_trials(status.trials, rows)
+def _table(status: SweepStatus, trials: Sequence[TrialStatus], *, watched: bool) -> FittingTable:
+    selections = _WATCHED if watched else _SELECTIONS
     return FittingTable(
         f"sweep {status.name}",
-        [list(_columns(status, trials, selection)) for selection in _SELECTIONS],
+        [list(_columns(status, trials, selection)) for selection in selections],
         emphasized=frozenset(at for at, trial in enumerate(trials) if trial.is_best),
     )
 
@@ -80,12 +116,16 @@ def _columns(
     yield Column("state", [_state(trial) for trial in trials])
     yield Column("epoch", [f"{trial.epoch}/{trial.epochs}" for trial in trials], "right")
     yield Column(f"best\n{status.objective.metric}", [_best(trial) for trial in trials])
-    for name in status.trials[0].values if status.trials else []:
+    for name in _names(trials) if selection.values else ():
         yield Column(name.replace("_", "\n"), [_value(trial, name) for trial in trials], "right")
     if selection.pace and any(trial.pace is not None for trial in trials):
         yield Column("speed\n(1/s)", [_pace(trial) for trial in trials], "right")
     if selection.left and any(trial.seconds_left is not None for trial in trials):
         yield Column("time\nleft", [_left(trial) for trial in trials], "right")
+
+
+def _names(trials: Sequence[TrialStatus]) -> list[str]:
+    return list(trials[0].values) if trials else []
 
 
 def _name(trial: TrialStatus, selection: _Selection) -> str:
@@ -94,7 +134,7 @@ def _name(trial: TrialStatus, selection: _Selection) -> str:
 
 
 def _state(trial: TrialStatus) -> Text:
-    return Text(trial.state, _COLOURS.get(trial.state, "white"))
+    return Text(trial.state, _COLOURS.get(trial.state, ""))
 
 
 def _best(trial: TrialStatus) -> str:
@@ -110,23 +150,4 @@ def _pace(trial: TrialStatus) -> str:
 
 
 def _left(trial: TrialStatus) -> str:
-    return "" if trial.seconds_left is None else _roughly(trial.seconds_left)
-
-
-def _roughly(seconds: float) -> str:
-    """Return an estimated time, rounded: `40 s`, `12 min`, `1.5 h`, `30 h`."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    if seconds < 3570:
-        return f"{seconds / 60:.0f} min"
-    hours = seconds / 3600
-    return f"{hours:.1f} h" if hours < 9.95 else f"{hours:.0f} h"
-
-
-def _select_trials(trials: list[TrialStatus], rows: int | None) -> list[TrialStatus]:
-    if rows is None or len(trials) <= rows:
-        return trials
-    urgent = [t for t in trials if t.state in {"running", "waiting", "stopped"} or t.is_best]
-    others = [t for t in reversed(trials) if t not in urgent]
-    selected = {t.name for t in [*urgent, *others][:rows]}
-    return [t for t in trials if t.name in selected]
+    return "" if trial.seconds_left is None else roughly(trial.seconds_left)

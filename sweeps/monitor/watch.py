@@ -9,15 +9,18 @@ from rich.live import Live
 
 from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.job_status import active_jobs, describe_jobs
-from sweeps.monitor.lines import totals_line, trial_line
+from sweeps.monitor.lines import phase_lines, totals_line, trial_line
 from sweeps.monitor.sweep_status import SweepStatus, sweep_status
 from sweeps.monitor.table import SweepTable
+from sweeps.monitor.time_left import time_left_text
 from sweeps.storage.sweep import Sweep, open_sweep, stop_reason
 from sweeps.text import printable
 
 POLL_SECONDS = 1.0
 SLURM_POLL_SECONDS = 3.0
 """Seconds between two reads of the folders, on this machine and over a network."""
+READING_SHARE = 5
+"""The pause is at least this many times as long as the reading: of many trials it takes seconds."""
 JOBS_SECONDS = 30.0
 """Seconds between two questions to the scheduler; for local jobs there is no such limit."""
 
@@ -27,7 +30,7 @@ def watch(sweep: Sweep, console: Console) -> None:
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for status in _statuses(sweep):
-                live.update(SweepTable(status, max(5, console.height - 8)), refresh=True)
+                live.update(SweepTable(status, console.height - 1), refresh=True)
     else:
         _print_changes(sweep, console)
 
@@ -54,6 +57,7 @@ def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
     jobs: list[str] = []
     asked_at, are_left = -math.inf, True
     while True:
+        began = time.monotonic()
         if time.monotonic() - asked_at >= jobs_pause:
             are_left, jobs = jobs_are_left(sweep), job_lines(sweep)
             asked_at = time.monotonic()
@@ -65,7 +69,7 @@ def _statuses(sweep: Sweep) -> Iterator[SweepStatus]:
             return
         if not are_left:
             return
-        time.sleep(pause)
+        time.sleep(max(pause, READING_SHARE * (time.monotonic() - began)))
 
 
 def jobs_are_left(sweep: Sweep) -> bool:
@@ -77,7 +81,7 @@ def jobs_are_left(sweep: Sweep) -> bool:
 
 
 def _print_changes(sweep: Sweep, console: Console) -> None:
-    """Print a line when a trial changes its state, and totals after a minute without a line."""
+    """Print a line for each event: a phase, a new state of a trial; totals after a quiet minute."""
     shown: dict[str, str] = {}
     printed_at = time.monotonic()
     printed: set[str] = set()
@@ -86,6 +90,11 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
             if (news := line.partition(" (")[0]) not in printed:  # without the time left
                 printed.add(news)
                 _print_line(console, line)
+        for line in _first_phases(status):
+            if line not in printed:
+                printed.add(line)
+                _print_line(console, line)
+                printed_at = time.monotonic()
         for trial in status.trials:
             if shown.get(trial.name) != trial.state:
                 shown[trial.name] = trial.state
@@ -93,7 +102,18 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
                 printed_at = time.monotonic()
         if time.monotonic() - printed_at > 60:
             printed_at = time.monotonic()
-            _print_line(console, totals_line(status))
+            _print_line(console, "; ".join([totals_line(status), *_time_left(status)]))
+
+
+def _first_phases(status: SweepStatus) -> list[str]:
+    """Return what is waited for until the sweep has its first epoch; later the trials say it."""
+    if any(trial.epoch for trial in status.trials):
+        return [status.phase] if status.phase else []
+    return phase_lines(status)
+
+
+def _time_left(status: SweepStatus) -> list[str]:
+    return [] if status.time_left is None else [time_left_text(status.time_left)]
 
 
 def _print_line(console: Console, line: str) -> None:

@@ -16,7 +16,7 @@ runs/
     trials/0007-1a2b3c4d/                one folder per trial
       config.json  config.toml  result.json  settled  mlflow.json
       attempts/<n>/                      one folder per claim on the trial
-        claim.json  continued.json  released  heartbeat  metrics.jsonl
+        claim.json  continued.json  loaded  training  released  heartbeat  metrics.jsonl
         checkpoints/  figure.png  traceback.txt  failure.json
     reruns/0007-1a2b3c4d-seed-5/         a trial that is trained again, in the form of a trial
 """
@@ -57,6 +57,8 @@ class AttemptPaths:
 
     claim = PathIn("claim.json")  # who claimed the trial, and when; makes the attempt exist
     continued = PathIn("continued.json")  # the epoch of earlier attempts that it continues from
+    loaded = PathIn("loaded")  # for people: exists once the code of the trainer is loaded
+    training = PathIn("training")  # for people: exists once the first epoch may begin
     released = PathIn("released")  # exists once the owner has released the unfinished trial
     heartbeat = PathIn("heartbeat")  # a number that grows while the owner is alive
     metrics = PathIn("metrics.jsonl")  # one row per epoch

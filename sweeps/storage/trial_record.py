@@ -1,5 +1,6 @@
 """Reading and writing the records in a trial's folder; the study and MLflow follow from them."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -188,6 +189,16 @@ def continued_epoch(attempt: AttemptPaths) -> int | None:
 def write_continued(attempt: AttemptPaths, epoch: int) -> None:
     """Record the epoch that the attempt continues from."""
     atomic.write(attempt.continued, json.dumps({"epoch": epoch}))
+
+
+def mark_phase(file: Path) -> None:
+    """Touch a file that tells people how far an attempt is; nothing depends on it.
+
+    On a full disk, or in a folder that was removed, nothing is written.
+    """
+    with contextlib.suppress(OSError):
+        if not file.exists():
+            file.touch()
 
 
 def read_curve(paths: TrialPaths) -> list[EpochRow]:

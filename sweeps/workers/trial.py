@@ -29,6 +29,7 @@ from sweeps.storage.trial_record import (
     append_row,
     as_first_recorded,
     continued_epoch,
+    mark_phase,
     read_curve,
     read_result,
     read_spec,
@@ -95,6 +96,7 @@ class TrialRun:
 
     def should_stop(self) -> bool:
         """Return whether the trainer must stop before the next epoch."""
+        mark_phase(self.claim.attempt.training)
         late = self.must_leave(EPOCH_TIME_MARGIN * longest_epoch(self.claim.trial))
         self.stopped = self.stopped or late or not self.claim.is_held()
         return self.stopped
@@ -221,7 +223,7 @@ def _as_trainer_errors() -> Iterator[None]:
 def _epochs(run: TrialRun, trial: TrialSpec, earlier: Sequence[AttemptPaths]) -> Iterator[Epoch]:
     trainer = run.sweep.resolved.trainer
     with _as_trainer_errors():
-        yield from trainer.fit(
+        epochs = trainer.fit(
             trainer.config.model_validate(trial.config),
             run.claim.attempt.checkpoints,
             continue_from=[attempt.checkpoints for attempt in earlier],
@@ -230,6 +232,8 @@ def _epochs(run: TrialRun, trial: TrialSpec, earlier: Sequence[AttemptPaths]) ->
             objective=run.sweep.resolved.experiment.objective,
             accumulation_steps=retry_plan_of(run.claim.trial).accumulation_steps,
         )
+        mark_phase(run.claim.attempt.loaded)  # `fit` has imported what it needs; data come next
+        yield from epochs
 
 
 def _run_epochs(run: TrialRun, trial: TrialSpec) -> TrialResult | None:

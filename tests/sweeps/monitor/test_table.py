@@ -1,6 +1,8 @@
 """The table of a sweep on terminals of different widths."""
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -20,14 +22,17 @@ def a_trial(number: int, *, left: float | None, best: float, is_best: bool = Fal
     return TrialStatus(name, state, 9, 12, best, VALUES, 345.0, left, "", is_best)
 
 
-def shown(width: int, *trials: TrialStatus, rows: int | None = None) -> list[str]:
-    status = SweepStatus(
+def a_status(*trials: TrialStatus) -> SweepStatus:
+    return SweepStatus(
         *("name", Objective(metric="val/ssim"), Progress(12, len(trials), len(trials))),
         list(trials),
         *(Totals({State.COMPLETE: len(trials)}, None, None, 1.0, 0.0), False, None, ()),
     )
-    out = io.StringIO()
-    Console(file=out, width=width).print(SweepTable(status, rows))
+
+
+def shown(width: int, *trials: TrialStatus, height: int | None = None) -> list[str]:
+    status, out = a_status(*trials), io.StringIO()
+    Console(file=out, width=width).print(SweepTable(status, height))
     return out.getvalue().splitlines()
 
 
@@ -70,7 +75,38 @@ def test_a_terminal_too_narrow_for_any_layout_shows_a_line_for_each_cell(width: 
 
 def test_on_a_narrow_terminal_that_is_watched_the_lines_stay_few() -> None:
     trials = [a_trial(number, left=5400.0, best=0.5) for number in range(20)]
-    assert len(shown(20, *trials, rows=16)) < 30
+    assert len(shown(20, *trials, height=24)) < 30
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("height", [24, 30, 50])
+def test_the_watched_view_fits_the_screen(width: int, height: int) -> None:
+    trials = [a_trial(number, left=5400.0, best=0.5) for number in range(100)]
+    lines = shown(width, *trials, height=height)
+    assert len(lines) < height
+    assert max(map(len, lines)) <= width
+    assert any(line.split()[:2] == ["0000", "running"] for line in lines)  # a row is a line
+
+
+def coloured(**environment: str) -> str:
+    states = ("running", "waiting", "stopped", "complete", "pruned", "diverged", "failed")
+    trials = [replace(ENDED, name=f"{n:04d}-0", state=state) for n, state in enumerate(states)]
+    out = io.StringIO()
+    console = Console(
+        file=out, force_terminal=True, _environ={"TERM": "xterm-256color", **environment}
+    )
+    console.print(SweepTable(a_status(*trials)))
+    return out.getvalue()
+
+
+def test_colours_can_be_read_on_light_and_dark_terminals_and_can_be_turned_off() -> None:
+    codes = {
+        part for found in re.findall(r"\x1b\[([\d;]*)m", coloured()) for part in found.split(";")
+    }
+    assert codes == {"0", "1", "31", "32", "35", "36"}  # bold, red, green, magenta, cyan
+    plain = coloured(NO_COLOR="1")
+    assert not re.search(r"\x1b\[(?:\d+;)*3\d", plain)
+    assert "\x1b[" not in coloured(TERM="dumb")
 
 
 def test_a_sweep_without_trials_shows_its_totals() -> None:
@@ -79,7 +115,8 @@ def test_a_sweep_without_trials_shows_its_totals() -> None:
 
 def test_of_many_trials_the_running_the_best_and_the_latest_are_shown() -> None:
     ended = [a_trial(n, left=None, best=0.1, is_best=n == 5) for n in range(50)]
-    text = "\n".join(shown(80, *ended, a_trial(50, left=10.0, best=0.1), rows=4))
-    assert [name for name in ("0005", "0048", "0049", "0050", "0047") if name in text] == [
+    text = "\n".join(shown(80, *ended, a_trial(50, left=10.0, best=0.1), height=12))
+    assert [name for name in ("0005", "0048", "0049", "0050", "0046") if name in text] == [
         *("0005", "0048", "0049", "0050")
     ]
+    assert "… and 46 more: 46 complete" in text
