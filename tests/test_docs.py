@@ -20,7 +20,7 @@ def test_links_resolve(page: Path) -> None:
 
 def folders_listed(text: str) -> set[str]:
     """The folders in the tree of README's section "Folders"."""
-    block = text.rpartition("## Folders")[2].split("```")[1]
+    block = text.rpartition("## Folders")[2].split("```")[1].removeprefix("text")
     above: list[str] = []
     found = set()
     for line in block.strip().splitlines():
