@@ -62,23 +62,24 @@ CLUSTER = """\
 # The cluster file
 
 A cluster is a TOML file in `experiments/clusters/` that says where jobs run, how many, and with
-which resources. [`generic.toml`](../experiments/clusters/generic.toml) is one to copy; [Other
-clusters](slurm.md) has the steps. Memory is never requested. **required** means that the key has
-no default.
+which resources. [`generic.toml`](../experiments/clusters/generic.toml) is one to copy;
+[Other clusters](slurm.md) has the steps. Memory is never requested. **required** means that the key
+has no default.
 """
 VQVAE = """\
 # The VQ-VAE's configuration
 
 These are the tables that `vqvae train` reads, and the tables under `[trial]` of an experiment whose
-trainer is `vqvae.sweep:trainer`: `[data]` is then `[trial.data]`. Each field can be searched, by its
-dotted path in `[space]`, such as `"model.codebook_size"`. Another trainer has tables of its own.
+trainer is `vqvae.sweep:trainer`: `[data]` is then `[trial.data]`. Each field can be searched, by
+its dotted path in `[space]`, such as `"model.codebook_size"`. Another trainer
+has tables of its own.
 """
 COMMANDS = """\
 # Commands
 
-Each command with what can be given to it, as `--help` prints it. After `make sweep` or `make
-install` the programs are in `.venv/bin`. The exit status is 0 for success, 1 if the work failed, and
-2 if the input or the command line is wrong.
+Each command with what can be given to it, as `--help` prints it. After `make sweep` or
+`make install` the programs are in `.venv/bin`. The exit status is 0 for success, 1 if the work
+failed, and 2 if the input or the command line is wrong.
 """
 
 
