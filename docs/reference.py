@@ -152,7 +152,7 @@ def _type(kind: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
-    value = field.get_default(call_default_factory=True)  # type: ignore[call-arg]
+    value = field.get_default(call_default_factory=True)
     if value in (None, "", [], {}):
         return ""
     return f"`{json.dumps(value if isinstance(value, int | float) else str(value))}`"
