@@ -7,7 +7,7 @@ from pathlib import Path
 from sweeps.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ("make", "sweeps", "vqvae", "mlflow", "python", "cp", "sed", "mkdir", "source")
+PROGRAMS = ("make", "sweeps", "vqvae", "mlflow", "python", "cp", "sed", "mkdir")
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
 
 PAGES_NOT_RUN = {
@@ -22,7 +22,6 @@ NOT_RUN = {
     r"make (test-faults|bench|gpu-check|docs)": "minutes, or needs a GPU; docs: tests/test_site.py",
     r"make ui": "serves until it is ended (tests/sweeps/tracking/test_ui.py starts the server)",
     r"mlflow models serve .*": "serves until it is ended",
-    r"source .*": "there is no environment to activate",
     r"python -m benchmarks\..*": "minutes",
     r"make sweep EXPERIMENT=experiments/(real_mri|first_report_short|quickstart_longer)\.toml.*": (
         "minutes; some on scans that are not here"
