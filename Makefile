@@ -17,7 +17,7 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 SWEEP ?=
 TRIAL ?=
 SEED ?=
-.PHONY: help install sweep test test-slurm test-faults slurm-testbed fuzz check format ui dashboard promote rollback models report status stop gpu-check bench screenshots clean
+.PHONY: help install docs sweep test test-slurm test-faults slurm-testbed fuzz check format ui dashboard promote rollback models report status stop gpu-check bench screenshots clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,11 @@ status: $(STAMP)  ## show the state of the latest sweep
 stop: $(STAMP)  ## end the latest sweep cleanly; make sweep continues it
 	@$(BIN)/python -m sweeps stop
 
+docs: $(STAMP)  ## the documentation as a site that needs no network, in site/
+	@$(BIN)/python -m docs.reference
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "open site/index.html in a browser"
+
 gpu-check: $(STAMP)  ## the tests that need a GPU (no network, minutes)
 	$(BIN)/python -m pytest -m gpu -rs tests
 
@@ -101,5 +106,5 @@ screenshots: $(STAMP)  ## the pictures of docs/images (needs chromium and chromi
 	$(BIN)/python -m benchmarks.screenshots
 
 clean:  ## remove what the tools left (no runs, no data)
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache site *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -369,8 +369,8 @@ def test_text_that_is_not_utf_8_is_named() -> None:
         assert done.returncode == 2
 
 
-def test_the_python_lines_of_the_readme_load_a_trial_and_its_model(folder: Path) -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_python_lines_of_the_documentation_load_a_trial_and_its_model(folder: Path) -> None:
+    text = (ROOT / "docs/reading-results.md").read_text()
     block = next(block for block in text.split("```python\n")[1:] if "load_trial" in block)
     lines = block.partition("```")[0]
     assert len([line for line in lines.splitlines() if line]) == 3

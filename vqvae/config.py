@@ -11,8 +11,15 @@ from pydantic_core import ErrorDetails
 
 from vqvae.text import did_you_mean
 
+# The text below a field is its description, which the reference in docs/ shows.
 # Strict: `true` and "1" are not accepted as numbers. A whole number is accepted as a float.
-_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+_STRICT = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    strict=True,
+    allow_inf_nan=False,
+    use_attribute_docstrings=True,
+)
 
 Patients = Annotated[int, Field(ge=1, le=400)]
 Pixels = Annotated[int, Field(ge=32, le=1024, multiple_of=8)]
@@ -21,7 +28,9 @@ Pixels = Annotated[int, Field(ge=32, le=1024, multiple_of=8)]
 class PhantomConfig(BaseModel):
     """A synthetic data set; the same values give the same bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
     train_patients: Patients = 8
     """Patients in the training split, 1 to 400."""
@@ -44,7 +53,7 @@ class PhantomConfig(BaseModel):
 class DataConfig(BaseModel):
     """Where the slices are and how they are read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     root: Path = Path("data/phantom")
     """The data set's folder, in the HipMRI layout: it holds `keras_slices_train`,
