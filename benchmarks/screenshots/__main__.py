@@ -1,4 +1,4 @@
-"""The screenshots of docs/images: a small sweep of the phantom, and its pages in a headless Chromium.
+"""The screenshots of docs/images: a small sweep of the phantom, its pages in headless Chromium.
 
 It needs Debian's `chromium` and `chromium-driver`, and the extra `dev`.
 """

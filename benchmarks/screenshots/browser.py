@@ -95,7 +95,7 @@ class Browser:
         return before
 
     def _capture(self, css: str) -> bytes:
-        """Return a screenshot of the window, or of the upper part of an element that may be longer."""
+        """Return a screenshot of the window, or of the upper part of a long element."""
         options: dict[str, Any] = {"format": "png"}
         if css:
             script = "const r = arguments[0].getBoundingClientRect(); "
@@ -125,7 +125,7 @@ def browser() -> Iterator[Browser]:
 
 
 def small_png(screenshot: bytes) -> bytes:
-    """Return a screenshot as PNG with a palette; of fewer colours or smaller, if it is too large."""
+    """Return a screenshot as PNG with a palette; with fewer colours if it is too large."""
     with Image.open(io.BytesIO(screenshot)) as opened:
         image = opened.convert("RGB")
     for share, colours in itertools.product((1.0, 0.8, 0.6), (256, 128, 64)):
