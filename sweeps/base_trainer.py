@@ -52,6 +52,8 @@ class BaseTrainer(ABC):
     """The dotted path of the random seed in the configuration."""
 
     main_metrics: Sequence[str] = ()
+    charts: Mapping[str, Sequence[str]] = {}
+    methods: str = ""
     test_metrics: Collection[str] = ()
     floors: Mapping[str, float] = {}
 
