@@ -1,4 +1,4 @@
-"""The screenshots of docs/images: a small sweep of the phantom, its pages in headless Chromium.
+"""The screenshots of docs/images: a small sweep of the phantom, and its pages in a browser.
 
 It needs Debian's `chromium` and `chromium-driver`, and the extra `dev`.
 """
@@ -107,7 +107,7 @@ class Screenshots:
         self._browser.wait(".js-plotly-plot", 3)
         self._browser.save(self._out / "report.png")
         # The page draws a chart when it is scrolled into view.
-        for part, drawn in (
+        for part, content in (
             ("curves", ".svg-container"),
             ("images", "img"),
             ("figures", ".plot svg"),
@@ -115,7 +115,7 @@ class Screenshots:
             self._browser.open(page.as_uri(), (1400, 1500))
             self._browser.wait(".js-plotly-plot", 3)
             self._browser.scroll_to(f"//*[@id='{part}']")
-            self._browser.wait(f"#{part} {drawn}", 3)
+            self._browser.wait(f"#{part} {content}", 3)
             self._browser.save(self._out / f"report-{part}.png", f"#{part}")
 
     def dashboard(self) -> None:

@@ -95,7 +95,7 @@ class Browser:
         return before
 
     def _capture(self, css: str) -> bytes:
-        """Return a screenshot of the window, or of the upper part of a long element."""
+        """Return a screenshot of the window, or of an element, which may be longer."""
         options: dict[str, Any] = {"format": "png"}
         if css:
             script = "const r = arguments[0].getBoundingClientRect(); "
@@ -125,10 +125,10 @@ def browser() -> Iterator[Browser]:
 
 
 def small_png(screenshot: bytes) -> bytes:
-    """Return a screenshot as PNG with a palette; with fewer colours if it is too large."""
+    """Return a screenshot as PNG with a palette; smaller, or of fewer colours, if too large."""
     with Image.open(io.BytesIO(screenshot)) as opened:
         image = opened.convert("RGB")
-    for share, colours in itertools.product((1.0, 0.8, 0.6), (256, 128, 64)):
+    for share, colours in itertools.product((1.0, 0.8, 0.6, 0.5), (256, 128, 64)):
         size = (round(image.width * share), round(image.height * share))
         resized = image.resize(size, Image.Resampling.LANCZOS) if share < 1 else image
         few = resized.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
