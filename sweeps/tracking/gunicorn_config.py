@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 OPENED_ONCE = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
-"""The key in the browser's storage; in MLflow 3.17, `mlflow/server/js/build/static/js/main.*.js`."""
+"""The key in the browser's storage: its name in the program of MLflow 3.17, and its version."""
 SCRIPT = f"<script>try{{localStorage.setItem('{OPENED_ONCE}','true')}}catch{{}}</script>".encode()
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
