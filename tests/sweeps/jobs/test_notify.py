@@ -1,6 +1,7 @@
 """The notify command of a cluster: once for each event, and never in the way of the sweep."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -125,7 +126,11 @@ def test_a_command_that_does_not_exist_is_refused_before_any_job() -> None:
         check_notify(Cluster(notify=["no-such-program"]))
 
 
-def test_mail_is_asked_of_slurm(make_sweep: MakeSweep) -> None:
+def test_mail_is_asked_of_slurm(
+    make_sweep: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "srun").touch(mode=0o755)  # submitit looks for it, and does not run it here
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     paths = make_sweep().paths
     mail = Cluster(scheduler="slurm", mail_type="END,FAIL", mail_user="me@lab.example")
     text = submission_text(paths, mail)
