@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # The value of a variable as one word for the shell, whatever is in it.
 quoted = '$(subst ','"'"',$(value $(1)))'
 STAMP := $(VENV)/.vqvae-sweeps-installed
+INSTALL_LOG := $(VENV)/install.log
 ifneq ($(words $(VENV)),1)
 $(error VENV='$(VENV)': write the path of one folder, without blanks; a link to it can have another name)
 endif
@@ -28,13 +29,29 @@ install: $(STAMP)  ## fill .venv (any other target does so by itself)
 
 # An environment of ours gets the exact versions; one that was there keeps what it has (its CUDA
 # build of torch above all) and gets only what is missing.
+# pip prints some four hundred lines; they go to a file, and a sign of life is shown meanwhile.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $$($(PYTHON) --version) is too old; give one from 3.11 on: make PYTHON=python3.11 …"; exit 2; }
-	$(if $(OURS),test -x $(BIN)/python || $(PYTHON) -m venv $(VENV))
+	@echo "[1/3] environment: $(VENV)"
+	@$(if $(OURS),test -x $(BIN)/python || $(PYTHON) -m venv $(VENV))
 	@test -x $(BIN)/python || { echo "error: $(VENV) is no environment: there is no $(BIN)/python"; exit 2; }
-	$(BIN)/python -m pip install --disable-pip-version-check $(if $(OURS),--constraint constraints.txt) --editable '.[dev]'
+	@echo "[2/3] torch, mlflow, optuna and what they need, from the package index (log: $(INSTALL_LOG))"
+	@$(BIN)/python -m pip install --disable-pip-version-check $(if $(OURS),--constraint constraints.txt) \
+	    --editable '.[dev]' >$(INSTALL_LOG) 2>&1 & pip=$$!; \
+	  trap 'kill $$pip 2>/dev/null; echo; echo "interrupted; the same command continues"; exit 130' INT TERM HUP; \
+	  if test -t 1; then every=1; else every=15; fi; \
+	  waited=0; \
+	  while sleep 1; kill -0 $$pip 2>/dev/null; do \
+	    waited=$$((waited + 1)); \
+	    test $$((waited % every)) -ne 0 || \
+	      if test -t 1; then printf '\r      %s s' $$waited; else echo "      still installing after $$waited s"; fi; \
+	  done; \
+	  if test -t 1; then printf '\r'; fi; \
+	  wait $$pip || { status=$$?; tail -n 15 $(INSTALL_LOG); \
+	    echo "error: pip failed with status $$status; all that it printed: $(INSTALL_LOG)"; exit 1; }
 	@touch $@
+	@echo "[3/3] installed: sweeps and vqvae, in $(BIN)"
 
 sweep: $(STAMP)  ## the main job: start a sweep or continue it, and watch
 	@$(BIN)/python -m sweeps run $(if $(EXPERIMENT),$(call quoted,EXPERIMENT)) $(if $(CLUSTER),--cluster $(call quoted,CLUSTER))

@@ -31,6 +31,7 @@ from sweeps.config.cluster import Cluster, read_cluster
 from sweeps.config.resolve import read_experiment
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
+from sweeps.jobs.notify import check_notify
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
@@ -100,6 +101,8 @@ def run_checks(request: SweepRequest, wait_seconds: float) -> Iterator[Finding]:
             return
         yield run_check("rename and lock", lambda: check_shared_folder(paths))
         yield run_check("tracking store", lambda: check_tracking_store(request.runs, cluster))
+        if cluster.notify:
+            yield run_check("notify", lambda: check_notify(cluster))
         if cluster.scheduler == "slurm":
             yield from _check_slurm(request, cluster, paths, wait_seconds)
     finally:

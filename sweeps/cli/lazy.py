@@ -63,7 +63,7 @@ def lazy_app(
         help=description,
         callback=callback,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         rich_markup_mode=None,  # brackets are shown as they are written, and any width is readable
         pretty_exceptions_enable=False,
     )

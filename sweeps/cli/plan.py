@@ -12,6 +12,7 @@ from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalT
 from sweeps.config.cluster import read_cluster, workers_and_threads
 from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.config.space import short_names
+from sweeps.jobs.notify import check_notify
 from sweeps.jobs.slurm.commands import dry_run
 from sweeps.jobs.slurm.site_check import check_site
 from sweeps.jobs.slurm.time_limit import limit_seconds, margin_seconds
@@ -105,6 +106,7 @@ def make_plan(request: SweepRequest) -> SweepPlan:
     resolved = read_experiment(request.experiment, request.trials)
     cluster = read_cluster(request.cluster)
     check_uri(resolve_store(request.runs, cluster.tracking))
+    check_notify(cluster)
     paths = request.runs.sweep(resolved.experiment.name)
     sweep = Sweep(paths, Plan(resolved.experiment, cluster, fingerprint="", commit=""))
     data = resolved.check_data()

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from sweeps.cli.completions import trial_names
 from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Runs, SweepOption, find_sweep
 from sweeps.monitor.json_content import trial_content
@@ -15,7 +16,12 @@ from sweeps.tables import output_console
 from sweeps.text import printable
 
 TrialName = Annotated[
-    str, typer.Argument(metavar="TRIAL", help="number of the trial, its name, or its beginning")
+    str,
+    typer.Argument(
+        metavar="TRIAL",
+        help="number of the trial, its name, or its beginning",
+        autocompletion=trial_names,
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ import time
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
 from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.job_status import active_jobs
+from sweeps.jobs.notify import notify
 from sweeps.monitor.lines import progress_text
 from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep, open_sweep, stop_reason, stop_sweep
 from sweeps.text import printable
@@ -21,6 +22,7 @@ def stop(name: Name = None, runs: Runs = None) -> None:
     else:
         print(printable(f"sweep {sweep.paths.name} was stopped already: {reason}"))
     _wait_for_workers(sweep)
+    notify(sweep)  # where no supervisor is left to do it
     if sweep.is_over():  # its last trials ended in the meantime
         print(_over_line(sweep))
     else:

@@ -9,16 +9,23 @@ from typing import Annotated
 
 import typer
 
+from sweeps.cli.completions import sweep_names
 from sweeps.config.names import CONFIRMATION_SUFFIX, NAME_RULE, is_sweep_name
 from sweeps.errors import InputError
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
 from sweeps.text import printable
 
-Name = Annotated[str | None, typer.Argument(help="name of the sweep (default: the latest)")]
+Name = Annotated[
+    str | None,
+    typer.Argument(help="name of the sweep (default: the latest)", autocompletion=sweep_names),
+]
 Runs = Annotated[Path | None, typer.Option("--runs", help="folder with all sweeps (default: runs)")]
 SweepOption = Annotated[
-    str | None, typer.Option("--sweep", help="name of the sweep (default: the latest)")
+    str | None,
+    typer.Option(
+        "--sweep", help="name of the sweep (default: the latest)", autocompletion=sweep_names
+    ),
 ]
 ExperimentFile = Annotated[
     Path | None,

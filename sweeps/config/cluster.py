@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sweeps.config.detect import Detect
 from sweeps.config.names import refuse_credentials
@@ -15,6 +15,11 @@ from sweeps.text import did_you_mean
 
 MIN_TIME_LIMIT_MINUTES = 2
 FOLDER = Path("experiments/clusters")
+MAIL_TYPES = (
+    *("NONE", "BEGIN", "END", "FAIL", "REQUEUE", "ALL", "INVALID_DEPEND", "STAGE_OUT"),
+    *("TIME_LIMIT", "TIME_LIMIT_90", "TIME_LIMIT_80", "TIME_LIMIT_50", "ARRAY_TASKS"),
+)
+"""The values of `sbatch --mail-type` (sbatch(1))."""
 
 
 class Cluster(StrictModel):
@@ -103,6 +108,20 @@ class Cluster(StrictModel):
         None, description="`sbatch --exclude`: nodes not to use. By default none."
     )
     cpus: int = Field(1, ge=1, description="CPU cores per job on SLURM (`sbatch --cpus-per-task`).")
+    mail_type: str | None = Field(
+        None,
+        description="`sbatch --mail-type`: of which events of its jobs SLURM sends mail, such as "
+        "`END,FAIL`. By default none.",
+    )
+    mail_user: str | None = Field(
+        None, description="`sbatch --mail-user`: who gets the mail. By default you."
+    )
+    notify: list[str] = Field(
+        default_factory=list,
+        description="A command, as a list of its words, that is run once when the sweep ends, is "
+        "stopped, or waits for a person. SWEEP_NAME, SWEEP_EVENT, SWEEP_MESSAGE and SWEEP_FOLDER "
+        "in its environment say what happened. By default none.",
+    )
     setup: list[str] = Field(
         default_factory=list,
         description="Lines of shell that a SLURM job runs first, for example to activate an "
@@ -127,13 +146,40 @@ class Cluster(StrictModel):
         refuse_credentials(uri)
         return uri
 
-    @field_validator("partition", "account", "qos", "gres", "constraint", "exclude")
+    @field_validator("partition", "account", "qos", "gres", "constraint", "exclude", "mail_user")
     @classmethod
     def _check_one_word(cls, text: str | None) -> str | None:
         # Each becomes one line `#SBATCH --partition=…` of a shell script.
         if text is not None and (not text or any(c.isspace() or not c.isprintable() for c in text)):
             raise ValueError(f"{text!r} is not one word; remove spaces, or leave the key out")
         return text
+
+    @field_validator("mail_type")
+    @classmethod
+    def _check_mail_type(cls, text: str | None) -> str | None:
+        unknown = [] if text is None else [w for w in text.split(",") if w not in MAIL_TYPES]
+        if unknown:
+            valid = ", ".join(MAIL_TYPES)
+            raise ValueError(f"{unknown[0]!r} is no mail type of SLURM; valid are {valid}")
+        return text
+
+    @field_validator("notify")
+    @classmethod
+    def _check_notify(cls, command: list[str]) -> list[str]:
+        if command and not command[0]:
+            raise ValueError("its first word is empty; write a program, then its arguments")
+        if any("\0" in word for word in command):
+            raise ValueError("a word has a NUL character; remove it")
+        return command
+
+    @model_validator(mode="after")
+    def _check_mail_is_of_slurm(self) -> "Cluster":
+        if self.scheduler == "local" and (self.mail_type or self.mail_user):
+            raise ValueError(
+                'mail_type and mail_user need scheduler = "slurm": SLURM sends the mail; '
+                "remove them, or use notify"
+            )
+        return self
 
     @field_validator("setup")
     @classmethod

@@ -8,6 +8,7 @@ from sweeps.config.cluster import Cluster, read_cluster
 from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.errors import InputError
 from sweeps.jobs.launcher import submit_missing
+from sweeps.jobs.notify import check_notify
 from sweeps.jobs.slurm.site_check import check_against_site, check_site
 from sweeps.jobs.submit import TooManyJobsError
 from sweeps.storage.paths import RunsPaths, SweepPaths
@@ -68,10 +69,11 @@ def start_or_update(
     """Check the cluster and the tracking store, then create or update the sweep.
 
     Raises:
-        InputError: jobs cannot be submitted to the cluster from here, or the store cannot be
-            written.
+        InputError: jobs cannot be submitted to the cluster from here, the store cannot be
+            written, or the notify command does not exist here.
     """
     cluster = plan.cluster
+    check_notify(cluster)
     if cluster.scheduler == "slurm":
         check_site(cluster_name, cluster, paths.slurm)
     store = resolve_store(paths.runs, cluster.tracking)
@@ -79,6 +81,9 @@ def start_or_update(
     sweep = create_or_update(paths, resolved, source, plan)
     acquire_lease(store)  # so the first host that launches a sweep is the one that publishes
     clear_stop(sweep.paths)
+    if not sweep.is_over():
+        for told in paths.notifications():  # its next end or stop is another event
+            told.unlink(missing_ok=True)
     return sweep
 
 

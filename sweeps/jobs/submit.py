@@ -114,12 +114,14 @@ def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> d
         "slurm_exclude": excluded_nodes(paths, cluster.exclude),
         "slurm_setup": [export_job_end(cluster), *cluster.setup],
     }
+    mail = {"mail-type": cluster.mail_type, "mail-user": cluster.mail_user}
+    additional = {"requeue": True} | {key: value for key, value in mail.items() if value}
     return {key: value for key, value in requested.items() if value is not None} | {
         "slurm_array_parallelism": cluster.max_running_jobs,
         "slurm_signal_delay_s": signal_seconds(cluster),
         "slurm_comment": submission,
         "slurm_wckey": "",  # a site with registered keys refuses submitit's default
-        "slurm_additional_parameters": {"requeue": True},
+        "slurm_additional_parameters": additional,
     }
 
 

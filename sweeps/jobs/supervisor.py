@@ -15,6 +15,7 @@ from types import FrameType
 from sweeps.config.cluster import workers_and_threads
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem.process import this_process
+from sweeps.jobs.notify import notify
 from sweeps.jobs.publisher_process import PublisherProcess
 from sweeps.jobs.requeue import is_running, job_id, requeue, waiting_jobs_suffice
 from sweeps.jobs.slots import Slot, Slots, print_line
@@ -63,7 +64,7 @@ class Supervisor:
             signal.signal(number, self._handle_signal)
         if self.sweep.is_over() or self.sweep.is_stopped():
             print_line("no work is left for this job")
-            self.job.ended.touch()
+            self._end()
             return
         check_gpu(self.sweep, self.job)
         self.job.ended.unlink(missing_ok=True)  # SLURM may have started the same job again
@@ -79,7 +80,11 @@ class Supervisor:
         elif self._must_requeue(before):
             self._requeue()
         else:
-            self.job.ended.touch()
+            self._end()
+
+    def _end(self) -> None:
+        self.job.ended.touch()
+        notify(self.sweep)
 
     def _in_slurm(self) -> bool:
         return self.sweep.plan.cluster.scheduler == "slurm"

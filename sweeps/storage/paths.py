@@ -9,6 +9,7 @@ runs/
     plan.json  mlflow.json               the plan that workers follow; what MLflow has
     study.jsonl  locks/                  the study and the sweep's locks
     stop.json  exhausted.json  retried.json
+    notified-ended.json  notify.log      which event a person was told of; what the command said
     importances.json                     which hyperparameters mattered, for its findings
     report.html                          what the sweep shows, for people
     jobs/<token>/                        one folder per job
@@ -157,6 +158,7 @@ class SweepPaths:
     mlflow = PathIn("mlflow.json")  # what MLflow has of the sweep as a whole
     report = PathIn("report.html")  # what the sweep shows, for people; made again at any time
     importances = PathIn("importances.json")  # which hyperparameters mattered, once it is over
+    notify_log = PathIn("notify.log")  # the output of the notify command, and how it ended
     promotion = PathIn("promotion")  # records of candidates
     trials_folder = PathIn("trials")  # the folder of all trials
     submission_log = PathIn("jobs", "submission.log")  # output of submissions to this host
@@ -185,6 +187,14 @@ class SweepPaths:
     def lock(self, name: str) -> Path:
         """Return the folder of the lock called `name`."""
         return self.folder / "locks" / name
+
+    def notified(self, event: str) -> Path:
+        """Return the file that exists once the notify command was run for this event."""
+        return self.folder / f"notified-{event}.json"
+
+    def notifications(self) -> list[Path]:
+        """Return the files of the events for which the notify command was run."""
+        return sorted(self.folder.glob("notified-*.json"))
 
     def job(self, token: str) -> JobPaths:
         """Return the folder of the job called `token`, which need not exist."""

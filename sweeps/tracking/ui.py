@@ -7,11 +7,16 @@ API. This module starts the second one.
 """
 
 import os
+import shlex
 import sys
+from pathlib import Path
 
 from sweeps.filesystem.local_server import free_port, run_server
 from sweeps.tracking.publisher import create_database
 from sweeps.tracking.store import SQLITE, Store
+
+_CONFIG = shlex.quote(str(Path(__file__).with_name("gunicorn_config.py")))
+"""Gunicorn's configuration, as a word of a command line."""
 
 
 def prepare_database(store: Store) -> None:
@@ -55,7 +60,8 @@ def _server_command(store: Store, port: int, page: str) -> list[str]:
     print("press Ctrl-C to stop the server", flush=True)
     command = [sys.executable, "-W", "ignore::FutureWarning", "-m", "mlflow", "server"]
     command += ["--host", "127.0.0.1", "--port", str(free), "--workers", "1"]
-    command += ["--gunicorn-opts", "--threads 8 --no-control-socket --log-level warning"]
+    options = f"--threads 8 --no-control-socket --log-level warning --config {_CONFIG}"
+    command += ["--gunicorn-opts", options]
     database = f"{SQLITE}{store.runs.database.name}"
     command += ["--backend-store-uri", database, "--registry-store-uri", database]
     return [*command, "--default-artifact-root", store.runs.artifacts.as_uri()]

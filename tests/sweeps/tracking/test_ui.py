@@ -13,10 +13,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow.server
 import pytest
 
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
+from sweeps.tracking.gunicorn_config import OPENED_ONCE, SCRIPT
 from sweeps.tracking.project_link import link_project
 from sweeps.tracking.shared_view import decode_view
 from sweeps.tracking.store import resolve_store
@@ -89,6 +91,28 @@ def assistant_status(port: int) -> int:
         return error.code
 
 
+def front_page(port: int, headers: dict[str, str]) -> tuple[str, str]:
+    """Return MLflow's page, and its ETag, as a browser gets them."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        text = answer.read().decode()
+        assert int(answer.headers["Content-Length"]) == len(text.encode())
+        return text, answer.headers.get("ETag", "")
+
+
+def assert_assistant_stays_closed(port: int) -> None:
+    """Check that the page tells MLflow's program, before it starts, that the panel was shown."""
+    build = Path(mlflow.server.__file__).parent / "js/build"
+    plain = (build / "index.html").read_text(encoding="utf-8")
+    text, etag = front_page(port, {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"})
+    assert text.replace(SCRIPT.decode(), "", 1) == plain
+    assert 0 < text.index(SCRIPT.decode()) < text.index("<script defer")
+    assert etag == ""  # a browser must not take the page of a plain `mlflow ui` for this one
+    programs = (file.read_text(encoding="utf-8") for file in build.glob("static/js/main.*.js"))
+    key = OPENED_ONCE.removesuffix("_v1")
+    assert any(f'"{key}",version:1,' in program for program in programs)
+
+
 def test_listening_finds_a_port_that_is_open_to_other_machines() -> None:
     with socket.socket() as everywhere:
         everywhere.bind(("0.0.0.0", 0))
@@ -124,6 +148,7 @@ def test_ui_publishes_what_is_missing_and_listens_on_127_0_0_1_only(
         assert status(port, "127.0.0.1") == status(port, "localhost") == 200
         assert status(port, "evil.example.org") == 403  # DNS rebinding: a name for this machine
         assert status(port, "127.0.0.1", origin="https://evil.example.org") == 403
+        assert_assistant_stays_closed(port)
         assert assistant_status(port) == 404  # it would run commands for every user of this machine
     finally:
         os.killpg(server.pid, signal.SIGHUP)  # as a terminal does that is closed
