@@ -82,8 +82,8 @@ def start_or_update(
     acquire_lease(store)  # so the first host that launches a sweep is the one that publishes
     clear_stop(sweep.paths)
     if not sweep.is_over():
-        for told in paths.notifications():  # its next end or stop is another event
-            told.unlink(missing_ok=True)
+        for file in paths.notifications():  # its next end or stop is another event
+            file.unlink(missing_ok=True)
     return sweep
 
 

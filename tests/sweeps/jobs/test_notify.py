@@ -23,20 +23,22 @@ TELL += '"$SWEEP_MESSAGE" >> "$1"\n'
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Path:
+def messages(tmp_path: Path) -> Path:
     """The file to which the command appends."""
     script = tmp_path / "tell me"
     script.write_text(TELL)
     script.chmod(0o755)
-    return tmp_path / "told; touch x"
+    return tmp_path / "messages; touch x"
 
 
-def cluster(told: Path, **settings: object) -> Cluster:
-    return Cluster(notify=[str(told.with_name("tell me")), str(told)], **settings)
+def cluster(messages: Path, **settings: object) -> Cluster:
+    return Cluster(notify=[str(messages.with_name("tell me")), str(messages)], **settings)
 
 
-def lines(told: Path) -> list[list[str]]:
-    return [line.split("|") for line in told.read_text().splitlines()] if told.exists() else []
+def lines(messages: Path) -> list[list[str]]:
+    return (
+        [line.split("|") for line in messages.read_text().splitlines()] if messages.exists() else []
+    )
 
 
 def wait_until_told(sweep: Sweep) -> None:
@@ -47,37 +49,37 @@ def wait_until_told(sweep: Sweep) -> None:
 
 
 def test_two_jobs_that_end_a_sweep_tell_it_once(
-    make_sweep: MakeSweep, give_store: object, told: Path
+    make_sweep: MakeSweep, give_store: object, messages: Path
 ) -> None:
-    sweep = make_sweep(trials=4, epochs=2, cluster=cluster(told, workers=2, threads=1, jobs=2))
+    sweep = make_sweep(trials=4, epochs=2, cluster=cluster(messages, workers=2, threads=1, jobs=2))
     give_store(sweep)
     assert len(submit_missing(sweep)) == 2
     wait_until_told(sweep)
     notify(sweep)
-    ((name, event, folder, message),) = lines(told)
+    ((name, event, folder, message),) = lines(messages)
     assert (name, event, folder) == ("tiny", "ended", str(sweep.paths.folder))
     assert message.startswith("Sweep tiny has ended; 4 of 4 trials have ended; best trial 000")
     assert "status 0" in sweep.paths.notify_log.read_text()
 
 
-def test_many_processes_at_once_tell_one_event_once(make_sweep: MakeSweep, told: Path) -> None:
-    sweep = make_sweep(trials=1, cluster=cluster(told))
+def test_many_processes_at_once_tell_one_event_once(make_sweep: MakeSweep, messages: Path) -> None:
+    sweep = make_sweep(trials=1, cluster=cluster(messages))
     stop_sweep(sweep.paths, "by hand")
     threads = [threading.Thread(target=notify, args=(sweep,)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    ((_, event, _, message),) = lines(told)
+    ((_, event, _, message),) = lines(messages)
     assert event == "stopped"
     assert "(by hand)" in message
     assert "no trial is complete" in message
 
 
 def test_a_sweep_that_is_extended_tells_its_next_end(
-    make_sweep: MakeSweep, give_store: object, told: Path, tmp_path: Path
+    make_sweep: MakeSweep, give_store: object, messages: Path, tmp_path: Path
 ) -> None:
-    where = cluster(told)
+    where = cluster(messages)
     sweep = make_sweep(trials=2, cluster=where)
     give_store(sweep)
     for trials in (2, 2, 3):
@@ -86,15 +88,15 @@ def test_a_sweep_that_is_extended_tells_its_next_end(
         start_or_update(longer.paths, longer.resolved, source, longer.plan, "local")
         worker_of(longer).run()
         notify(longer)
-    assert [(event, "3 of 3" in message) for _, event, _, message in lines(told)] == [
+    assert [(event, "3 of 3" in message) for _, event, _, message in lines(messages)] == [
         ("ended", False),
         ("ended", True),
     ]
 
 
-def test_a_sweep_without_jobs_waits_for_a_person(make_sweep: MakeSweep, told: Path) -> None:
-    notify(make_sweep(trials=2, cluster=cluster(told)))
-    ((_, event, _, message),) = lines(told)
+def test_a_sweep_without_jobs_waits_for_a_person(make_sweep: MakeSweep, messages: Path) -> None:
+    notify(make_sweep(trials=2, cluster=cluster(messages)))
+    ((_, event, _, message),) = lines(messages)
     assert event == "waiting"
     assert "0 of 2" in message
 
