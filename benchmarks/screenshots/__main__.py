@@ -56,7 +56,7 @@ class Screenshots:
             self._browser.save(self._out / "mlflow.png")
             self._open(charts, (1400, 1400))
             self._browser.wait("img[src*='get-artifact']")
-            self._browser.scroll_to("//*[starts-with(text(), '0008-')]")  # the last is in the grid
+            self._browser.scroll_to("//img[contains(@src, 'get-artifact')]")
             self._browser.save(self._out / "mlflow-images.png")
             self._browser.scroll_to("//*[contains(text(), 'best first')]")
             self._browser.wait(".js-plotly-plot", 6)
