@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeps.cli.main import COMMANDS
-
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("make", "sweeps", "vqvae", "mlflow", "python", "cp", "sed", "mkdir")
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -13,6 +11,7 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
 PAGES_NOT_RUN = {
     "docs/commands.md": "made from the commands themselves (tests/test_reference.py)",
     "docs/rangpur.md": "run on a real SLURM by tests/slurm/test_rangpur.py",
+    "docs/your-trainer.md": "typed and run by tests/test_tutorial.py",
     "docs/security.md": "needs nginx and a server with passwords; the page says how it was tried",
 }
 """Pages whose commands are not run here, each with the reason."""
@@ -20,6 +19,7 @@ PAGES_NOT_RUN = {
 NOT_RUN = {
     r"make test": "these are the tests",
     r"make (test-faults|bench|gpu-check|docs)": "minutes, or needs a GPU; docs: tests/test_site.py",
+    r"sweeps dashboard": "serves until it is ended (tests/sweeps/search/test_dashboard.py)",
     r"make ui": "serves until it is ended (tests/sweeps/tracking/test_ui.py starts the server)",
     r"mlflow models serve .*": "serves until it is ended",
     r"python -m benchmarks\..*": "minutes",
@@ -33,17 +33,15 @@ NOT_RUN = {
 """Patterns of commands that are not run, each with the reason."""
 
 
-NOT_MERGED = re.compile(r"sweeps (report|compare|dashboard)\b.*")
-"""Commands that are merged separately: they are run once they exist."""
-
-
 def commands(page: Path) -> Iterator[str]:
     """The commands of a page, in their order, without comments."""
     name = str(page.relative_to(ROOT))
     if name in PAGES_NOT_RUN:
         return
     text = page.read_text(encoding="utf-8")
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    for language, block in re.findall(
+        r"^```(\w*)[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    ):
         if language not in {"", "sh"}:
             continue
         for line in block.replace("\\\n", " ").splitlines():
@@ -57,7 +55,5 @@ def commands(page: Path) -> Iterator[str]:
 
 def reason_not_to_run(command: str) -> str | None:
     """Why a command is not run here; None if it is."""
-    if (new := NOT_MERGED.fullmatch(command)) and new[1] not in COMMANDS:
-        return "merged separately"
     found = (reason for pattern, reason in NOT_RUN.items() if re.fullmatch(pattern, command))
     return next(found, None)

@@ -9,8 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-NOT_MERGED = {"report", "compare", "dashboard"}
-"""Commands and targets that are merged separately."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -54,7 +52,7 @@ def test_every_make_target_in_the_documentation_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE))
-        assert named - NOT_MERGED <= targets, page
+        assert named <= targets, page
 
 
 @pytest.mark.parametrize("program", ["sweeps", "vqvae"])
@@ -66,7 +64,7 @@ def test_every_command_in_the_documentation_exists(program: str) -> None:
             page.read_text(),
             re.MULTILINE,
         ):
-            if command not in helps and command not in NOT_MERGED:
+            if command not in helps:
                 call = [sys.executable, "-m", program, *command.split(), "--help"]
                 helps[command] = subprocess.run(call, cwd=ROOT, capture_output=True).returncode
     assert set(helps.values()) == {0}, helps

@@ -39,6 +39,7 @@ REPLACED = {
     r"VOLUMES\.\.\.": f"{SCANS}/keras_slices_train",
     r"0007-1a2b3c4d": "$(basename runs/quickstart/trials/0007-*)",
     r"0007-1a --sweep mine": "0007 --sweep quickstart",
+    r"quickstart mine": "quickstart quickstart-confirm",
     r"^make sweep EXPERIMENT=experiments/mine.toml": (
         r"sed -i 's/^trials = .*/trials = 1/' experiments/mine.toml; \g<0>"
     ),

@@ -26,7 +26,7 @@ def rerun(
 
     If it was interrupted, the same command continues it.
     """
-    opened = open_sweep(find_sweep(sweep, runs))
+    opened = open_sweep(find_sweep(sweep, runs, searches=True))
     paths = find_trial(opened.paths, trial)
     again = make_rerun(opened, paths, seed)
     metric = opened.experiment.objective.metric

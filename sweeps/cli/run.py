@@ -15,6 +15,7 @@ from sweeps.cli.sweep_arguments import (
     sweep_command,
 )
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
+from sweeps.jobs.notify import notify
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
 from sweeps.storage.sweep import Sweep, runs_folder
 from sweeps.tracking.sync import store_of_sweep
@@ -36,6 +37,7 @@ def run(
     print_choice(store)
     print_notes(store)
     if submit_and_watch(sweep, cluster, watching=watching):
+        notify(sweep)  # where the last supervisor was killed
         print_summary(sweep)
 
 

@@ -23,7 +23,7 @@ from sweeps.tables import output_console
 from sweeps.text import printable
 
 SortColumn = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--sort",
         metavar="COLUMN",
@@ -46,18 +46,18 @@ _FEWEST_ROWS = 20
 def status(
     name: Name = None,
     runs: Runs = None,
-    sort: SortColumn = "",
+    sort: SortColumn = None,
     every: AllTrials = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the current state of a sweep: its trials, its jobs, and what went wrong."""
     sweep = open_sweep(find_sweep(name, runs))
-    now = sort_trials(current_status(sweep, job_lines(sweep)), sort or "trial")
+    now = sort_trials(current_status(sweep, job_lines(sweep)), "trial" if sort is None else sort)
     if as_json:
         print_json(status_content(now))
         return
     console = output_console()
-    rows = None if sort or every else max(_FEWEST_ROWS, console.height - _LINES_BELOW)
+    rows = None if sort is not None or every else max(_FEWEST_ROWS, console.height - _LINES_BELOW)
     selection = select_best(now.trials, now.objective, rows)
     advice = f"{sweep_command('status', sweep)} --all"
     console.print(SweepTable(now, selection=selection, advice=advice))

@@ -2,6 +2,7 @@
 
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
+from sweeps.jobs.notify import notify
 from sweeps.storage.sweep import open_sweep
 
 
@@ -13,4 +14,5 @@ def watch(name: Name = None, runs: Runs = None) -> None:
     except KeyboardInterrupt:
         print_detached(sweep)
         return
+    notify(sweep)  # where the last supervisor was killed
     print_summary(sweep)

@@ -6,7 +6,6 @@ from pathlib import Path
 import typer
 
 from sweeps.cli.sweep_arguments import make_or_sweeps, resume_command, sweep_command
-from sweeps.jobs.notify import notify
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status, watch
 from sweeps.promotion.promotable import why_not_promotable
@@ -23,7 +22,6 @@ def watch_until_done(sweep: Sweep) -> None:
     is_remote = sweep.plan.cluster.scheduler != "local"
     with publishing(sweep) if is_remote else nullcontext():
         watch(sweep, output_console())
-    notify(sweep)  # where the last supervisor was killed
 
 
 def print_detached(sweep: Sweep) -> None:

@@ -223,6 +223,6 @@ def test_the_summary_names_the_command_that_promotes_if_there_is_one(make_sweep:
     sweep = finished(make_sweep, trials=1)
     status = current_status(sweep)
     for promote in ("make promote", None):
-        commands = NextCommands(resume="r", compare="c", promote=promote, sync="s")
+        commands = NextCommands(resume="r", report=None, compare="c", promote=promote, sync="s")
         lines = summarize(status, sweep, commands).lines
         assert ("promote the best model with: make promote" in lines) == (promote is not None)
