@@ -40,8 +40,9 @@ REPLACED = {
     r"0007-1a2b3c4d": "$(basename runs/quickstart/trials/0007-*)",
     r"0007-1a --sweep mine": "0007 --sweep quickstart",
     r"^sweeps compare quickstart mine": (  # the page that makes it may not have been run yet
-        "test -d runs/mine || { sed -e 's/^name = .*/name = \"mine\"/' -e 's/^trials = .*/trials = 1/' "
-        r"experiments/quickstart.toml > other.toml; sweeps run other.toml; }; \g<0>"
+        "test -d runs/mine || { sed -e 's/^name = .*/name = \"mine\"/' "
+        "-e 's/^trials = .*/trials = 1/' experiments/quickstart.toml > other.toml; "
+        r"sweeps run other.toml; }; \g<0>"
     ),
     r"^make sweep EXPERIMENT=experiments/mine.toml": (
         r"sed -i 's/^trials = .*/trials = 1/' experiments/mine.toml; \g<0>"
