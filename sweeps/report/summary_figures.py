@@ -12,6 +12,9 @@ from sweeps.report.curves import rounded
 from sweeps.report.figure import COLOURS, Figure, axis
 from sweeps.report.trials import ReportTrial
 
+WIDE = 50
+"""The ratio of the largest to the smallest value from which an axis is logarithmic."""
+
 
 def importance_figure(importances: Importances | None, names: Mapping[str, str]) -> Figure | None:
     """Return how much each hyperparameter explains; None if that was not computed."""
@@ -126,12 +129,17 @@ def _dimension(name: str, values: Sequence[Scalar], *, is_log: bool) -> dict[str
         positions = [kinds.index(str(value)) for value in values]
         return {"label": name, "values": positions, "tickvals": places, "ticktext": kinds}
     numbers = [float(value) for value in values]
-    if not is_log:
+    if not is_log and not _is_wide(numbers):
         return {"label": name, "values": numbers}
     exponents = [math.log10(number) for number in numbers]
     ticks = _decades(min(exponents), max(exponents))
     labels = [f"{10**tick:.0e}" if tick % 1 == 0 else f"{10**tick:.2g}" for tick in ticks]
     return {"label": name, "values": exponents, "tickvals": ticks, "ticktext": labels}
+
+
+def _is_wide(numbers: Sequence[float]) -> bool:
+    """Return whether a linear axis would press most of the numbers into one place."""
+    return min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE
 
 
 def _decades(low: float, high: float) -> list[float]:

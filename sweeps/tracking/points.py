@@ -109,7 +109,7 @@ def log_dataset(
     client.log_inputs(run, datasets=[DatasetInput(dataset, [context])])
 
 
-def log_figure(client: MlflowClient, run: str, file: Path, epoch: int, timestamp: int) -> None:
+def log_figure(client: MlflowClient, run: str, file: Path, timestamp: int) -> None:
     """Add a trial's figure to MLflow's image grid, which lays trials side by side.
 
     A figure that is there already is not sent again: MLflow would keep both, as two images. A file
@@ -119,7 +119,6 @@ def log_figure(client: MlflowClient, run: str, file: Path, epoch: int, timestamp
         client: the client of the store.
         run: the run's id.
         file: the figure, an image file.
-        epoch: the epoch that it shows.
         timestamp: when it was made, in milliseconds since 1970.
     """
     if _has_image(client, run):
@@ -129,7 +128,8 @@ def log_figure(client: MlflowClient, run: str, file: Path, epoch: int, timestamp
             image.load()
     except (OSError, ValueError, SyntaxError):  # what Pillow raises for a damaged file
         return
-    client.log_image(run, image, key=IMAGES, step=epoch, timestamp=timestamp)
+    # The grid shows the images of one step at a time, and trials have different best epochs.
+    client.log_image(run, image, key=IMAGES, step=0, timestamp=timestamp)
 
 
 def _has_image(client: MlflowClient, run: str) -> bool:

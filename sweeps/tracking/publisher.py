@@ -285,7 +285,7 @@ class Publisher:
             self._attach(run, attempt.best_checkpoint, "checkpoints")
         self._attach(run, attempt.figure)
         if attempt.figure.exists():
-            log_figure(self._client, run, attempt.figure, result.best_epoch or 0, ended)
+            log_figure(self._client, run, attempt.figure, ended)
         for each in paths.attempts():
             self._attach(run, each.traceback)
         status = "FAILED" if result.state is State.FAILED else "FINISHED"
