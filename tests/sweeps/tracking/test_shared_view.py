@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.version import VERSION
 from PIL import Image
 
-from sweeps.storage.paths import RunsPaths
+from sweeps.storage.paths import RunsPaths, TrialPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import State, read_result
 from sweeps.tracking import publisher
@@ -206,12 +206,12 @@ def test_a_browser_shows_the_page_that_was_prepared(published: Sweep, tmp_path: 
     try:
         ask(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=tiny")
         table, charts = re.findall(r"http://\S+/#/experiments/\S+", output.read_text())
-        shown = page_text(table, tmp_path)
+        shown = page_text(table, tmp_path, best_first(published)[-1].name)
         places = [shown.find(trial.name) for trial in best_first(published)]
         assert -1 not in places
         assert places == sorted(places)
         assert all(column in shown for column in ("objective", "batch_size", "learning_rate"))
-        shown = page_text(charts, tmp_path)
+        shown = page_text(charts, tmp_path, "val/score")
         texts = ("tiny: best first (6)", "Parallel Coordinates", "log10 learning_rate", "val/score")
         assert all(text in shown for text in texts)
         assert "Traces" not in shown.partition("Runs")[0]
@@ -220,12 +220,24 @@ def test_a_browser_shows_the_page_that_was_prepared(published: Sweep, tmp_path: 
         server.wait(timeout=30)
 
 
-def best_first(sweep: Sweep) -> list[object]:
+def best_first(sweep: Sweep) -> list[TrialPaths]:
     return sorted(sweep.paths.trials(), key=lambda trial: -read_result(trial).value)
 
 
-def page_text(url: str, folder: Path) -> str:
-    """Return the text of a page as a browser shows it."""
+def page_text(url: str, folder: Path, last: str) -> str:
+    """Return the text of a page as a browser shows it.
+
+    Chromium's virtual time does not wait for a busy server, so it is asked again until `last` is
+    there.
+    """
+    for _ in range(5):
+        shown = _page_text(url, folder)
+        if last in shown:
+            break
+    return shown
+
+
+def _page_text(url: str, folder: Path) -> str:
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]
     command += ["--no-first-run", "--disable-background-networking", "--disable-sync"]
     command += ["--disable-component-update", f"--user-data-dir={folder / 'browser'}"]
