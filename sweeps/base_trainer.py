@@ -76,9 +76,9 @@ class BaseTrainer(ABC):
         """Train, and yield a `FinishedEpoch` for each epoch; see `sweeps.trainer.Trainer.fit`."""
 
     def prepare(self, configs: Sequence[Any]) -> str:
-        """Check the data as `check_data` does; the fingerprint says nothing about them."""
+        """Check the data as `check_data` does; the fingerprint is empty, as none is known."""
         self.check_data(configs)
-        return "unknown"
+        return ""
 
     def check_data(self, configs: Sequence[Any]) -> str:  # noqa: ARG002 (for those who override it)
         """Check nothing."""
@@ -172,7 +172,7 @@ class EpochTrainer(BaseTrainer):
             FileNotFoundError: there is no such file.
             DamagedCheckpointError: it is not a complete checkpoint.
         """
-        return self._restore(config, read_checkpoint(path))
+        return self._restore(config, read_checkpoint(path), threads=None)
 
     def fit(
         self,
@@ -193,9 +193,7 @@ class EpochTrainer(BaseTrainer):
             yield found.checkpoint.row
             if _is_finished(found.checkpoint.row, self.epochs(config)):
                 return
-        _set_threads(threads)
-        state = self._restore(config, checkpoint)
-        _set_threads(threads)  # `setup` may have imported torch
+        state = self._restore(config, checkpoint, threads)
         for trained in self._train(config, state, checkpoint, objective, should_stop):
             write_checkpoint(trained, folder)
             yield trained.row
@@ -222,19 +220,21 @@ class EpochTrainer(BaseTrainer):
             if row.diverged:
                 return
 
-    def _restore(self, config: Any, checkpoint: Checkpoint | None) -> Any:
-        state = self._set_up(config)
+    def _restore(self, config: Any, checkpoint: Checkpoint | None, threads: int | None) -> Any:
+        state = self._set_up(config, threads)
         if checkpoint is not None:
             self.load(state, io.BytesIO(checkpoint.state))
         return state
 
-    def _set_up(self, config: Any) -> Any:
+    def _set_up(self, config: Any, threads: int | None) -> Any:
         before = imported_libraries()
+        _set_threads(threads)
         with seeded(self._seed(config), 0):
             state = self.setup(config)
         if imported_libraries() == before:
             return state
         del state  # before the second one is made: it may be large
+        _set_threads(threads)  # `setup` may have imported torch
         with seeded(self._seed(config), 0):
             return self.setup(config)
 
@@ -294,8 +294,10 @@ def _better(best: BestEpoch | None, row: FinishedEpoch, objective: Objective) ->
     return BestEpoch(row.epoch, value)
 
 
-def _set_threads(threads: int) -> None:
-    if "torch" in sys.modules:  # NumPy's libraries read their number when a worker starts
+def _set_threads(threads: int | None) -> None:
+    if (
+        threads is not None and "torch" in sys.modules
+    ):  # NumPy's libraries read their number when a worker starts
         sys.modules["torch"].set_num_threads(threads)
 
 

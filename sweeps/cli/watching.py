@@ -38,7 +38,7 @@ def _write_report(sweep: Sweep) -> str | None:
     """
     try:
         file = write_report(sweep)
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001 (an extra: the sweep's end is told without it)
         return None
     inside = file.is_relative_to(Path.cwd())
     return str(file.relative_to(Path.cwd()) if inside else file)

@@ -134,4 +134,5 @@ class TopUp:
             raise
         if submitted:
             self._epochs_at_submission = epochs
+            self._sweep.paths.notified("waiting").unlink(missing_ok=True)  # it waits no longer
         return submitted

@@ -180,7 +180,7 @@ def _charts(read: Sequence[_Read], shown: Sequence[ReportTrial]) -> list[CurveCh
         if each.resolved is not None:
             named |= charts(each.resolved.trainer)
             first += main_metrics(each.resolved.trainer)
-    recorded = (name for trial in shown for row in trial.rows[:1] for name in row.metrics)
+    recorded = (name for trial in shown for row in trial.rows for name in row.metrics)
     return curve_charts(named, recorded, first)
 
 

@@ -40,6 +40,7 @@ def _search(experiment: Experiment, trials: SweepTrials) -> Iterator[str]:
     kinds = {
         "tpe": "the tree-structured Parzen estimator of Optuna (Akiba et al. 2019), the first "
         f"{sampler.startup_trials} trials random, sampler seed {sampler.seed}",
+        "grid": "taking every combination of the listed values",
         "random": f"random sampling, sampler seed {sampler.seed}",
         "enqueued": "a list of configurations fixed in advance",
     }
@@ -95,7 +96,8 @@ def _software(sweep: Sweep) -> Iterator[str]:
     yield f"Software: Python {platform.python_version()}, {names}."
     if sweep.plan.commit:
         yield f"Code: commit {sweep.plan.commit}."
-    yield f"Data: fingerprint {sweep.plan.fingerprint}."
+    if sweep.plan.fingerprint:
+        yield f"Data: fingerprint {sweep.plan.fingerprint}."
 
 
 def _versions(packages: Sequence[str]) -> Mapping[str, str]:

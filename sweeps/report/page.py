@@ -91,7 +91,7 @@ def _trial(trial: ReportTrial, searched: Mapping[str, str]) -> Mapping[str, Any]
         "sweep": trial.sweep,
         "group": trial.group,
         "state": trial.state.value,
-        "value": rounded(trial.value),
+        "value": trial.value,
         "best_epoch": trial.best_epoch,
         "epochs": len(trial.rows),
         "seconds": rounded(trial.seconds),

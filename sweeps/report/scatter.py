@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweeps.config.experiment import Objective
-from sweeps.config.space import Scalar, Space
+from sweeps.config.space import Choices, Scalar, Space
 from sweeps.report.curves import rounded
 from sweeps.report.figure import Cell, Figure, axis, colour_and_symbol
 from sweeps.report.trials import ReportTrial
@@ -43,7 +43,7 @@ def slices(
         if not shown:
             continue
         is_log = path in space.log_paths
-        scale = _scale([trial.values[path] for trial in shown], is_log=is_log)
+        scale = _scale(space, path, [trial.values[path] for trial in shown])
         traces = _points(shown, [_position(trial.values[path], scale) for trial in shown])
         layout = {"xaxis": axis(name, **scale), "yaxis": axis(objective.metric)}
         title = f"Sensitivity to {name}" if is_log else f"By {name}"
@@ -114,11 +114,13 @@ def _best_so_far(
     return [*best, (trials[-1], best[-1][1])] if best else []
 
 
-def _scale(values: Sequence[Scalar], *, is_log: bool) -> dict[str, Any]:
+def _scale(space: Space, path: str, values: Sequence[Scalar]) -> dict[str, Any]:
     """Return the axis of a hyperparameter: logarithmic, linear, or one place for each choice."""
-    if is_log:
+    if path in space.log_paths:
         return {"type": "log"}
-    if any(isinstance(value, str | bool) for value in values) or len(set(values)) <= 8:
+    domains = [parameter.domain for parameter in space.parameters if parameter.path == path]
+    is_name = any(isinstance(value, str | bool) for value in values)
+    if is_name or all(isinstance(domain, Choices) for domain in domains):
         kinds = sorted(set(values), key=lambda value: (isinstance(value, str), value))
         return {
             "type": "category",

@@ -33,7 +33,11 @@ def importance_figure(importances: Importances | None, names: Mapping[str, str])
         "marker": {"color": COLOURS[0]},
         "hovertemplate": "%{y} %{x:.2f}<extra></extra>",
     }
-    layout = {"xaxis": axis("importance", range=[0, 1]), "yaxis": axis(""), "showlegend": False}
+    layout = {
+        "xaxis": axis("importance", range=[0, 1]),
+        "yaxis": axis("", type="category"),
+        "showlegend": False,
+    }
     rows = [(names.get(path, path), share) for path, share in reversed(ranked)]
     columns = ("hyperparameter", "importance")
     return Figure("importances", "What mattered", note, [bars], layout, columns, rows)
@@ -97,7 +101,11 @@ def time_figure(spent: Mapping[str, TimeSpent]) -> Figure:
         }
         for at, (kind, hours) in enumerate(kinds.items())
     ]
-    layout = {"barmode": "stack", "xaxis": axis("hours of workers"), "yaxis": axis("")}
+    layout = {
+        "barmode": "stack",
+        "xaxis": axis("hours of workers"),
+        "yaxis": axis("", type="category"),
+    }
     note = (
         "Hours of workers from their first trial to their last epoch. The wait in a scheduler's "
         "queue is not in them, nor an unfinished epoch of a worker that was lost."

@@ -1,5 +1,6 @@
 """The trials that a report shows, of one sweep or of several."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -109,7 +110,7 @@ def _best(snapshot: TrialSnapshot, objective: Objective) -> tuple[int | None, fl
     curve = {
         row.epoch: row.metrics[objective.metric]
         for row in snapshot.rows
-        if objective.metric in row.metrics
+        if math.isfinite(row.metrics.get(objective.metric, math.nan)) and not row.diverged
     }
     best = max(curve, key=lambda epoch: objective.sign * curve[epoch], default=None)
     return best, None if best is None else curve[best]

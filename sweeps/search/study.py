@@ -215,8 +215,8 @@ class Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some of the functions are experimental
             for title, plot in rendered.items():
-                # Too few trials for a plot, or all have the same value.
-                with suppress(ValueError, RuntimeError):
+                # Too few trials for a plot, all have the same value, or a fault of the library.
+                with suppress(Exception):
                     figures[title] = plot()
         figures = {title: figure for title, figure in figures.items() if figure.data}
         title = f"The study of {self.experiment.name}"
@@ -235,7 +235,8 @@ def _short_axes(figure: Any) -> Any:
     """Write the name of a parameter without its table, and its case on a line of its own."""
     for axis in figure.select_xaxes():
         path, _, case = (axis.title.text or "").partition(" | ")
-        words = [path.rpartition(".")[2], case.rpartition(".")[2]]
+        other, equals, value = case.partition(" = ")
+        words = [path.rpartition(".")[2], f"{other.rpartition('.')[2]}{equals}{value}"]
         axis.update(title_text="<br>".join(word for word in words if word))
     return figure
 

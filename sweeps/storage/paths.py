@@ -308,7 +308,7 @@ class RunsPaths:
 
     def comparison(self, sweeps: Sequence[str]) -> Path:
         """Return the file of a report that compares these sweeps."""
-        return self.folder / "comparisons" / f"{'-'.join(sweeps)}.html"
+        return self.folder / "comparisons" / f"{'+'.join(sweeps)}.html"
 
     def artifacts_of(self, sweep: str) -> Path:
         """Return the folder of a sweep's artifacts."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def log_dataset(
         source=json.dumps({"uri": source}),
     )
     context = InputTag("mlflow.data.context", "training")
-    client.log_inputs(run, datasets=[DatasetInput(dataset, [context])])
+    with suppress(MlflowException):  # an extra: a store without it still gets the run
+        client.log_inputs(run, datasets=[DatasetInput(dataset, [context])])
 
 
 def log_figure(client: MlflowClient, run: str, file: Path, timestamp: int) -> None:

@@ -178,7 +178,8 @@ class Publisher:
         # Only what never changes during a sweep: a param in MLflow can be set only once.
         fixed = experiment.model_dump(mode="json", include={"trainer", "objective"})
         log_params(self._client, run, flatten(fixed))
-        log_dataset(self._client, run, self._sweep.plan.fingerprint, flatten(experiment.trial))
+        base = self._sweep.resolved.base.model_dump(mode="json")
+        log_dataset(self._client, run, self._sweep.plan.fingerprint, flatten(base))
         self._client.log_artifact(run, str(paths.experiment))
         return _write(paths.mlflow, Published(self._store.identity, run))
 
@@ -357,7 +358,11 @@ class Publisher:
         key = report_key(self._sweep, self._parent.description)
         if not over or self._searched_run is not None or key == self._parent.report:
             return []
-        self._client.log_artifact(self._parent.run, str(write_report(self._sweep)))
+        try:
+            file = write_report(self._sweep)
+        except Exception as error:  # noqa: BLE001 (an extra: a fault in it keeps nothing else back)
+            return [f"the report could not be written: {type(error).__name__}: {error}"]
+        self._client.log_artifact(self._parent.run, str(file))
         self._parent = _write(self._sweep.paths.mlflow, replace(self._parent, report=key))
         return []
 

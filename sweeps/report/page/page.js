@@ -67,7 +67,7 @@ function curveTraces(chart) {
       drawn.push({
         type: "scatter", mode: first ? "lines+markers" : "lines", x: curve.epochs, y: curve.metrics[metric],
         name: lineName(trial, chart, metric), legendgroup: label,
-        line: { color: data.colours[at % data.colours.length], width: first ? 1 : 2, dash: first ? "solid" : DASHES[Math.floor(at / data.colours.length) % DASHES.length] },
+        line: { color: data.colours[at % data.colours.length], width: first ? 1 : 2, dash: first ? "solid" : DASHES[(Math.floor(at / data.colours.length) + Math.max(0, which - 1)) % DASHES.length] },
         marker: { size: 4, symbol: data.symbols[at % data.symbols.length] },
         hovertemplate: `${lineName(trial, chart, metric)}<br>epoch %{x}: %{y}<extra></extra>`,
       });
@@ -79,7 +79,7 @@ function curveTraces(chart) {
 
 function lineName(trial, chart, metric) {
   const group = trial.group && !data.several ? ` ${trial.group}` : "";
-  const part = chart.metrics.length > 1 ? ` ${metric.split("/")[0]}` : "";
+  const part = chart.metrics.length > 1 ? ` ${metric.split("/").slice(0, -1).join("/") || metric}` : "";
   return `${trial.label}${group}${part}`;
 }
 
@@ -155,7 +155,7 @@ const columns = [
   { name: "state", value: (trial) => trial.state },
   { name: data.metric, value: (trial) => trial.value },
   ...data.searched.map((name) => ({ name, value: (trial) => trial.values[name] })),
-  { name: "best epoch", value: (trial) => trial.best_epoch },
+  { name: "best_epoch", value: (trial) => trial.best_epoch },
   { name: "epochs", value: (trial) => trial.epochs },
   { name: "seconds", value: (trial) => trial.seconds, text: (trial) => trial.duration },
 ];

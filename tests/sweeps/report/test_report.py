@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,13 +13,15 @@ from hypothesis import strategies as st
 
 from sweeps.analysis.time_spent import time_spent
 from sweeps.cli.compare import compare
-from sweeps.config.experiment import Reference
+from sweeps.config.experiment import Reference, Sampler
 from sweeps.errors import InputError
 from sweeps.report.answer import TestScores, answer_of
 from sweeps.report.content import Report, report_of
 from sweeps.report.curves import curve_charts
 from sweeps.report.page import embedded_json, render_report
+from sweeps.report.scatter import history
 from sweeps.report.summary_figures import time_figure
+from sweeps.report.trials import report_trials
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import State, read_snapshot
 from tests.sweeps.analysis.records import complete, sweep_of
@@ -177,3 +181,43 @@ def test_sweeps_with_different_objectives_are_not_compared(
 def test_one_sweep_is_not_a_comparison(finished: Sweep, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name two or more different sweeps to compare"):
         compare(["tiny", "tiny"], runs=finished.paths.runs.folder)
+
+
+@pytest.mark.parametrize("kind", get_args(Sampler.model_fields["kind"].annotation))
+def test_every_sampler_has_its_words(make_sweep: MakeSweep, kind: str) -> None:
+    sweep = make_sweep(trials=2)
+    experiment = sweep.experiment.model_copy(update={"sampler": Sampler(kind=kind)})
+    planned = replace(sweep, plan=replace(sweep.plan, experiment=experiment))
+    assert "Trials were chosen by " in report_of([planned]).parts[0].methods
+
+
+def test_an_open_trial_whose_objective_is_not_a_number_has_no_value(finished: Sweep) -> None:
+    snapshot = read_snapshot(finished.paths.trials()[0])
+    rows = [replace(row, metrics={"val/score": float("nan")}) for row in snapshot.rows]
+    broken = replace(snapshot, result=None, rows=rows)
+    (trial,) = report_trials(finished, [broken], several=False)
+    assert (trial.value, trial.best_epoch) == (None, None)
+    assert history([trial], finished.experiment.objective).rows == []
+
+
+def test_values_keep_the_digits_that_order_them(finished: Sweep) -> None:
+    data = embedded(render_report([finished]))
+    for paths, trial in zip(finished.paths.trials(), data["trials"], strict=True):
+        result = read_snapshot(paths).result
+        if result is not None and result.state is State.COMPLETE:
+            assert trial["value"] == result.value
+
+
+def test_a_metric_of_later_epochs_has_a_chart(finished: Sweep) -> None:
+    paths = finished.paths.trials()[0]
+    metrics = paths.attempts()[-1].metrics
+    lines = metrics.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    rows[-1]["metrics"]["val/rare"] = 0.5
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert "rare" in [chart.title for chart in report_of([finished]).charts]
+
+
+def test_comparisons_of_other_sweeps_have_other_files(finished: Sweep) -> None:
+    runs = finished.paths.runs
+    assert runs.comparison(["a-b", "c"]) != runs.comparison(["a", "b-c"])
