@@ -21,7 +21,7 @@ from tests.documented import (
 
 pytestmark = pytest.mark.xdist_group("documented commands")  # one process, one small sweep
 SMALLER = {
-    r"^trials = \d+": "trials = 8",
+    r"^trials = \d+": "trials = 9",
     r'kind = "successive_halving"': 'kind = "none"',
     r"(test|validate)_patients = \d+": r"\1_patients = 1",
     r"volumes = \d+": "volumes = 1",
