@@ -248,7 +248,7 @@ def test_a_signal_before_the_server_is_there_ends_it(
         signal.raise_signal(signal.SIGHUP)
         return popen(*arguments, **settings)
 
-    monkeypatch.setattr("sweeps.tracking.ui.subprocess.Popen", popen_after_a_signal)
+    monkeypatch.setattr("sweeps.filesystem.local_server.subprocess.Popen", popen_after_a_signal)
     try:
         assert serve(resolve_store(promoted.paths.runs, None), free_port(), "") == 0
     finally:
