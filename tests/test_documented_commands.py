@@ -42,7 +42,7 @@ REPLACED = {
     r"^sweeps compare quickstart mine": (  # the page that makes it may not have been run yet
         "test -d runs/mine || { sed -e 's/^name = .*/name = \"mine\"/' "
         "-e 's/^trials = .*/trials = 1/' experiments/quickstart.toml > other.toml; "
-        r"sweeps run other.toml; }; \g<0>"
+        r"sweeps run other.toml; }; touch runs/quickstart/plan.json; \g<0>"
     ),
     r"^make sweep EXPERIMENT=experiments/mine.toml": (
         r"sed -i 's/^trials = .*/trials = 1/' experiments/mine.toml; \g<0>"

@@ -376,8 +376,8 @@ def test_the_python_lines_of_the_documentation_load_a_trial_and_its_model(folder
     assert len([line for line in lines.splitlines() if line]) == 3
     # The sweep here is of another trainer, whose checkpoints hold no network.
     for read, tried in (
-        ('load_trial("quickstart", 7)', 'load_trial("tiny", 0)'),
-        ('load("quickstart:7")', 'load("trained")'),
+        ('load_trial("quickstart", 8)', 'load_trial("tiny", 0)'),
+        ('load("quickstart:8")', 'load("trained")'),
     ):
         assert read in lines
         lines = lines.replace(read, tried)
