@@ -8,7 +8,6 @@ Needs Debian's chromium and chromium-driver.
 """
 
 import argparse
-import json
 import math
 import random
 import statistics
@@ -22,7 +21,6 @@ from sweeps.report.page import write_report
 from sweeps.storage.paths import RunsPaths
 from sweeps.storage.sweep import Plan, Sweep, create_or_update
 from sweeps.storage.trial_record import (
-    EpochRow,
     State,
     TrialResult,
     TrialSpec,
@@ -31,6 +29,8 @@ from sweeps.storage.trial_record import (
     write_result,
     write_spec,
 )
+from sweeps.trainer import FinishedEpoch
+from sweeps.workers.claims import claim_after
 from tests.browser import start_browser
 
 ROOT = Path(__file__).parents[1]
@@ -89,19 +89,16 @@ def _write_trial(sweep: Sweep, number: int, epochs: int, chance: random.Random) 
     }
     config = sweep.resolved.config(values).model_dump(mode="json")
     paths = sweep.paths.trial(number, sweep.resolved.signature_of(values))
-    attempt = paths.attempt(1)
-    attempt.folder.mkdir(parents=True)
+    paths.folder.mkdir(parents=True)
     write_spec(paths, TrialSpec(number, values, config, epochs, 1))
-    process = {"machine": "none", "pid": number, "started": 0.0, "time": 0.0, "host": "none"}
-    attempt.claim.write_text(
-        json.dumps(process | {"job": "none", "slurm_job": ""}), encoding="utf-8"
-    )
-    write_continued(attempt, 0)
+    claim = claim_after(paths, 0, "job")
+    assert claim is not None
+    write_continued(claim.attempt, 0)
     complete = number % 4 == 0
     ended = epochs if complete else max(1, epochs // 5)
     for epoch in range(1, ended + 1):
         metrics = {name: chance.random() + 1 / epoch for name in METRICS}
-        append_row(attempt, EpochRow(epoch, metrics, epoch * 1000, 1.0))
+        append_row(claim.attempt, FinishedEpoch(epoch, metrics, epoch * 1000, 1.0))
     state = State.COMPLETE if complete else State.PRUNED
     write_result(paths, TrialResult(state, chance.random(), ended, ended))
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeps.base_trainer import BaseTrainer as BaseTrainer
     from sweeps.base_trainer import EpochTrainer as EpochTrainer
-    from sweeps.checkpoint import FinishedEpoch as FinishedEpoch
     from sweeps.monitor.trial_report import TrialReport
+    from sweeps.trainer import FinishedEpoch as FinishedEpoch
 
 
 def __getattr__(name: str) -> Any:

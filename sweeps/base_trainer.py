@@ -22,7 +22,6 @@ from pydantic import BaseModel
 from sweeps.checkpoint import (
     BestEpoch,
     Checkpoint,
-    FinishedEpoch,
     adopt_checkpoint,
     find_checkpoint,
     read_checkpoint,
@@ -30,7 +29,7 @@ from sweeps.checkpoint import (
 )
 from sweeps.errors import InputError
 from sweeps.seeding import imported_libraries, seeded
-from sweeps.trainer import Epoch, Objective, Scores, Trainer
+from sweeps.trainer import Epoch, FinishedEpoch, Objective, Scores, Trainer
 
 FOR_PROMOTION = ("export", "evaluate", "usage")
 """The members that only `sweeps promote` needs."""
@@ -295,9 +294,8 @@ def _better(best: BestEpoch | None, row: FinishedEpoch, objective: Objective) ->
 
 
 def _set_threads(threads: int | None) -> None:
-    if (
-        threads is not None and "torch" in sys.modules
-    ):  # NumPy's libraries read their number when a worker starts
+    # NumPy's libraries read their number of threads when a worker starts.
+    if threads is not None and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
 
 

@@ -5,13 +5,14 @@ epoch's row and the best epoch so far, and the state as the trainer wrote it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from sweeps.filesystem import atomic
+from sweeps.trainer import FinishedEpoch
 
 LAST, BEST = "last.pt", "best.pt"
 PREVIOUS, PREVIOUS_BEST = "previous.pt", "previous-best.pt"
@@ -21,17 +22,6 @@ names of the same files, so keeping them writes nothing."""
 
 class DamagedCheckpointError(ValueError):
     """A file is not a complete checkpoint."""
-
-
-@dataclass(frozen=True)
-class FinishedEpoch:
-    """The row of a finished epoch: what `fit` yields. `sweeps.trainer.Epoch` has the details."""
-
-    epoch: int
-    metrics: Mapping[str, float]
-    timestamp: int
-    seconds: float
-    diverged: str | None = None
 
 
 @dataclass(frozen=True)

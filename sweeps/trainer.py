@@ -11,6 +11,7 @@ shows how to use them. `vqvae/sweep.py` is the trainer of this repository, and h
 import importlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -51,6 +52,17 @@ class Epoch(Protocol):
 
         The trial ends with this epoch. Its value is the worst one of its metric.
         """
+
+
+@dataclass(frozen=True)
+class FinishedEpoch:
+    """An `Epoch` as a plain value: what a sweep stores of an epoch, and what `fit` may yield."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    timestamp: int
+    seconds: float
+    diverged: str | None = None
 
 
 class Scores(Protocol):

@@ -11,8 +11,9 @@ from sweeps.analysis.finding import Finding, Kind, percent
 from sweeps.analysis.trials import SweepTrials
 from sweeps.filesystem import atomic
 from sweeps.storage.paths import AttemptPaths
-from sweeps.storage.trial_record import EpochRow, State, TrialSnapshot
+from sweeps.storage.trial_record import State, TrialSnapshot
 from sweeps.text import count, duration
+from sweeps.trainer import FinishedEpoch
 
 _SPENT_ON = {
     State.COMPLETE: "in complete trials",
@@ -36,7 +37,7 @@ class AttemptEpochs:
 
     worker: str
     claimed: float
-    rows: Sequence[EpochRow]
+    rows: Sequence[FinishedEpoch]
     ended_by_release: bool
 
 
@@ -140,14 +141,14 @@ def read_attempts(snapshot: TrialSnapshot) -> list[AttemptEpochs]:
     seen: set[tuple[int, int]] = set()
     attempts = []
     for paths in found:
-        rows = [EpochRow(**content) for content in atomic.read_lines(paths.metrics)]
+        rows = [FinishedEpoch(**content) for content in atomic.read_lines(paths.metrics)]
         new = [row for row in rows if (row.epoch, row.timestamp) not in seen]
         seen |= {(row.epoch, row.timestamp) for row in new}
         attempts.append(_attempt(paths, new))
     return attempts
 
 
-def _attempt(paths: AttemptPaths, rows: Sequence[EpochRow]) -> AttemptEpochs:
+def _attempt(paths: AttemptPaths, rows: Sequence[FinishedEpoch]) -> AttemptEpochs:
     claim = atomic.read_json(paths.claim) or {}
     worker = "/".join(str(claim.get(name, "")) for name in ("machine", "pid", "started"))
     return AttemptEpochs(worker, float(claim.get("time", 0.0)), rows, paths.released.exists())

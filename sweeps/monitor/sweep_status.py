@@ -20,13 +20,13 @@ from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep
 from sweeps.storage.sweep_totals import Totals, compute_totals
 from sweeps.storage.trial_record import (
     SPEED_SUFFIX,
-    EpochRow,
     State,
     TrialResult,
     TrialSnapshot,
     is_abandoned,
     read_snapshot,
 )
+from sweeps.trainer import FinishedEpoch
 from sweeps.workers.retry import describe_failures
 
 
@@ -217,12 +217,12 @@ def trial_state(paths: TrialPaths, result: TrialResult | None, *, stopped: bool)
     return "stopped" if stopped else "waiting"
 
 
-def _pace(rows: list[EpochRow]) -> float | None:
+def _pace(rows: list[FinishedEpoch]) -> float | None:
     speeds = [v for k, v in rows[-1].metrics.items() if k.endswith(SPEED_SUFFIX)] if rows else []
     return speeds[0] if speeds else None
 
 
-def _seconds_left(rows: list[EpochRow], epochs: int) -> float | None:
+def _seconds_left(rows: list[FinishedEpoch], epochs: int) -> float | None:
     if not rows:
         return None
     pace = sum(row.seconds for row in rows) / len(rows)

@@ -35,11 +35,11 @@ from sweeps.promotion.entities import (
     read_manifest,
 )
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import EpochRow
 from sweeps.tracking import publisher
 from sweeps.tracking.locations import update_moved_locations
 from sweeps.tracking.points import MAX_TAG_CHARACTERS, clip, log_points, points_of_rows
 from sweeps.tracking.store import Store
+from sweeps.trainer import FinishedEpoch
 
 KEY_TAG, PACKAGE_TAG = "sweep.key", "sweep.package"
 ROLLED_BACK_TAG, ALIAS_CHANGE_TAG = "sweep.rolled_back", "sweep.aliases"
@@ -284,7 +284,7 @@ class Registry:
                 raise
 
     def _fill_run(self, run: str, entry: RegistryEntry) -> None:
-        row = EpochRow(0, entry.metrics, entry.time, 0.0)
+        row = FinishedEpoch(0, entry.metrics, entry.time, 0.0)
         names = names_in_mlflow([entry.metrics])
         log_points(self._client, run, points_of_rows([row], names))
         if renamed := describe_renamed(names):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sweeps.config.experiment import Objective
 from sweeps.config.space import Scalar
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import EpochRow, State, TrialSnapshot
+from sweeps.storage.trial_record import State, TrialSnapshot
+from sweeps.trainer import FinishedEpoch
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ReportTrial:
     value: float | None
     best_epoch: int | None
     values: Mapping[str, Scalar]
-    rows: Sequence[EpochRow]
+    rows: Sequence[FinishedEpoch]
     group: str
 
     @property

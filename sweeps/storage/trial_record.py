@@ -14,7 +14,7 @@ from sweeps.config.toml_writer import to_toml
 from sweeps.filesystem import atomic
 from sweeps.filesystem.process import Process
 from sweeps.storage.paths import AttemptPaths, TrialPaths
-from sweeps.trainer import Epoch
+from sweeps.trainer import Epoch, FinishedEpoch
 
 SPEED_SUFFIX = "_per_second"
 """How the name of a metric ends that a trainer gives its speed."""
@@ -33,17 +33,6 @@ class State(StrEnum):
     """Its training gave no usable values; its value is the metric's worst one."""
     FAILED = "failed"
     """A bug or repeated failures ended it; it does not count, nor say anything of its values."""
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One epoch of a trial, with the fields of `sweeps.trainer.Epoch`."""
-
-    epoch: int
-    metrics: Mapping[str, float]
-    timestamp: int
-    seconds: float
-    diverged: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +141,9 @@ def as_first_recorded(paths: TrialPaths, epoch: Epoch) -> Epoch:
     for attempt in paths.attempts():
         for content in atomic.read_lines(attempt.metrics):
             if content["epoch"] == epoch.epoch and _comparable_metrics(
-                EpochRow(**content)
+                FinishedEpoch(**content)
             ) == _comparable_metrics(epoch):
-                return EpochRow(**content)
+                return FinishedEpoch(**content)
     return epoch
 
 
@@ -171,7 +160,9 @@ def is_published(paths: TrialPaths) -> bool:
 
 def append_row(attempt: AttemptPaths, epoch: Epoch) -> None:
     """Append the row of an epoch to the attempt's own file."""
-    row = EpochRow(epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged)
+    row = FinishedEpoch(
+        epoch.epoch, dict(epoch.metrics), epoch.timestamp, epoch.seconds, epoch.diverged
+    )
     atomic.append(attempt.metrics, json.dumps(asdict(row), separators=(",", ":")))
 
 
@@ -201,20 +192,20 @@ def mark_phase(file: Path) -> None:
             file.touch()
 
 
-def read_curve(paths: TrialPaths) -> list[EpochRow]:
+def read_curve(paths: TrialPaths) -> list[FinishedEpoch]:
     """Return the trial's epochs in order, each once.
 
     Rows of an attempt after the epoch that a later attempt continues from do not count: its owner
     had lost the claim by then, and no attempt continued from those epochs.
     """
-    rows: dict[int, EpochRow] = {}
+    rows: dict[int, FinishedEpoch] = {}
     for attempt in paths.attempts():
         until = continued_epoch(attempt)
         if until is None:
             continue
         rows = {epoch: row for epoch, row in rows.items() if epoch <= until}
         for content in atomic.read_lines(attempt.metrics):
-            rows[content["epoch"]] = EpochRow(**content)
+            rows[content["epoch"]] = FinishedEpoch(**content)
     return [rows[epoch] for epoch in sorted(rows)]
 
 
@@ -239,7 +230,7 @@ class TrialSnapshot:
     paths: TrialPaths
     spec: TrialSpec
     result: TrialResult | None
-    rows: list[EpochRow]
+    rows: list[FinishedEpoch]
 
 
 def read_snapshot(paths: TrialPaths) -> TrialSnapshot:

@@ -13,8 +13,8 @@ from mlflow.tracking import MlflowClient
 from PIL.Image import open as open_image
 
 from sweeps.config.mlflow_names import names_in_mlflow
-from sweeps.storage.trial_record import EpochRow
 from sweeps.tracking.shared_view import IMAGES
+from sweeps.trainer import FinishedEpoch
 
 MAX_POINTS = 1000
 MAX_PARAMS = 100
@@ -30,7 +30,7 @@ _TABLE = "trials.json"
 _INVALID = "INVALID_PARAMETER_VALUE"
 
 
-def points_of_rows(rows: Iterable[EpochRow], names: Mapping[str, str]) -> list[Metric]:
+def points_of_rows(rows: Iterable[FinishedEpoch], names: Mapping[str, str]) -> list[Metric]:
     """Return the points of epochs; what is not a number is left out."""
     return [
         Metric(names[name], value, int(row.timestamp), row.epoch)

@@ -232,7 +232,7 @@ def _epochs(run: TrialRun, trial: TrialSpec, earlier: Sequence[AttemptPaths]) ->
             objective=run.sweep.resolved.experiment.objective,
             accumulation_steps=retry_plan_of(run.claim.trial).accumulation_steps,
         )
-        mark_phase(run.claim.attempt.loaded)  # `fit` has imported what it needs; data come next
+        mark_phase(run.claim.attempt.loaded)  # a generator begins only below
         yield from epochs
 
 

@@ -12,14 +12,14 @@ import pytest
 
 import sweeps
 from sweeps.base_trainer import missing_for_promotion
-from sweeps.checkpoint import FinishedEpoch, read_checkpoint
+from sweeps.checkpoint import read_checkpoint
 from sweeps.cli import main as cli
 from sweeps.config.experiment import Objective
 from sweeps.config.resolve import read_experiment
 from sweeps.errors import InputError
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import best_checkpoint, read_result, read_spec
-from sweeps.trainer import load_trainer
+from sweeps.trainer import FinishedEpoch, load_trainer
 from tests.sweeps import random_walk, tiny
 from tests.sweeps.conftest import worker_of
 from tests.sweeps.random_walk import Config, RandomWalk

@@ -8,7 +8,8 @@ from sweeps.analysis.trials import SweepTrials
 from sweeps.config.experiment import Objective
 from sweeps.config.space import Scalar, parse_space
 from sweeps.storage.paths import TrialPaths
-from sweeps.storage.trial_record import EpochRow, State, TrialResult, TrialSnapshot, TrialSpec
+from sweeps.storage.trial_record import State, TrialResult, TrialSnapshot, TrialSpec
+from sweeps.trainer import FinishedEpoch
 
 SPACE = {
     "t.optimizer": ["adam", "sgd"],
@@ -29,9 +30,9 @@ def point(optimizer: str = "adam", batch_size: int = 16, rate: float | None = No
     return {"t.optimizer": optimizer, "t.batch_size": batch_size, "t.rate": rate}
 
 
-def row(epoch: int, value: float, seconds: float = 10.0, end: float | None = None) -> EpochRow:
+def row(epoch: int, value: float, seconds: float = 10.0, end: float | None = None) -> FinishedEpoch:
     timestamp = int(1000 * (epoch * seconds if end is None else end))
-    return EpochRow(epoch, {"score": value}, timestamp, seconds)
+    return FinishedEpoch(epoch, {"score": value}, timestamp, seconds)
 
 
 def trial(

@@ -2,7 +2,6 @@
 
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import (
-    EpochRow,
     State,
     TrialResult,
     TrialSpec,
@@ -11,6 +10,7 @@ from sweeps.storage.trial_record import (
     write_result,
     write_spec,
 )
+from sweeps.trainer import FinishedEpoch
 from sweeps.workers.claims import claim_after
 
 EPOCHS = 3
@@ -40,7 +40,7 @@ def write_trial(sweep: Sweep, number: int, state: State, value: float, end: int)
     epochs = EPOCHS if state is State.COMPLETE else 1
     for epoch in range(1, epochs + 1):
         at = 1000 * (end - epochs + epoch)
-        append_row(claim.attempt, EpochRow(epoch, {"val/score": value}, at, 10.0))
+        append_row(claim.attempt, FinishedEpoch(epoch, {"val/score": value}, at, 10.0))
     if state is not State.RUNNING:
         known = None if state is State.FAILED else value
         reason = "it broke" if state is State.FAILED else ""

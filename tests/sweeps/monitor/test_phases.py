@@ -10,7 +10,8 @@ from sweeps.monitor.phases import trial_phase
 from sweeps.monitor.watch import current_status
 from sweeps.storage.job_record import JobRecord, write_job_record
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import EpochRow, append_row, mark_phase, write_continued
+from sweeps.storage.trial_record import append_row, mark_phase, write_continued
+from sweeps.trainer import FinishedEpoch
 from tests.sweeps.conftest import MakeSweep, worker_of
 
 
@@ -26,7 +27,7 @@ def test_a_trial_is_shown_with_what_it_does_until_its_first_epoch_has_ended(
     assert phase_lines(current_status(sweep)) == [f"loading data: {name}"]
     mark_phase(claim.attempt.training)
     assert phase_lines(current_status(sweep)) == [f"first epoch: {name}"]
-    append_row(claim.attempt, EpochRow(1, {"val/score": 0.5}, 1000, 1.0))
+    append_row(claim.attempt, FinishedEpoch(1, {"val/score": 0.5}, 1000, 1.0))
     assert phase_lines(current_status(sweep)) == []
 
 

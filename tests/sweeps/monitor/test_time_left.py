@@ -7,14 +7,15 @@ import pytest
 
 from sweeps.monitor.time_left import TimeLeft, time_left, time_left_text
 from sweeps.storage.progress import Progress
-from sweeps.storage.trial_record import EpochRow, State, TrialSnapshot
+from sweeps.storage.trial_record import State, TrialSnapshot
+from sweeps.trainer import FinishedEpoch
 from tests.sweeps.analysis.records import complete, pruned, trial
 
 
 def running(number: int, epochs: int, seconds: float = 10.0) -> TrialSnapshot:
     """A trial whose last epoch has just ended."""
     now = int(time.time() * 1000)
-    rows = [EpochRow(epoch, {}, now, seconds) for epoch in range(1, epochs + 1)]
+    rows = [FinishedEpoch(epoch, {}, now, seconds) for epoch in range(1, epochs + 1)]
     return replace(trial(number, State.RUNNING), rows=rows)
 
 
@@ -80,7 +81,7 @@ def test_a_pause_of_the_sweep_does_not_count() -> None:
 
 def test_only_the_latest_trials_set_the_pace() -> None:
     def at(number: int, seconds: float) -> TrialSnapshot:
-        rows = [EpochRow(1, {}, number * 1000, seconds)]
+        rows = [FinishedEpoch(1, {}, number * 1000, seconds)]
         return replace(pruned(number, 1), rows=rows)
 
     slow, fast = [at(n, 100.0) for n in range(30)], [at(n, 1.0) for n in range(30, 50)]

@@ -10,7 +10,6 @@ from mlflow.tracking import MlflowClient
 
 from sweeps.config.mlflow_names import metric_names
 from sweeps.storage.sweep import Sweep
-from sweeps.storage.trial_record import EpochRow
 from sweeps.tracking.points import (
     MAX_PARAM_CHARACTERS,
     clip,
@@ -19,6 +18,7 @@ from sweeps.tracking.points import (
     points_of_rows,
 )
 from sweeps.tracking.sync import publish_once
+from sweeps.trainer import FinishedEpoch
 from tests.sweeps import tiny
 from tests.sweeps.conftest import MakeSweep, worker_of
 from tests.sweeps.tracking.test_publisher import client_of, runs_by_name
@@ -126,6 +126,6 @@ def test_hundreds_of_parameters_with_odd_names_and_long_values_are_published(
 
 def test_what_is_not_a_number_is_left_out() -> None:
     given = {"text": "high", "none": None, "huge": 10**400, "yes": True, "one": 1}
-    row = EpochRow(1, given, 5, 0.0)  # type: ignore[arg-type]
+    row = FinishedEpoch(1, given, 5, 0.0)  # type: ignore[arg-type]
     points = points_of_rows([row], metric_names([given]))
     assert {point.key: point.value for point in points} == {"yes": 1.0, "one": 1.0}

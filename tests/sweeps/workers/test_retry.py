@@ -15,7 +15,6 @@ from sweeps.monitor.sweep_status import sweep_status
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep, stop_reason
 from sweeps.storage.trial_record import (
-    EpochRow,
     State,
     append_row,
     claim_owner,
@@ -25,6 +24,7 @@ from sweeps.storage.trial_record import (
     state_of,
 )
 from sweeps.tracking.sync import publish_once
+from sweeps.trainer import FinishedEpoch
 from sweeps.workers.claims import claim_after
 from sweeps.workers.device_access import DeviceAccess
 from sweeps.workers.exit_codes import ExitCode, WorkerDeath
@@ -281,14 +281,14 @@ def test_a_trial_that_kills_worker_after_worker_fails_and_the_job_continues(
 def test_only_deaths_since_the_last_epoch_count(make_sweep: MakeSweep) -> None:
     sweep = make_sweep(trials=1)
     claim = worker_of(sweep)._next_claim()
-    append_row(claim.attempt, EpochRow(1, {"val/score": 0.5}, 0, 0.0, None))
+    append_row(claim.attempt, FinishedEpoch(1, {"val/score": 0.5}, 0, 0.0, None))
     record_failure(claim.attempt, Failure(FailureKind.WORKER_DIED, "killed", key="killed"))
     for number in range(1, MAX_WORKER_DEATHS + 1):
         claim = claim_after(claim.trial, number, "by-hand")
         assert result_after_failures(claim.trial, 99, -1.0) is None
         record_failure(claim.attempt, Failure(FailureKind.WORKER_DIED, "killed", key="killed"))
     assert result_after_failures(claim.trial, 99, -1.0).reason == "worker died 5 times: killed"
-    append_row(claim.attempt, EpochRow(2, {"val/score": 0.5}, 0, 0.0, None))
+    append_row(claim.attempt, FinishedEpoch(2, {"val/score": 0.5}, 0, 0.0, None))
     assert result_after_failures(claim.trial, 99, -1.0) is None
 
 

@@ -20,7 +20,6 @@ from sweeps.search.study import ReportedState
 from sweeps.storage.paths import AttemptPaths, TrialPaths
 from sweeps.storage.sweep import Sweep, clear_stop, open_sweep, stop_reason, stop_sweep
 from sweeps.storage.trial_record import (
-    EpochRow,
     State,
     append_row,
     read_curve,
@@ -29,6 +28,7 @@ from sweeps.storage.trial_record import (
     state_of,
     write_continued,
 )
+from sweeps.trainer import FinishedEpoch
 from sweeps.workers.claims import claim_after
 from sweeps.workers.propose import Proposer
 from sweeps.workers.worker import Worker
@@ -229,7 +229,7 @@ def test_rows_of_a_worker_that_lost_its_claim_do_not_count(make_sweep: MakeSweep
         assert successor is not None
         shutil.copytree(trial.attempt(1).checkpoints, successor.attempt.checkpoints)
         write_continued(successor.attempt, 3)
-        append_row(trial.attempt(1), EpochRow(7, {"val/score": 99.0}, 0, 0.0))
+        append_row(trial.attempt(1), FinishedEpoch(7, {"val/score": 99.0}, 0, 0.0))
         assert [row.epoch for row in read_curve(trial)] == [1, 2, 3]
         successor.release()
     assert sweep.is_over()
@@ -382,7 +382,7 @@ def test_a_record_that_cannot_be_written_ends_the_worker_and_not_the_trial(
 
     append = running.append_row
 
-    def broken(attempt: AttemptPaths, epoch: EpochRow) -> None:
+    def broken(attempt: AttemptPaths, epoch: FinishedEpoch) -> None:
         if epoch.epoch == 3:
             raise OSError(errno.EIO, "Input/output error")
         append(attempt, epoch)
