@@ -111,7 +111,7 @@ def _state(page: Page, charts: list[State]) -> State:
         "runsHiddenMode": "SHOWALL",
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
+        "isAccordionReordered": True,  # otherwise MLflow sorts the sections by their names
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
         "groupBy": None,

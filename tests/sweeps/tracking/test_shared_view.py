@@ -211,9 +211,10 @@ def test_a_browser_shows_the_page_that_was_prepared(published: Sweep, tmp_path: 
         assert -1 not in places
         assert places == sorted(places)
         assert all(column in shown for column in ("objective", "batch_size", "learning_rate"))
-        shown = page_text(charts, tmp_path, "val/score")
+        shown = page_text(charts, tmp_path, "figure (1)")
         texts = ("tiny: best first (6)", "Parallel Coordinates", "log10 learning_rate", "val/score")
         assert all(text in shown for text in texts)
+        assert shown.index("tiny: best first (6)") < shown.index("figure (1)")
         assert "Traces" not in shown.partition("Runs")[0]
     finally:
         os.killpg(server.pid, signal.SIGTERM)
