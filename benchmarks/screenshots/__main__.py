@@ -48,17 +48,13 @@ class Screenshots:
         self._browser.save(self._out / "terminal.png", "#terminal")
 
     def mlflow(self) -> None:
-        """MLflow's prepared table and charts, the image grid, and pages of single runs."""
+        """MLflow's prepared table and charts, and pages of single runs."""
         with serving([*SWEEPS, "ui", "--port", "5600"], self._folder, self._environment) as links:
             _, table, charts = links[:3]
             self._open(table, (1500, 720))
             self._browser.wait_text("0008-")
             self._browser.save(self._out / "mlflow.png")
             self._open(charts, (1400, 1400))
-            self._browser.wait("img[src*='get-artifact']")
-            self._browser.scroll_to("//img[contains(@src, 'get-artifact')]")
-            self._browser.save(self._out / "mlflow-images.png")
-            self._browser.scroll_to("//*[contains(text(), 'best first')]")
             self._browser.wait(".js-plotly-plot", 6)
             self._browser.save(self._out / "mlflow-charts.png")
             self._run_pages(table.partition("/runs?")[0])
