@@ -36,6 +36,7 @@ from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
 from sweeps.jobs.slurm.site_check import check_site
+from sweeps.jobs.slurm.submission_environment import environment_notes, with_site_defaults
 from sweeps.jobs.start import SweepRequest
 from sweeps.jobs.submit import submit_tasks
 from sweeps.storage.paths import DoctorPaths
@@ -133,9 +134,13 @@ def _check_slurm(
     resources = f"partition {cluster.partition}, account {cluster.account}, qos {cluster.qos}"
 
     def check() -> str:
-        check_site(request.cluster, cluster, request.runs.slurm, all_checks=True)
+        check_site(
+            request.cluster, with_site_defaults(cluster), request.runs.slurm, all_checks=True
+        )
         return resources
 
+    for note in environment_notes(cluster):
+        yield Finding("environment", True, note)
     finding = run_check("cluster file", check)
     yield finding
     if not finding.passed:

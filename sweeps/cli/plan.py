@@ -15,6 +15,11 @@ from sweeps.config.space import short_names
 from sweeps.jobs.notify import check_notify
 from sweeps.jobs.slurm.commands import dry_run
 from sweeps.jobs.slurm.site_check import check_site
+from sweeps.jobs.slurm.submission_environment import (
+    environment_notes,
+    submission_environment,
+    with_site_defaults,
+)
 from sweeps.jobs.slurm.time_limit import limit_seconds, margin_seconds
 from sweeps.jobs.start import SweepRequest, check_local_device
 from sweeps.jobs.submit import submission_text
@@ -119,9 +124,14 @@ def make_plan(request: SweepRequest) -> SweepPlan:
     cost = _cost(sweep, resolved, left)
     script = answer = ""
     if cluster.scheduler == "slurm":
-        check_site(request.cluster, cluster, request.runs.slurm)
+        check_site(request.cluster, with_site_defaults(cluster), request.runs.slurm)
         script = submission_text(paths, cluster)
-        answer = dry_run(script).strip().rpartition("\n")[2].removeprefix("sbatch: ")
+        answer = (
+            dry_run(script, submission_environment())
+            .strip()
+            .rpartition("\n")[2]
+            .removeprefix("sbatch: ")
+        )
     return SweepPlan(sweep, data, device or "", reason, left, proposals, cost, script, answer)
 
 
@@ -140,6 +150,7 @@ def plan_lines(plan: SweepPlan) -> Iterator[str]:
     if plan.cost is None:
         yield _why_nothing_is_left(plan.sweep)
         return
+    yield from environment_notes(plan.sweep.plan.cluster)
     yield from ("", *_proposal_lines(plan), "", *_cost_lines(plan, plan.cost))
     if plan.script:
         yield from ("", "sbatch would receive, for each job of an array:", "", plan.script)

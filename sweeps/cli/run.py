@@ -16,8 +16,10 @@ from sweeps.cli.sweep_arguments import (
 )
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
 from sweeps.jobs.notify import notify
+from sweeps.jobs.slurm.submission_environment import environment_notes
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
 from sweeps.storage.sweep import Sweep, runs_folder
+from sweeps.text import printable
 from sweeps.tracking.sync import store_of_sweep
 
 
@@ -36,6 +38,8 @@ def run(
     store = store_of_sweep(sweep)
     print_choice(store)
     print_notes(store)
+    for note in environment_notes(sweep.plan.cluster):
+        print(printable(note))
     if submit_and_watch(sweep, cluster, watching=watching):
         notify(sweep)  # where the last supervisor was killed
         print_summary(sweep)

@@ -5,10 +5,11 @@ import time
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command
 from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.job_status import active_jobs
+from sweeps.jobs.launcher import cancel_pending_jobs
 from sweeps.jobs.notify import notify
 from sweeps.monitor.lines import progress_text
 from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep, open_sweep, stop_reason, stop_sweep
-from sweeps.text import printable
+from sweeps.text import count, printable
 
 
 def stop(name: Name = None, runs: Runs = None) -> None:
@@ -33,6 +34,17 @@ def _over_line(sweep: Sweep) -> str:
     return f"sweep {sweep.paths.name} is over: {progress_text(sweep.progress())}; nothing to stop"
 
 
+def _cancel_pending(sweep: Sweep) -> None:
+    """Cancel the jobs that are pending: they would count against the user's limits."""
+    try:
+        cancelled = cancel_pending_jobs(sweep)
+    except EnvironmentFailure as error:
+        print(printable(f"pending jobs were not cancelled; they will find no work: {error}"))
+        return
+    if cancelled:
+        print(f"cancelled {count(len(cancelled), 'pending job')}: {', '.join(cancelled)}")
+
+
 def _wait_for_workers(sweep: Sweep) -> None:
     """Wait until the workers on this machine have ended; of jobs in SLURM, say what happens."""
     try:
@@ -44,7 +56,8 @@ def _wait_for_workers(sweep: Sweep) -> None:
         print("no job of the sweep is running")
         return
     if sweep.plan.cluster.scheduler != "local":
-        print("each worker exits after its current epoch; a job that is pending ends at once")
+        print("each worker exits after its current epoch")
+        _cancel_pending(sweep)
         return
     print("each worker exits after its current epoch", end="", flush=True)
     while active_jobs(sweep.paths):

@@ -122,6 +122,11 @@ class Cluster(StrictModel):
         "stopped, or waits for a person. SWEEP_NAME, SWEEP_EVENT, SWEEP_MESSAGE and SWEEP_FOLDER "
         "in its environment say what happened. By default none.",
     )
+    python: str | None = Field(
+        None,
+        description="The shell command that starts Python in a SLURM job, such as "
+        "`apptainer exec --nv /shared/image.sif python3`. By default the Python that you use now.",
+    )
     setup: list[str] = Field(
         default_factory=list,
         description="Lines of shell that a SLURM job runs first, for example to activate an "
@@ -153,6 +158,13 @@ class Cluster(StrictModel):
         if text is not None and (not text or any(c.isspace() or not c.isprintable() for c in text)):
             raise ValueError(f"{text!r} is not one word; remove spaces, or leave the key out")
         return text
+
+    @field_validator("python")
+    @classmethod
+    def _check_python(cls, command: str | None) -> str | None:
+        if command is not None and (not command.strip() or not command.isprintable()):
+            raise ValueError("write one line: the command that starts Python, or leave the key out")
+        return command
 
     @field_validator("mail_type")
     @classmethod

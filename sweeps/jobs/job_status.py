@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.process import hostname
+from sweeps.jobs.slurm.cores import fewer_cores_lines
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import MAX_AGE_SECONDS, Queue, QueueEntry, read_queue
 from sweeps.jobs.slurm.rate_limit import run_if_allowed
@@ -105,6 +106,7 @@ def describe_jobs(paths: SweepPaths) -> list[str]:
         *_describe_pending(e for e in listed if e.is_pending),
         *_describe_vanished(paths, jobs),
         *_describe_bad_nodes(paths),
+        *fewer_cores_lines(paths),
     ]
 
 

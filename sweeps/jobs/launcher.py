@@ -14,12 +14,12 @@ from sweeps.config.cluster import Cluster, workers_and_threads
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem.lock import Lock
 from sweeps.jobs.job_status import active_jobs
-from sweeps.jobs.slurm.commands import PAUSE_SECONDS, RETRY_SECONDS, SlurmUnavailableError
+from sweeps.jobs.slurm.commands import PAUSE_SECONDS, PERSON, SlurmUnavailableError
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
-from sweeps.jobs.submit import TooManyJobsError, make_private, submit_tasks
+from sweeps.jobs.submit import ArrayTooLargeError, TooManyJobsError, make_private, submit_tasks
 from sweeps.jobs.supervisor import Supervisor
-from sweeps.storage.job_record import write_job_record
+from sweeps.storage.job_record import open_jobs_by_id, write_job_record
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.streams import accept_any_text
@@ -117,13 +117,14 @@ def submit_missing_here(sweep: Sweep) -> list[str]:
         EnvironmentFailure: the scheduler accepted no job for another reason, or did not answer
             for a long time.
     """
-    deadline = time.monotonic() + RETRY_SECONDS
+    began = time.monotonic()
     while True:
         try:
             return _submit_missing_once(sweep)
-        except SlurmUnavailableError:
-            if time.monotonic() > deadline:
+        except SlurmUnavailableError as error:
+            if time.monotonic() - began > PERSON.seconds(error):
                 raise
+            print(f"{error}; trying again", file=sys.stderr, flush=True)
             time.sleep(PAUSE_SECONDS)
 
 
@@ -153,25 +154,60 @@ def _cancel_unrecorded_jobs(paths: SweepPaths) -> None:
         job.ended.touch()
 
 
+def cancel_pending_jobs(sweep: Sweep) -> list[str]:
+    """Cancel the sweep's jobs that wait in SLURM's queue, and return their ids.
+
+    A job that starts at this moment is left alone: it finds the sweep stopped, and ends.
+
+    Raises:
+        EnvironmentFailure: SLURM does not answer, or refuses.
+    """
+    paths = sweep.paths
+    entries = read_queue(paths, max_age=QUEUE_AGE_SECONDS).entries
+    pending = {
+        number: job
+        for number, job in open_jobs_by_id(paths).items()
+        if number in entries and entries[number].is_pending
+    }
+    if pending:
+        run_when_allowed(paths.slurm, "scancel", "--state=PENDING", *pending)
+    for job in pending.values():
+        if not job.started.exists():
+            job.ended.touch()
+    return list(pending)
+
+
 def _token(submission: str, index: int | str) -> str:
     """Return the token of one job of a submission."""
     return f"{submission}-{index or 0}"
 
 
 def _submit_or_fewer(sweep: Sweep, count: int) -> list[str]:
-    """Submit `count` jobs, or half as many again and again if the user may not have so many."""
-    try:
-        return _submit(sweep, count)
-    except TooManyJobsError:
-        if count > 1:
-            return _submit_or_fewer(sweep, count // 2)
-        if active_jobs(sweep.paths):  # these requeue themselves, so the sweep still ends
-            return []
-        raise
+    """Submit `count` jobs, or fewer if the site allows no more at once or in one array.
+
+    Fewer jobs do the same work, since jobs requeue themselves. So where one array may not have
+    all of them, further arrays are submitted only while `max_running_jobs` allows more to run.
+    """
+    submitted: list[str] = []
+    limit, size = sweep.plan.cluster.max_running_jobs, count
+    while count > len(submitted) and (not submitted or limit > len(submitted)):
+        try:
+            size = min(size, count - len(submitted))
+            submitted += _submit(sweep, size, max(1, limit - len(submitted)))
+        except TooManyJobsError as error:
+            if not isinstance(error, ArrayTooLargeError):
+                count = len(submitted) + size // 2  # the site allows no more
+            size //= 2
+            if not size and (submitted or active_jobs(sweep.paths)):
+                return submitted  # these requeue themselves, so the sweep still ends
+            if not size:
+                raise
+    return submitted
 
 
-def _submit(sweep: Sweep, count: int) -> list[str]:
-    cluster = sweep.plan.cluster
+def _submit(sweep: Sweep, count: int, running: int) -> list[str]:
+    """Submit one array of `count` jobs, of which at most `running` run at the same time."""
+    cluster = sweep.plan.cluster.model_copy(update={"max_running_jobs": running})
     local = cluster.scheduler == "local"
     devices = os.environ.get("CUDA_VISIBLE_DEVICES", EVERY_DEVICE) if local else None
     submission = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"

@@ -6,16 +6,24 @@ pre-emption or the loss of a node. A cancelled job is not requeued.
 """
 
 import os
+import shlex
+import shutil
+import time
 
 from sweeps.config.cluster import workers_and_threads
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.jobs.job_status import active_jobs
-from sweeps.jobs.slurm.commands import run_command
-from sweeps.jobs.slurm.queue import read_queue
+from sweeps.jobs.slurm.commands import Patience, SlurmUnavailableError, run_command
+from sweeps.jobs.slurm.queue import Queue, read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
+
+_VARIABLE = "SWEEPS_SCRIPT_REQUEUES"
+"""Set in a job whose script requeues it."""
+PAUSE_SECONDS = 5.0
+"""The pause between two questions of a job that SLURM is ending."""
 
 
 def job_id() -> str:
@@ -29,7 +37,7 @@ def job_id() -> str:
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
 
 
-def is_running(paths: SweepPaths, terminated_seconds_ago: float) -> bool:
+def is_running(paths: SweepPaths, terminated_seconds_ago: float, ends_at: float) -> bool:
     """Return whether SLURM lists this job as running after it sent the job SIGTERM.
 
     False means that SLURM cancels the job or has requeued it already. A pre-empted job with a grace
@@ -40,13 +48,29 @@ def is_running(paths: SweepPaths, terminated_seconds_ago: float) -> bool:
     Args:
         paths: the sweep's paths.
         terminated_seconds_ago: how many seconds ago the job received SIGTERM.
+        ends_at: until when to ask again while SLURM does not answer, by the monotonic clock.
     """
     try:
-        queue = read_queue(paths, since=file_server_time(paths.slurm) - terminated_seconds_ago)
+        queue = _queue_after_signal(paths, terminated_seconds_ago, ends_at)
     except EnvironmentFailure:
         return False
     entry = queue.entries.get(job_id())
     return entry is not None and entry.state == "RUNNING"
+
+
+def _queue_after_signal(paths: SweepPaths, seconds_ago: float, ends_at: float) -> Queue:
+    """Return an answer of squeue from after the signal.
+
+    Waiting does no harm: if SLURM cancels the job, it kills this process.
+    """
+    since = file_server_time(paths.slurm) - seconds_ago
+    while True:
+        try:
+            return read_queue(paths, since=since)
+        except SlurmUnavailableError:
+            if time.monotonic() > ends_at:
+                raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def waiting_jobs_suffice(sweep: Sweep, job: JobPaths) -> bool:
@@ -65,13 +89,37 @@ def waiting_jobs_suffice(sweep: Sweep, job: JobPaths) -> bool:
     return len(unused) * cluster.trials_per_job * workers >= sweep.unclaimed_trials()
 
 
-def requeue(patience: float) -> None:
+def requeue(job: JobPaths, seconds: float) -> None:
     """Requeue this job; SLURM then ends its remaining processes.
 
+    In a container that lacks SLURM's commands, the job's script does it when this process ends.
+
     Args:
-        patience: for how many seconds to try again while SLURM does not answer.
+        job: this job.
+        seconds: for how many seconds to try again while SLURM cannot answer.
 
     Raises:
         EnvironmentFailure: SLURM did not answer, or the site does not allow jobs to requeue.
     """
-    run_command("scontrol", "requeue", job_id(), patience=patience)
+    if os.environ.get(_VARIABLE) and shutil.which("scontrol") is None:
+        job.requeue.touch()
+        return
+    run_command("scontrol", "requeue", job_id(), patience=Patience(seconds, seconds))
+
+
+def requeue_lines(paths: SweepPaths, submission: str) -> list[str]:
+    """Return the shell lines with which a job's script requeues the job if its task asks for it.
+
+    Args:
+        paths: the sweep's paths.
+        submission: the comment of the job's submission, the beginning of the job's token.
+    """
+    index = "${SLURM_ARRAY_TASK_ID:-0}"
+    file = f"{shlex.quote(str(paths.job(submission).folder))}-{index}/{paths.job('x').requeue.name}"
+    number = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
+    return [
+        f"export {_VARIABLE}=1",
+        f"rm -f {file}",
+        f'requeue_if_asked() {{ test ! -e {file} || scontrol requeue "{number}"; }}',
+        "trap requeue_if_asked EXIT",
+    ]

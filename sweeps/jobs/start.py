@@ -10,6 +10,7 @@ from sweeps.errors import InputError
 from sweeps.jobs.launcher import submit_missing
 from sweeps.jobs.notify import check_notify
 from sweeps.jobs.slurm.site_check import check_against_site, check_site
+from sweeps.jobs.slurm.submission_environment import with_site_defaults
 from sweeps.jobs.submit import TooManyJobsError
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.progress import is_over
@@ -75,7 +76,7 @@ def start_or_update(
     cluster = plan.cluster
     check_notify(cluster)
     if cluster.scheduler == "slurm":
-        check_site(cluster_name, cluster, paths.slurm)
+        check_site(cluster_name, with_site_defaults(cluster), paths.slurm)
     store = resolve_store(paths.runs, cluster.tracking)
     check_writable(store)
     sweep = create_or_update(paths, resolved, source, plan)
@@ -130,7 +131,8 @@ class TopUp:
         except (InputError, TooManyJobsError) as error:
             _remove_if_new(self._sweep.paths)
             if isinstance(error, InputError):  # raises a message with advice where there is any
-                check_against_site(self._sweep.plan.cluster, self._sweep.paths.slurm)
+                cluster = with_site_defaults(self._sweep.plan.cluster)
+                check_against_site(cluster, self._sweep.paths.slurm)
             raise
         if submitted:
             self._epochs_at_submission = epochs

@@ -1,11 +1,10 @@
-"""Submission of jobs through submitit: the only module that uses submitit.
+"""Submission of jobs through submitit, which only this module and `array_executor.py` use.
 
 The keys of a cluster file become sbatch fields here. Without SLURM the same jobs run in
 submitit's local executor, so a laptop runs the same code as a cluster.
 """
 
 import os
-import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,8 +18,15 @@ import submitit
 from sweeps.config.cluster import Cluster, parse_minutes
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem.process import Process
+from sweeps.jobs.array_executor import ArrayExecutor
+from sweeps.jobs.requeue import requeue_lines
 from sweeps.jobs.slurm.bad_nodes import excluded_nodes
-from sweeps.jobs.slurm.commands import SlurmUnavailableError, is_unavailable
+from sweeps.jobs.slurm.commands import SlurmUnavailableError, error_of
+from sweeps.jobs.slurm.error_messages import is_final, named_limit
+from sweeps.jobs.slurm.pending_reasons import describe_limit
+from sweeps.jobs.slurm.queue import read_queue
+from sweeps.jobs.slurm.rate_limit import file_server_time
+from sweeps.jobs.slurm.submission_environment import cleared_environment, with_site_defaults
 from sweeps.jobs.slurm.time_limit import export_job_end, signal_seconds
 from sweeps.storage.job_record import JobRecord
 from sweeps.storage.paths import SweepPaths
@@ -31,6 +37,10 @@ Task = Callable[[], None]
 
 class TooManyJobsError(EnvironmentFailure):
     """The site does not allow the user so many jobs that run or are pending."""
+
+
+class ArrayTooLargeError(TooManyJobsError):
+    """The site allows no array of so many jobs; several smaller ones are allowed."""
 
 
 def submit_tasks(
@@ -55,8 +65,8 @@ def submit_tasks(
     """
     try:
         executor = _executor(paths, cluster, submission)
-        with redirect_stderr(StringIO()), executor.batch():  # submitit repeats sbatch's message
-            jobs = [executor.submit(task) for task in tasks]
+        with cleared_environment(), redirect_stderr(StringIO()), executor.batch():
+            jobs = [executor.submit(task) for task in tasks]  # submitit repeats sbatch's message
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
         raise _refusal_error(_sbatch_message(error)) from error
     return [JobRecord(str(job.job_id), cluster.scheduler, _process_of(job)) for job in jobs]
@@ -65,9 +75,8 @@ def submit_tasks(
 def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
     """Return the submission file that sbatch would get for one job."""
     with tempfile.TemporaryDirectory() as folder:
-        executor = _executor(SweepPaths(Path(folder) / paths.name), cluster, "a-submission")
-        slurm: Any = executor._executor
-        text: str = slurm._make_submission_file_text(slurm._submitit_command_str, "")
+        executor = _slurm_executor(SweepPaths(Path(folder) / paths.name), cluster, "a-submission")
+        text: str = executor._make_submission_file_text(executor._submitit_command_str, "")
     return text.replace(folder, str(paths.folder.parent))
 
 
@@ -88,53 +97,90 @@ def make_private(folder: Path) -> None:
     folder.chmod(0o700)  # an existing folder may have been open to others
 
 
-def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.AutoExecutor:
-    make_private(paths.scheduler_logs)
-    executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster=cluster.scheduler)
-    executor.update_parameters(
-        name=f"sweep-{paths.name}",
-        timeout_min=parse_minutes(cluster.time_limit),
-        nodes=1,
-        tasks_per_node=1,
-        cpus_per_task=cluster.cpus,
-    )
+def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.Executor:
     if cluster.scheduler == "slurm":
-        executor.update_parameters(**_slurm_parameters(paths, cluster, submission))
+        return _slurm_executor(paths, cluster, submission)
+    make_private(paths.scheduler_logs)
+    executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster="local")
+    executor.update_parameters(
+        name=f"sweep-{paths.name}", timeout_min=parse_minutes(cluster.time_limit)
+    )
+    return executor
+
+
+def _slurm_executor(paths: SweepPaths, cluster: Cluster, submission: str) -> ArrayExecutor:
+    make_private(paths.scheduler_logs)
+    executor = ArrayExecutor(
+        paths.scheduler_logs, cluster.python, lambda: _find_number(paths, submission)
+    )
+    executor.update_parameters(**_slurm_parameters(paths, with_site_defaults(cluster), submission))
     return executor
 
 
 def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> dict[str, Any]:
     """Return the settings for SLURM. Memory is never requested: some sites' nodes report 1 MB."""
     requested = {
-        "slurm_partition": cluster.partition,
-        "slurm_account": cluster.account,
-        "slurm_qos": cluster.qos,
-        "slurm_gres": cluster.gres,
-        "slurm_constraint": cluster.constraint,
-        "slurm_exclude": excluded_nodes(paths, cluster.exclude),
-        "slurm_setup": [export_job_end(cluster), *cluster.setup],
+        "partition": cluster.partition,
+        "account": cluster.account,
+        "qos": cluster.qos,
+        "gres": cluster.gres,
+        "constraint": cluster.constraint,
+        "exclude": excluded_nodes(paths, cluster.exclude),
     }
     mail = {"mail-type": cluster.mail_type, "mail-user": cluster.mail_user}
-    additional = {"requeue": True} | {key: value for key, value in mail.items() if value}
     return {key: value for key, value in requested.items() if value is not None} | {
-        "slurm_array_parallelism": cluster.max_running_jobs,
-        "slurm_signal_delay_s": signal_seconds(cluster),
-        "slurm_comment": submission,
-        "slurm_wckey": "",  # a site with registered keys refuses submitit's default
-        "slurm_additional_parameters": additional,
+        "job_name": f"sweep-{paths.name}",
+        "time": parse_minutes(cluster.time_limit),
+        "nodes": 1,
+        "ntasks_per_node": 1,
+        "cpus_per_task": cluster.cpus,
+        # From SLURM 22.05 on the step does not get the job's cores by itself.
+        "srun_args": [f"--cpus-per-task={cluster.cpus}"],
+        "setup": [
+            export_job_end(cluster),
+            *(requeue_lines(paths, submission) if cluster.python else []),
+            *cluster.setup,
+        ],
+        "array_parallelism": cluster.max_running_jobs,
+        "signal_delay_s": signal_seconds(cluster),
+        "comment": submission,
+        "wckey": "",  # a site with registered keys refuses submitit's default
+        "additional_parameters": {"requeue": True} | {k: v for k, v in mail.items() if v},
     }
+
+
+def _find_number(paths: SweepPaths, submission: str) -> str:
+    """Return the number of the jobs of this submission, from SLURM's queue.
+
+    Raises:
+        SlurmUnavailableError: SLURM does not list them.
+    """
+    entries = read_queue(paths, since=file_server_time(paths.slurm)).entries.values()
+    found = {entry.id.partition("_")[0] for entry in entries if entry.comment == submission}
+    if not found:
+        raise SlurmUnavailableError("sbatch did not print the number of the job that it accepted")
+    return found.pop()
 
 
 def _refusal_error(message: str) -> InputError | EnvironmentFailure:
     """Return the error for a refused submission; its class decides the exit status."""
-    if is_unavailable(message):
-        return SlurmUnavailableError(message)
-    if re.search(r"MaxSubmit|job submit limit", message):
+    if not is_final(message):
+        return error_of(message)
+    if "job array specification" in message:
+        return ArrayTooLargeError(f"the site allows no array of so many jobs ({message})")
+    limit = named_limit(message)
+    if limit is None and "violates accounting" in message:
+        return TooManyJobsError(
+            f"SLURM refused the job and does not name the limit ({message}); either you have as "
+            "many jobs as the site allows, then wait or cancel some; or time_limit, cpus or gres "
+            "request more than your account or qos allows, then request less"
+        )
+    if limit is not None and "Submit" in limit:
         advice = "wait until some have ended or cancel some, then run this again"
         return TooManyJobsError(f"you have as many jobs as the site allows ({message}); {advice}")
-    if "sbatch:" in message:
-        return InputError(f"SLURM refused what the cluster file requests: {message}")
-    return EnvironmentFailure(f"the scheduler refused the job: {message}")
+    if limit is not None:
+        return InputError(f"SLURM refused the job: {describe_limit(limit)} ({message})")
+    return InputError(f"SLURM refused what the cluster file requests: {message}")
 
 
 def _sbatch_message(error: Exception) -> str:

@@ -20,6 +20,7 @@ from sweeps.jobs.publisher_process import PublisherProcess
 from sweeps.jobs.requeue import is_running, job_id, requeue, waiting_jobs_suffice
 from sweeps.jobs.slots import Slot, Slots, print_line
 from sweeps.jobs.slurm.bad_nodes import check_gpu
+from sweeps.jobs.slurm.cores import check_cores
 from sweeps.jobs.slurm.time_limit import REQUEUE_SECONDS, margin_seconds, seconds_left
 from sweeps.jobs.watchdog import Watchdog, record_death
 from sweeps.storage.job_record import JobRecord, read_started, write_job_record
@@ -67,6 +68,7 @@ class Supervisor:
             self._end()
             return
         check_gpu(self.sweep, self.job)
+        check_cores(self.sweep.plan.cluster, self.job)
         self.job.ended.unlink(missing_ok=True)  # SLURM may have started the same job again
         scheduler = self.sweep.plan.cluster.scheduler
         write_job_record(self.job.started, JobRecord(job_id(), scheduler, this_process()))
@@ -92,7 +94,8 @@ class Supervisor:
     def _is_ended_by_slurm(self) -> bool:
         if not self._in_slurm() or self.terminated_at is None:
             return False
-        return not is_running(self.sweep.paths, time.monotonic() - self.terminated_at)
+        seconds_ago = time.monotonic() - self.terminated_at
+        return not is_running(self.sweep.paths, seconds_ago, self.ends_at)
 
     def _run_workers(self) -> None:
         slots, watchdog, asked_to_leave = self._build_slots(), Watchdog(self.sweep), False
@@ -154,10 +157,10 @@ class Supervisor:
         print_line("work is left: this job requeues itself")
         try:
             left = self.ends_at - time.monotonic()
-            requeue(patience=max(REQUEUE_SECONDS, left - REQUEUE_SECONDS))
+            requeue(self.job, max(REQUEUE_SECONDS, left - REQUEUE_SECONDS))
         except EnvironmentFailure as error:
             print_line(f"this job was not requeued ({error}); the sweep's next job continues")
-            self.job.ended.touch()
+            self._end()
 
     def _build_slots(self) -> Slots:
         cluster = self.sweep.plan.cluster

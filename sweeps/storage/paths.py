@@ -125,7 +125,9 @@ class JobPaths:
     started = PathIn("started.json")  # the same, written by the job; touched while it runs
     ended = PathIn("ended")  # exists once its work is done
     final_state = PathIn("final_state.json")  # from SLURM's accounting, after it left the queue
+    requeue = PathIn("requeue")  # the job's script shall put the job back into the queue
     bad_node = PathIn("bad_node.json")  # a node that lacks what the job was promised, and why
+    fewer_cores = PathIn("fewer_cores.json")  # the cores that the job has, if fewer than requested
     publisher_log = PathIn("publisher.log")  # the output of the job's publisher
 
     @property

@@ -1,72 +1,111 @@
-"""Runs SLURM's commands, and tries again while the controller is unavailable."""
+"""Runs SLURM's commands, and tries again while SLURM cannot answer."""
 
-import re
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sweeps.errors import EnvironmentFailure
+from sweeps.jobs.slurm.error_messages import is_final, is_unavailable
 
 COMMAND_SECONDS = 60
 """The time limit of one command."""
-RETRY_SECONDS = 600.0
-"""How long to wait for an unavailable SLURM: a restart or an upgrade takes minutes."""
 PAUSE_SECONDS = 31.0
 """The pause between two tries. It keeps an unavailable controller within the usual rate limit."""
-
-_UNAVAILABLE = re.compile(
-    r"contact slurm controller|timed out|connection refused|connect failure|zero bytes"
-    r"|temporarily unable|slurm_persist_conn|backup controller|unable to establish",
-    re.IGNORECASE,
+_FORMAT_VARIABLES = (
+    "SQUEUE_",
+    "SACCT_",
+    "SINFO_",
+    "SCONTROL_",
+    "SLURM_TIME_FORMAT",
+    "SLURM_BITSTR_LEN",
 )
+"""The beginnings of variables with which a person changes what SLURM's commands print."""
 
 
 class SlurmUnavailableError(EnvironmentFailure):
     """SLURM did not answer, so it is not known whether the command took effect."""
 
 
-def run_command(*command: str, patience: float = 0.0) -> str:
+class UnclearSlurmError(SlurmUnavailableError):
+    """The command failed with an error that is not known to be final."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """For how many seconds a command is tried again.
+
+    Attributes:
+        unavailable: while SLURM does not answer; a restart or an upgrade takes minutes.
+        unclear: while the command fails with an error that is not known to be final.
+    """
+
+    unavailable: float
+    unclear: float
+
+    def seconds(self, error: SlurmUnavailableError) -> float:
+        """Return for how many seconds a command with this error is tried again."""
+        return self.unclear if isinstance(error, UnclearSlurmError) else self.unavailable
+
+
+IMPATIENT = Patience(0.0, 0.0)
+"""One try only."""
+PERSON = Patience(600.0, 60.0)
+"""For commands that a person waits for."""
+
+
+def run_command(*command: str, patience: Patience = IMPATIENT) -> str:
     """Run one of SLURM's commands, and return what it printed.
 
     Args:
         command: the command and its arguments.
-        patience: for how many seconds to try again while SLURM does not answer.
+        patience: for how long to try again while SLURM cannot answer.
 
     Raises:
-        SlurmUnavailableError: SLURM did not answer.
+        SlurmUnavailableError: SLURM did not answer, or failed for a reason that is not known.
         EnvironmentFailure: SLURM refused, or the command could not be run.
     """
-    deadline = time.monotonic() + patience
+    began = time.monotonic()
+    printed = ""
     while True:
         try:
-            return _run_once(command)
+            return _run(command).stdout
         except SlurmUnavailableError as error:
-            if time.monotonic() >= deadline:
+            limit = patience.seconds(error)
+            if time.monotonic() - began >= limit:
                 raise
-            print(f"{error}; trying again", file=sys.stderr, flush=True)
-            time.sleep(min(PAUSE_SECONDS, patience))
+            if str(error) != printed:  # a job may wait for days
+                printed = str(error)
+                print(f"{error}; trying again", file=sys.stderr, flush=True)
+            time.sleep(min(PAUSE_SECONDS, limit))
 
 
-def is_unavailable(message: str) -> bool:
-    """Return whether a command's error message means that SLURM did not answer."""
-    return _UNAVAILABLE.search(message) is not None
-
-
-def dry_run(text: str) -> str:
+def dry_run(text: str, environment: Mapping[str, str]) -> str:
     """Return what `sbatch --test-only` prints for a submission file: when the job would start.
+
+    Args:
+        text: the submission file.
+        environment: the variables with which sbatch is run.
 
     Raises:
         SlurmUnavailableError: SLURM did not answer.
         EnvironmentFailure: SLURM would refuse the job.
     """
-    return _run(("sbatch", "--test-only"), text).stderr
+    return _run(("sbatch", "--test-only"), text, environment).stderr
 
 
-def _run_once(command: tuple[str, ...]) -> str:
-    return _run(command).stdout
+def error_of(message: str) -> EnvironmentFailure:
+    """Return the error for the message of a command that failed."""
+    if is_unavailable(message):
+        return SlurmUnavailableError(message)
+    return EnvironmentFailure(message) if is_final(message) else UnclearSlurmError(message)
 
 
-def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProcess[str]:
+def _run(
+    command: tuple[str, ...], text: str = "", environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     try:
         ended = subprocess.run(
             command,
@@ -76,6 +115,7 @@ def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProces
             errors="backslashreplace",
             timeout=COMMAND_SECONDS,
             check=False,
+            env=_plain(os.environ if environment is None else environment),
         )
     except subprocess.TimeoutExpired as error:
         message = f"{command[0]} did not answer within {COMMAND_SECONDS} s"
@@ -84,6 +124,9 @@ def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProces
         raise EnvironmentFailure(f"{command[0]}: {error.strerror}") from error
     if ended.returncode == 0:
         return ended
-    message = " ".join((ended.stderr or ended.stdout).split())
-    error_class = SlurmUnavailableError if is_unavailable(message) else EnvironmentFailure
-    raise error_class(f"{command[0]}: {message}")
+    raise error_of(f"{command[0]}: {' '.join((ended.stderr or ended.stdout).split())}")
+
+
+def _plain(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without those that change what SLURM's commands print."""
+    return {k: v for k, v in environment.items() if not k.startswith(_FORMAT_VARIABLES)}

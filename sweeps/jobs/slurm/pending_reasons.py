@@ -68,6 +68,19 @@ _HELD_BY_SITE = {
 }
 
 
+def describe_limit(name: str) -> str:
+    """Explain a limit for which sbatch refused a job, and what to do.
+
+    Args:
+        name: SLURM's name of the limit, such as `QOSMaxWallDurationPerJobLimit`.
+    """
+    if name in _NEVER_STARTS:
+        cause, fix = _NEVER_STARTS[name]
+        return f"{cause}; {fix}"
+    owner = "qos" if name.startswith("QOS") else "account or partition"
+    return f"it exceeds the limit {name} of your {owner}; {_CORRECT_FILE}"
+
+
 def describe_reason(reason: str, number: str = "") -> str:
     """Explain why a job is pending, and what to do if it never starts.
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
-from sweeps.jobs.slurm.commands import COMMAND_SECONDS, run_command
+from sweeps.jobs.slurm.commands import COMMAND_SECONDS, IMPATIENT, Patience, run_command
 from sweeps.storage.paths import SlurmPaths
 
 MAX_QUERIES = 2
@@ -64,7 +64,7 @@ def record_query(slurm: SlurmPaths) -> None:
     atomic.write(slurm.queries, json.dumps([*_recent_queries(slurm), file_server_time(slurm)]))
 
 
-def run_when_allowed(slurm: SlurmPaths, *command: str, patience: float = 0.0) -> str:
+def run_when_allowed(slurm: SlurmPaths, *command: str, patience: Patience = IMPATIENT) -> str:
     """Run a command as soon as the rate limit allows it, and return its output.
 
     Raises:

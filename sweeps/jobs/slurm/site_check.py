@@ -5,7 +5,6 @@ sbatch would accept but SLURM would never start: an account that the partition d
 time limit longer than the partition's.
 """
 
-import os
 import shutil
 from collections.abc import Mapping
 
@@ -66,11 +65,6 @@ def _check_locally(cluster: Cluster) -> None:
         raise InputError("sbatch not found; log in to the cluster, or use --cluster local")
     if cluster.gpus and not cluster.gres:
         raise InputError('gpus is set without gres; set gres as the site names it, like "gpu:1"')
-    if memory := [name for name in os.environ if name.startswith("SBATCH_MEM")]:
-        raise InputError(
-            f"the environment variable {memory[0]} requests memory; unset it: "
-            "memory is never requested"
-        )
 
 
 def _partition(cluster: Cluster, partitions: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
-from sweeps.jobs.slurm.commands import RETRY_SECONDS
+from sweeps.jobs.slurm.commands import PERSON
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
 from sweeps.storage.paths import SlurmPaths
 
@@ -44,11 +44,11 @@ def read_partitions(
 
     Raises:
         InputError: the answer cannot be stored.
-        EnvironmentFailure: SLURM did not answer for RETRY_SECONDS, or refused.
+        EnvironmentFailure: SLURM did not answer for a long time, or refused.
     """
 
     def query() -> str:
-        return run_when_allowed(slurm, *_PARTITIONS, patience=RETRY_SECONDS)
+        return run_when_allowed(slurm, *_PARTITIONS, patience=PERSON)
 
     tables = [
         dict(word.partition("=")[::2] for word in line.split() if "=" in word)
