@@ -51,16 +51,6 @@ def test_a_cluster_file_that_does_not_fit_the_site_is_refused_before_a_job_is_su
     assert not (site.folder / "runs" / "tiny").exists()
 
 
-def test_memory_requested_by_the_environment_is_refused_too(
-    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = make_site()
-    monkeypatch.setenv("SBATCH_MEM_PER_NODE", "4G")
-    ended = site.sweeps("run", "tiny.toml", "--cluster", "testbed", "--no-watch", check=False)
-    assert ended.returncode == 2
-    assert "SBATCH_MEM_PER_NODE" in ended.stderr
-
-
 def test_status_explains_why_a_job_is_pending(make_site: MakeSite) -> None:
     site = make_site(trials=2, gate_at=1)
     other = site.testbed.call(
