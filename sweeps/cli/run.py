@@ -15,9 +15,11 @@ from sweeps.cli.sweep_arguments import (
     sweep_command,
 )
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
+from sweeps.jobs.job_status import jobs_elsewhere
 from sweeps.jobs.notify import notify
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
 from sweeps.storage.sweep import Sweep, runs_folder
+from sweeps.text import printable
 from sweeps.tracking.sync import store_of_sweep
 
 
@@ -53,6 +55,8 @@ def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bo
             for number in submitted:
                 print(f"job {number} submitted to {cluster}")
             if not watching:
+                for line in jobs_elsewhere(sweep.paths):
+                    print(printable(line))
                 print(f"watch with: {sweep_command('watch', sweep)}")
                 return False
             watch_until_done(sweep)

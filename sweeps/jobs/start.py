@@ -9,7 +9,7 @@ from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.errors import InputError
 from sweeps.jobs.launcher import submit_missing
 from sweeps.jobs.notify import check_notify
-from sweeps.jobs.slurm.site_check import check_against_site, check_site
+from sweeps.jobs.slurm.site_check import check_site, explain_refusal
 from sweeps.jobs.submit import TooManyJobsError
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.progress import is_over
@@ -130,7 +130,7 @@ class TopUp:
         except (InputError, TooManyJobsError) as error:
             _remove_if_new(self._sweep.paths)
             if isinstance(error, InputError):  # raises a message with advice where there is any
-                check_against_site(self._sweep.plan.cluster, self._sweep.paths.slurm)
+                explain_refusal(self._sweep.plan.cluster, self._sweep.paths.slurm)
             raise
         if submitted:
             self._epochs_at_submission = epochs

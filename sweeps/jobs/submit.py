@@ -8,8 +8,8 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem.process import Process
 from sweeps.jobs.slurm.bad_nodes import excluded_nodes
 from sweeps.jobs.slurm.commands import SlurmUnavailableError, is_unavailable
+from sweeps.jobs.slurm.identity import job_name
+from sweeps.jobs.slurm.sent_jobs import number_and_cluster
+from sweeps.jobs.slurm.site_name import cluster_name
 from sweeps.jobs.slurm.time_limit import export_job_end, signal_seconds
 from sweeps.storage.job_record import JobRecord
 from sweeps.storage.paths import SweepPaths
@@ -55,11 +58,38 @@ def submit_tasks(
     """
     try:
         executor = _executor(paths, cluster, submission)
-        with redirect_stderr(StringIO()), executor.batch():  # submitit repeats sbatch's message
+        # submitit repeats sbatch's message
+        with _numbers(paths, submission) as named, redirect_stderr(StringIO()), executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
         raise _refusal_error(_sbatch_message(error)) from error
-    return [JobRecord(str(job.job_id), cluster.scheduler, _process_of(job)) for job in jobs]
+    name = cluster_name(paths.slurm) if cluster.scheduler == "slurm" else ""
+    return [
+        JobRecord(str(job.job_id), cluster.scheduler, _process_of(job), "".join(named) or name)
+        for job in jobs
+    ]
+
+
+@contextmanager
+def _numbers(paths: SweepPaths, submission: str) -> Iterator[list[str]]:
+    """Let submitit read the numbers of jobs as this project does; yield the cluster if named.
+
+    submitit takes the first number after the word `job`, in a banner for example.
+    """
+    executor, named = submitit.SlurmExecutor, list[str]()
+
+    def read(answer: str | bytes) -> str:
+        text = answer if isinstance(answer, str) else answer.decode(errors="backslashreplace")
+        number, cluster = number_and_cluster(text, paths, submission)
+        named[:] = [cluster]
+        return number
+
+    original = executor.__dict__["_get_job_id_from_submission_command"]
+    setattr(executor, "_get_job_id_from_submission_command", staticmethod(read))  # noqa: B010
+    try:
+        yield named
+    finally:
+        setattr(executor, "_get_job_id_from_submission_command", original)  # noqa: B010
 
 
 def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
@@ -92,7 +122,7 @@ def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.
     make_private(paths.scheduler_logs)
     executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster=cluster.scheduler)
     executor.update_parameters(
-        name=f"sweep-{paths.name}",
+        name=job_name(paths),
         timeout_min=parse_minutes(cluster.time_limit),
         nodes=1,
         tasks_per_node=1,

@@ -4,8 +4,10 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from sweeps.errors import EnvironmentFailure
+from sweeps.jobs.slurm.queries import environment
 
 COMMAND_SECONDS = 60
 """The time limit of one command."""
@@ -63,10 +65,12 @@ def dry_run(text: str) -> str:
 
 
 def _run_once(command: tuple[str, ...]) -> str:
-    return _run(command).stdout
+    return _run(command, variables=environment()).stdout
 
 
-def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProcess[str]:
+def _run(
+    command: tuple[str, ...], text: str = "", variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     try:
         ended = subprocess.run(
             command,
@@ -76,6 +80,7 @@ def _run(command: tuple[str, ...], text: str = "") -> subprocess.CompletedProces
             errors="backslashreplace",
             timeout=COMMAND_SECONDS,
             check=False,
+            env=variables,
         )
     except subprocess.TimeoutExpired as error:
         message = f"{command[0]} did not answer within {COMMAND_SECONDS} s"
