@@ -1,6 +1,5 @@
 """The status of a sweep's jobs: which of them run or are pending, and lines that describe them."""
 
-import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,10 +65,7 @@ def jobs_elsewhere(paths: SweepPaths) -> list[str]:
 
 def _describe_elsewhere(reason: str, jobs: list[JobPaths]) -> str:
     numbers = [read_job_record(job).id or job.token for job in jobs]
-    advice = f"if it is gone for good, run: touch {shlex.quote(str(jobs[0].ended))}"
-    if len(jobs) == 1:
-        return f"job {numbers[0]} {reason}; {advice}"
-    return f"jobs {_shortened(numbers)}: each {reason}; {advice}, and so for each"
+    return f"{'job' if len(jobs) == 1 else 'jobs'} {_shortened(numbers)} {reason}"
 
 
 def _is_queued(paths: SweepPaths, job: JobPaths, record: JobRecord, queue: Queue) -> bool:

@@ -110,12 +110,21 @@ def make_private(folder: Path) -> None:
         EnvironmentFailure: the folder belongs to another user.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_uid != os.getuid():
+    check_owner(folder)
+    folder.chmod(0o700)  # an existing folder may have been open to others
+
+
+def check_owner(folder: Path) -> None:
+    """Refuse the folder of submitit's pickles if it belongs to another user.
+
+    Raises:
+        EnvironmentFailure: it does. Nothing was written.
+    """
+    if folder.exists() and folder.stat().st_uid != os.getuid():
         raise EnvironmentFailure(
             f"{folder} belongs to another user, and jobs would run the code in it; "
             "name another folder with --runs"
         )
-    folder.chmod(0o700)  # an existing folder may have been open to others
 
 
 def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.AutoExecutor:

@@ -8,6 +8,7 @@ keeps none: there the job's name and the time of its submission decide.
 import os
 import pwd
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,12 @@ class Viewpoint:
 
     def why_not(self, job: JobPaths, record: JobRecord) -> str:
         """Explain where the state of a job that is not judged here can be seen."""
-        if self._is_elsewhere(record):
-            return f"was sent to cluster {record.cluster}; here, on {self.cluster}, it is not seen"
         name = _user_name(owner(job.folder))
-        return f"was submitted by {name}; only {name} can see in SLURM how it stands"
+        if not self._is_elsewhere(record):
+            return f"submitted by {name}: only {name} sees there how it stands"
+        where = f"sent to cluster {record.cluster}: this is {self.cluster}, which does not know it"
+        folders = f"{shlex.quote(str(job.folder.parent))}/{submission_of(job)}-*"
+        return f"{where}; if they are gone for good, remove their records: rm -r {folders}"
 
     def _is_elsewhere(self, record: JobRecord) -> bool:
         return bool(self.cluster and record.cluster and record.cluster != self.cluster)
