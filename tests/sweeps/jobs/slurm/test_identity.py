@@ -1,4 +1,4 @@
-"""Which of SLURM's jobs is a sweep's, and what is said of those that cannot be judged here."""
+"""Which of SLURM's jobs is a sweep's, and what is shown of those that cannot be judged here."""
 
 import os
 from pathlib import Path
@@ -102,9 +102,9 @@ def test_a_job_is_judged_only_on_the_cluster_that_it_was_sent_to(
     calls = command("squeue", answer(queue_line("7_0", "CANCELLED")))
     assert active_jobs(paths) == [job]  # not gone: nobody knows that here
     assert not waiting_jobs_suffice(slurm_sweep, paths.job("20270101-000000-ffffff-0"))
-    said = describe_jobs(paths)
-    assert said == jobs_elsewhere(paths)
-    assert said == [
+    shown = describe_jobs(paths)
+    assert shown == jobs_elsewhere(paths)
+    assert shown == [
         "job 7_0 sent to cluster testbed: this is second, which does not know it; "
         f"if they are gone for good, remove their records: rm -r {paths.folder}/jobs/{COMMENT}-*"
     ]
