@@ -35,7 +35,7 @@ from sweeps.jobs.notify import check_notify
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
-from sweeps.jobs.slurm.site_check import check_site
+from sweeps.jobs.slurm.site_check import check_site, explain_refusal
 from sweeps.jobs.slurm.submission_environment import environment_notes, with_site_defaults
 from sweeps.jobs.start import SweepRequest
 from sweeps.jobs.submit import submit_tasks
@@ -149,7 +149,7 @@ def _check_slurm(
     try:
         short = cluster.model_copy(update={"time_limit": JOB_MINUTES})
         task = DoctorTask(paths.folder, experiment, cluster)
-        number = submit_tasks(paths.sweep, short, "doctor", [task])[0].id
+        number = _submit(request, short, paths, task)
     except (InputError, EnvironmentFailure) as error:
         yield Finding("job", False, str(error))
         return
@@ -161,6 +161,16 @@ def _check_slurm(
     yield Finding("job", True, f"ran on {content['host']}; this machine can read what it wrote")
     yield from (Finding(**fields) for fields in content["findings"])
     yield compare_clocks(content["ahead"] - clock_offset(paths))
+
+
+def _submit(request: SweepRequest, cluster: Cluster, paths: DoctorPaths, task: DoctorTask) -> str:
+    """Submit the doctor's job and return its number."""
+    submission = paths.folder.name.removeprefix(".")  # its own: the job is found by it
+    try:
+        return submit_tasks(paths.sweep, cluster, submission, [task])[0].id
+    except InputError:
+        explain_refusal(with_site_defaults(cluster), request.runs.slurm)
+        raise
 
 
 def compare_clocks(ahead_of_here: float) -> Finding:

@@ -9,12 +9,13 @@ from sweeps.cli.defaults import choose_defaults
 from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.next_trials import next_proposals, trials_left
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs, TotalTrials
-from sweeps.config.cluster import read_cluster, workers_and_threads
+from sweeps.config.cluster import Cluster, read_cluster, workers_and_threads
 from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.config.space import short_names
+from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.notify import check_notify
-from sweeps.jobs.slurm.commands import dry_run
-from sweeps.jobs.slurm.site_check import check_site
+from sweeps.jobs.slurm.commands import SlurmUnavailableError, dry_run
+from sweeps.jobs.slurm.site_check import check_site, explain_refusal
 from sweeps.jobs.slurm.submission_environment import (
     environment_notes,
     submission_environment,
@@ -126,13 +127,24 @@ def make_plan(request: SweepRequest) -> SweepPlan:
     if cluster.scheduler == "slurm":
         check_site(request.cluster, with_site_defaults(cluster), request.runs.slurm)
         script = submission_text(paths, cluster)
-        answer = (
+        answer = _answer(request, cluster, script)
+    return SweepPlan(sweep, data, device or "", reason, left, proposals, cost, script, answer)
+
+
+def _answer(request: SweepRequest, cluster: Cluster, script: str) -> str:
+    """Return when the job would start, as sbatch says it."""
+    try:
+        return (
             dry_run(script, submission_environment())
             .strip()
             .rpartition("\n")[2]
             .removeprefix("sbatch: ")
         )
-    return SweepPlan(sweep, data, device or "", reason, left, proposals, cost, script, answer)
+    except SlurmUnavailableError:
+        raise
+    except EnvironmentFailure:  # refused: say what to write instead, if that is known
+        explain_refusal(with_site_defaults(cluster), request.runs.slurm)
+        raise
 
 
 def describe_plan(request: SweepRequest) -> list[str]:

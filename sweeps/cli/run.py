@@ -15,6 +15,7 @@ from sweeps.cli.sweep_arguments import (
     sweep_command,
 )
 from sweeps.cli.watching import print_detached, print_summary, watch_until_done
+from sweeps.jobs.job_status import jobs_elsewhere
 from sweeps.jobs.notify import notify
 from sweeps.jobs.slurm.submission_environment import environment_notes
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
@@ -57,6 +58,8 @@ def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bo
             for number in submitted:
                 print(f"job {number} submitted to {cluster}")
             if not watching:
+                for line in jobs_elsewhere(sweep.paths):
+                    print(printable(line))
                 print(f"watch with: {sweep_command('watch', sweep)}")
                 return False
             watch_until_done(sweep)

@@ -16,7 +16,7 @@ from typing import Any
 def write(path: Path, content: str | bytes) -> None:
     """Replace `path` with `content`: a reader sees the old file or the new one, never a part."""
     draft = _draft(path, content)
-    draft.replace(path)
+    _rename(draft, path)
     _sync_folder(path.parent)
 
 
@@ -50,7 +50,7 @@ def share(source: Path, target: Path) -> None:
     except OSError:
         write(target, source.read_bytes())
         return
-    draft.replace(target)
+    _rename(draft, target)
     draft.unlink(missing_ok=True)  # renaming one name of a file to another one leaves both
     _sync_folder(target.parent)
 
@@ -134,6 +134,14 @@ def _draft(path: Path, content: str | bytes, *, sync: bool = True) -> Path:
     finally:
         os.close(handle)
     return draft
+
+
+def _rename(draft: Path, path: Path) -> None:
+    try:
+        draft.replace(path)
+    except OSError:  # in a folder with the sticky bit another user's file stays
+        draft.unlink()
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 import submitit
 from submitit.core.utils import DelayedSubmission
 
-from sweeps.jobs.slurm.submission_answer import job_number
-
 
 class ArrayExecutor(submitit.SlurmExecutor):  # type: ignore[misc]  # submitit has no types
     """Submits all tasks of a batch as one array.
@@ -19,17 +17,20 @@ class ArrayExecutor(submitit.SlurmExecutor):  # type: ignore[misc]  # submitit h
     be stored under a number that no job has.
     """
 
-    def __init__(self, folder: Path, python: str | None, find_number: Callable[[], str]) -> None:
+    def __init__(
+        self, folder: Path, python: str | None, read_answer: Callable[[str], tuple[str, str]]
+    ) -> None:
         """Create it.
 
         Args:
             folder: where submission files, tasks and logs are written.
             python: the shell command that starts Python in a job; None for this interpreter.
-            find_number: finds the number of the jobs just submitted in SLURM's queue, for an
-                answer that does not have it.
+            read_answer: returns the number that sbatch's answer has, and the cluster if the answer
+                names one.
         """
         super().__init__(folder, python=python)
-        self._find_number = find_number
+        self._read_answer = read_answer
+        self.cluster = ""
 
     def _internal_process_submissions(
         self, delayed_submissions: list[DelayedSubmission]
@@ -53,4 +54,5 @@ class ArrayExecutor(submitit.SlurmExecutor):  # type: ignore[misc]  # submitit h
 
     def _get_job_id_from_submission_command(self, string: bytes | str) -> str:
         text = string if isinstance(string, str) else string.decode(errors="backslashreplace")
-        return job_number(text) or self._find_number()
+        number, self.cluster = self._read_answer(text)
+        return number

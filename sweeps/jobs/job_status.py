@@ -1,18 +1,18 @@
 """The status of a sweep's jobs: which of them run or are pending, and lines that describe them."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
-from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.process import hostname
+from sweeps.jobs.slurm.answers import QueueEntry
 from sweeps.jobs.slurm.cores import fewer_cores_lines
+from sweeps.jobs.slurm.final_states import describe_final_state, record_final_states
+from sweeps.jobs.slurm.identity import ended, listed, split_by_viewpoint, viewpoint
 from sweeps.jobs.slurm.pending_reasons import describe_reason
-from sweeps.jobs.slurm.queue import MAX_AGE_SECONDS, Queue, QueueEntry, read_queue
-from sweeps.jobs.slurm.rate_limit import run_if_allowed
-from sweeps.storage.job_record import JobRecord, open_jobs_by_id, read_job_record, read_started
+from sweeps.jobs.slurm.queue import MAX_AGE_SECONDS, Queue, read_queue
+from sweeps.storage.job_record import JobRecord, open_jobs, read_job_record, read_started
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.text import duration
 
@@ -28,6 +28,8 @@ def active_jobs(paths: SweepPaths, *, max_age: float = MAX_AGE_SECONDS) -> list[
     """Return the sweep's jobs that run or are pending, as the scheduler of each job shows it.
 
     On a machine without SLURM, jobs that were submitted to SLURM cannot be seen and do not count.
+    Where SLURM is, but not the one or not the user that they were submitted to or by, they cannot
+    be judged, and count: only where they were submitted is it known that they are gone.
 
     Args:
         paths: the sweep's paths.
@@ -36,25 +38,43 @@ def active_jobs(paths: SweepPaths, *, max_age: float = MAX_AGE_SECONDS) -> list[
     Raises:
         EnvironmentFailure: SLURM does not answer.
     """
-    records = {job: read_job_record(job) for job in paths.jobs() if not job.ended.exists()}
-    in_slurm = any(record.scheduler == "slurm" for record in records.values())
-    ask_slurm = in_slurm and shutil.which("squeue") is not None
-    queue = read_queue(paths, max_age=max_age) if ask_slurm else Queue(0.0, {})
-    return [
-        job
-        for job, record in records.items()
-        if (
-            ask_slurm and _is_queued(job, record, queue)
-            if record.scheduler == "slurm"
-            else _may_run(job, record)
-        )
-    ]
+    records = open_jobs(paths)
+    local = {job for job, record in records.items() if record.scheduler != "slurm"}
+    active = {job for job in local if _may_run(job, records[job])}
+    if len(local) < len(records) and shutil.which("squeue") is not None:
+        judged, elsewhere = split_by_viewpoint(paths, records)
+        queue = read_queue(paths, max_age=max_age) if judged else Queue(0.0, {})
+        queued = (job for job, r in judged.items() if _is_queued(paths, job, r, queue))
+        active |= {*elsewhere, *queued}
+    return [job for job in records if job in active]
 
 
-def _is_queued(job: JobPaths, record: JobRecord, queue: Queue) -> bool:
+def jobs_elsewhere(paths: SweepPaths) -> list[str]:
+    """Describe the sweep's open jobs that cannot be judged here: on another cluster, or another's.
+
+    Returns:
+        A line for each place; none on a machine without SLURM.
+    """
+    if shutil.which("squeue") is None:
+        return []
+    here, (_, elsewhere) = viewpoint(paths), split_by_viewpoint(paths, open_jobs(paths))
+    jobs_by_reason: dict[str, list[JobPaths]] = {}
+    for job, record in elsewhere.items():
+        jobs_by_reason.setdefault(here.why_not(job, record), []).append(job)
+    return [_describe_elsewhere(reason, jobs) for reason, jobs in jobs_by_reason.items()]
+
+
+def _describe_elsewhere(reason: str, jobs: list[JobPaths]) -> str:
+    numbers = [read_job_record(job).id or job.token for job in jobs]
+    return f"{'job' if len(jobs) == 1 else 'jobs'} {_shortened(numbers)} {reason}"
+
+
+def _is_queued(paths: SweepPaths, job: JobPaths, record: JobRecord, queue: Queue) -> bool:
     """Return whether SLURM lists the job, or the job is too new to be in its answer."""
-    if record.id in queue.entries:
+    if listed(queue, paths, job, record) is not None:
         return True
+    if ended(queue, paths, job, record) is not None:
+        return False
     try:
         return job.submitted.stat().st_mtime > queue.queried_at - GRACE_SECONDS
     except FileNotFoundError:
@@ -88,25 +108,27 @@ def describe_jobs(paths: SweepPaths) -> list[str]:
 
     Returns:
         A line for each job that runs, each reason why jobs are pending, each job that left the
-        queue without ending its work, and each node without its GPU.
+        queue without ending its work, each place whose jobs cannot be judged here, and each node
+        without its GPU.
 
     Raises:
         EnvironmentFailure: SLURM does not answer.
     """
-    jobs = open_jobs_by_id(paths)
+    judged, _ = split_by_viewpoint(paths, open_jobs(paths))
+    others = [*jobs_elsewhere(paths), *_describe_bad_nodes(paths), *fewer_cores_lines(paths)]
+    if not judged:
+        return others
     queue = read_queue(paths)
-    entries = queue.entries
-    listed = [entries[number] for number in jobs if number in entries]
-    running = [_describe_running(entry) for entry in listed if not entry.is_pending]
     if not queue.queried_at:
-        unknown = f"jobs: {len(jobs)} submitted; their state in SLURM will be known within a minute"
-        return [unknown] if jobs else []
+        known = f"{len(judged)} submitted; their state in SLURM will be known within a minute"
+        return [f"jobs: {known}", *others]
+    found = [listed(queue, paths, job, record) for job, record in judged.items()]
+    entries = [entry for entry in found if entry is not None]
     return [
-        *running,
-        *_describe_pending(e for e in listed if e.is_pending),
-        *_describe_vanished(paths, jobs),
-        *_describe_bad_nodes(paths),
-        *fewer_cores_lines(paths),
+        *(_describe_running(entry) for entry in entries if not entry.is_pending),
+        *_describe_pending(entry for entry in entries if entry.is_pending),
+        *_describe_vanished(paths, judged, queue),
+        *others,
     ]
 
 
@@ -122,38 +144,28 @@ def _describe_pending(entries: Iterable[QueueEntry]) -> Iterator[str]:
     for entry in entries:
         ids_by_reason.setdefault(entry.reason, []).append(entry.id)
     for reason, numbers in ids_by_reason.items():
-        more = f" and {len(numbers) - _MAX_LISTED} more" if len(numbers) > _MAX_LISTED else ""
-        shown = ", ".join(numbers[:_MAX_LISTED]) + more
         subject = "job {} is pending" if len(numbers) == 1 else "jobs {} are pending"
         why = describe_reason(reason, " ".join(numbers[:_MAX_LISTED]))
-        yield f"{subject.format(shown)}: {why}"
+        yield f"{subject.format(_shortened(numbers))}: {why}"
 
 
-def _describe_vanished(paths: SweepPaths, jobs: Mapping[str, JobPaths]) -> Iterator[str]:
+def _shortened(numbers: list[str]) -> str:
+    more = f" and {len(numbers) - _MAX_LISTED} more" if len(numbers) > _MAX_LISTED else ""
+    return ", ".join(numbers[:_MAX_LISTED]) + more
+
+
+def _describe_vanished(
+    paths: SweepPaths, judged: Mapping[JobPaths, JobRecord], queue: Queue
+) -> Iterator[str]:
     """Yield a line for each job that left the queue without having recorded its end."""
-    active = active_jobs(paths)
-    vanished = {number: job for number, job in jobs.items() if job not in active and number}
-    unknown = [number for number, job in vanished.items() if not job.final_state.exists()]
-    states = _final_states(paths, unknown) if unknown else {}
-    for number, state in states.items():
-        atomic.write(vanished[number].final_state, json.dumps({"state": state}))
-    for number, job in vanished.items():
-        stored = atomic.read_json(job.final_state) or {"state": "UNKNOWN"}
-        yield f"job {number} has left the queue: {_DESCRIPTIONS.get(stored['state'], 'it ended')}"
-
-
-def _final_states(paths: SweepPaths, numbers: list[str]) -> dict[str, str]:
-    """Return the final state of jobs from SLURM's accounting; empty if it may not be asked now."""
-    which = f"--jobs={','.join(numbers)}"
-    try:
-        answer = run_if_allowed(paths.slurm, "sacct", "-nPX", which, "--format=JobID,State")
-    except EnvironmentFailure:  # a site without accounting
-        answer = ""
-    if answer is None:
-        return {}
-    lines = [line.split("|") for line in answer.splitlines() if "|" in line]
-    states = {number: state.split()[0] for number, state in lines if state}
-    return {number: states.get(number, "UNKNOWN") for number in numbers}
+    vanished = {
+        job: record
+        for job, record in judged.items()
+        if record.id and not _is_queued(paths, job, record, queue)
+    }
+    record_final_states(paths, vanished, queue)
+    for job, record in vanished.items():
+        yield f"job {record.id} has left the queue: {describe_final_state(job)}"
 
 
 def _describe_bad_nodes(paths: SweepPaths) -> Iterator[str]:
@@ -161,16 +173,3 @@ def _describe_bad_nodes(paths: SweepPaths) -> Iterator[str]:
         if (found := atomic.read_json(job.bad_node)) is not None:
             failure = f"job {read_job_record(job).id} failed on {found['node']}"
             yield f"{failure}: {found['reason']}; the sweep's other jobs avoid this node"
-
-
-_DESCRIPTIONS = {
-    "CANCELLED": "it was cancelled",
-    "TIMEOUT": "it reached its time limit before it could requeue itself",
-    "OUT_OF_MEMORY": "the node's memory was not enough; set fewer workers in the cluster file",
-    "NODE_FAIL": "its node failed",
-    "PREEMPTED": "a job of a higher priority pre-empted it",
-    "FAILED": "it failed; see its log in jobs/submitit",
-    "BOOT_FAIL": "its node did not boot",
-    "DEADLINE": "its deadline passed",
-    "COMPLETED": "it ended",
-}

@@ -14,13 +14,22 @@ from sweeps.config.cluster import Cluster, workers_and_threads
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem.lock import Lock
 from sweeps.jobs.job_status import active_jobs
+from sweeps.jobs.slurm.answers import QueueEntry
 from sweeps.jobs.slurm.commands import PAUSE_SECONDS, PERSON, SlurmUnavailableError
+from sweeps.jobs.slurm.identity import (
+    index_of,
+    is_of_submission,
+    listed,
+    split_by_viewpoint,
+    submission_of,
+    viewpoint,
+)
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
 from sweeps.jobs.submit import ArrayTooLargeError, TooManyJobsError, make_private, submit_tasks
 from sweeps.jobs.supervisor import Supervisor
-from sweeps.storage.job_record import open_jobs_by_id, write_job_record
-from sweeps.storage.paths import SweepPaths
+from sweeps.storage.job_record import open_jobs, read_job_record, write_job_record
+from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.streams import accept_any_text
 
@@ -142,15 +151,20 @@ def _cancel_unrecorded_jobs(paths: SweepPaths) -> None:
     """Cancel jobs whose launcher was killed after sbatch: their task was never written.
 
     A job's comment names its submission. Its index in the array names the job of that submission.
+    Another user's jobs are left alone: her launcher may be at work.
     """
-    unrecorded = {job.token: job for job in paths.unrecorded_jobs() if not job.ended.exists()}
+    found = [job for job in paths.unrecorded_jobs() if not job.ended.exists()]
+    if not found:
+        return
+    here = viewpoint(paths)
+    unrecorded = [job for job in found if here.judges(job, read_job_record(job))]
     if not unrecorded:
         return
     entries = read_queue(paths, since=file_server_time(paths.slurm)).entries.values()
-    orphaned = [e.id for e in entries if _token(e.comment, e.id.partition("_")[2]) in unrecorded]
+    orphaned = [e.id for e in entries if any(_is_job(e, job) for job in unrecorded)]
     if orphaned:
         run_when_allowed(paths.slurm, "scancel", *orphaned)
-    for job in unrecorded.values():
+    for job in unrecorded:
         job.ended.touch()
 
 
@@ -163,12 +177,10 @@ def cancel_pending_jobs(sweep: Sweep) -> list[str]:
         EnvironmentFailure: SLURM does not answer, or refuses.
     """
     paths = sweep.paths
-    entries = read_queue(paths, max_age=QUEUE_AGE_SECONDS).entries
-    pending = {
-        number: job
-        for number, job in open_jobs_by_id(paths).items()
-        if number in entries and entries[number].is_pending
-    }
+    queue = read_queue(paths, max_age=QUEUE_AGE_SECONDS)
+    judged, _ = split_by_viewpoint(paths, open_jobs(paths))
+    entries = {job: listed(queue, paths, job, record) for job, record in judged.items()}
+    pending = {entry.id: job for job, entry in entries.items() if entry and entry.is_pending}
     if pending:
         run_when_allowed(paths.slurm, "scancel", "--state=PENDING", *pending)
     for job in pending.values():
@@ -177,9 +189,14 @@ def cancel_pending_jobs(sweep: Sweep) -> list[str]:
     return list(pending)
 
 
-def _token(submission: str, index: int | str) -> str:
+def _is_job(entry: QueueEntry, job: JobPaths) -> bool:
+    index = entry.id.partition("_")[2] or "0"
+    return is_of_submission(entry, submission_of(job)) and index == index_of(job)
+
+
+def _token(submission: str, index: int) -> str:
     """Return the token of one job of a submission."""
-    return f"{submission}-{index or 0}"
+    return f"{submission}-{index}"
 
 
 def _submit_or_fewer(sweep: Sweep, count: int) -> list[str]:

@@ -15,8 +15,10 @@ from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.slurm.commands import Patience, SlurmUnavailableError, run_command
+from sweeps.jobs.slurm.identity import viewpoint
 from sweeps.jobs.slurm.queue import Queue, read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
+from sweeps.storage.job_record import read_job_record
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
 
@@ -77,7 +79,9 @@ def waiting_jobs_suffice(sweep: Sweep, job: JobPaths) -> bool:
     """Return whether the jobs that have claimed no trial are enough for all unclaimed trials."""
     cluster = sweep.plan.cluster
     try:
-        others = {other.token for other in active_jobs(sweep.paths)} - {job.token}
+        active, here = active_jobs(sweep.paths), viewpoint(sweep.paths)
+        seen = [other for other in active if here.judges(other, read_job_record(other))]
+        others = {other.token for other in seen} - {job.token}
     except EnvironmentFailure:
         return False
     unused = others - {

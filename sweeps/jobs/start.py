@@ -9,9 +9,9 @@ from sweeps.config.resolve import ResolvedExperiment, read_experiment
 from sweeps.errors import InputError
 from sweeps.jobs.launcher import submit_missing
 from sweeps.jobs.notify import check_notify
-from sweeps.jobs.slurm.site_check import check_against_site, check_site
+from sweeps.jobs.slurm.site_check import check_site, explain_refusal
 from sweeps.jobs.slurm.submission_environment import with_site_defaults
-from sweeps.jobs.submit import TooManyJobsError
+from sweeps.jobs.submit import TooManyJobsError, check_owner
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.progress import is_over
 from sweeps.storage.sweep import Plan, Sweep, clear_stop, create_or_update, runs_folder
@@ -72,8 +72,11 @@ def start_or_update(
     Raises:
         InputError: jobs cannot be submitted to the cluster from here, the store cannot be
             written, or the notify command does not exist here.
+        EnvironmentFailure: the sweep is another user's, and not over.
     """
     cluster = plan.cluster
+    if not is_over(paths, plan.experiment.trials):
+        check_owner(paths.scheduler_logs)  # before another user's sweep gets a new plan
     check_notify(cluster)
     if cluster.scheduler == "slurm":
         check_site(cluster_name, with_site_defaults(cluster), paths.slurm)
@@ -132,7 +135,7 @@ class TopUp:
             _remove_if_new(self._sweep.paths)
             if isinstance(error, InputError):  # raises a message with advice where there is any
                 cluster = with_site_defaults(self._sweep.plan.cluster)
-                check_against_site(cluster, self._sweep.paths.slurm)
+                explain_refusal(cluster, self._sweep.paths.slurm)
             raise
         if submitted:
             self._epochs_at_submission = epochs

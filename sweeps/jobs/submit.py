@@ -21,11 +21,12 @@ from sweeps.filesystem.process import Process
 from sweeps.jobs.array_executor import ArrayExecutor
 from sweeps.jobs.requeue import requeue_lines
 from sweeps.jobs.slurm.bad_nodes import excluded_nodes
-from sweeps.jobs.slurm.commands import SlurmUnavailableError, error_of
+from sweeps.jobs.slurm.commands import error_of
 from sweeps.jobs.slurm.error_messages import is_final, named_limit
+from sweeps.jobs.slurm.identity import job_name
 from sweeps.jobs.slurm.pending_reasons import describe_limit
-from sweeps.jobs.slurm.queue import read_queue
-from sweeps.jobs.slurm.rate_limit import file_server_time
+from sweeps.jobs.slurm.sent_jobs import number_and_cluster
+from sweeps.jobs.slurm.site_name import cluster_name
 from sweeps.jobs.slurm.submission_environment import cleared_environment, with_site_defaults
 from sweeps.jobs.slurm.time_limit import export_job_end, signal_seconds
 from sweeps.storage.job_record import JobRecord
@@ -69,7 +70,10 @@ def submit_tasks(
             jobs = [executor.submit(task) for task in tasks]  # submitit repeats sbatch's message
     except (submitit.core.utils.FailedJobError, subprocess.SubprocessError, OSError) as error:
         raise _refusal_error(_sbatch_message(error)) from error
-    return [JobRecord(str(job.job_id), cluster.scheduler, _process_of(job)) for job in jobs]
+    where = ""
+    if isinstance(executor, ArrayExecutor):
+        where = executor.cluster or cluster_name(paths.slurm)
+    return [JobRecord(str(job.job_id), cluster.scheduler, _process_of(job), where) for job in jobs]
 
 
 def submission_text(paths: SweepPaths, cluster: Cluster) -> str:
@@ -89,12 +93,21 @@ def make_private(folder: Path) -> None:
         EnvironmentFailure: the folder belongs to another user.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_uid != os.getuid():
+    check_owner(folder)
+    folder.chmod(0o700)  # an existing folder may have been open to others
+
+
+def check_owner(folder: Path) -> None:
+    """Refuse the folder of submitit's pickles if it belongs to another user.
+
+    Raises:
+        EnvironmentFailure: it does. Nothing was written.
+    """
+    if folder.exists() and folder.stat().st_uid != os.getuid():
         raise EnvironmentFailure(
             f"{folder} belongs to another user, and jobs would run the code in it; "
             "name another folder with --runs"
         )
-    folder.chmod(0o700)  # an existing folder may have been open to others
 
 
 def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.Executor:
@@ -102,16 +115,16 @@ def _executor(paths: SweepPaths, cluster: Cluster, submission: str) -> submitit.
         return _slurm_executor(paths, cluster, submission)
     make_private(paths.scheduler_logs)
     executor = submitit.AutoExecutor(folder=paths.scheduler_logs, cluster="local")
-    executor.update_parameters(
-        name=f"sweep-{paths.name}", timeout_min=parse_minutes(cluster.time_limit)
-    )
+    executor.update_parameters(name=job_name(paths), timeout_min=parse_minutes(cluster.time_limit))
     return executor
 
 
 def _slurm_executor(paths: SweepPaths, cluster: Cluster, submission: str) -> ArrayExecutor:
     make_private(paths.scheduler_logs)
     executor = ArrayExecutor(
-        paths.scheduler_logs, cluster.python, lambda: _find_number(paths, submission)
+        paths.scheduler_logs,
+        cluster.python,
+        lambda answer: number_and_cluster(answer, paths, submission),
     )
     executor.update_parameters(**_slurm_parameters(paths, with_site_defaults(cluster), submission))
     return executor
@@ -129,7 +142,7 @@ def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> d
     }
     mail = {"mail-type": cluster.mail_type, "mail-user": cluster.mail_user}
     return {key: value for key, value in requested.items() if value is not None} | {
-        "job_name": f"sweep-{paths.name}",
+        "job_name": job_name(paths),
         "time": parse_minutes(cluster.time_limit),
         "nodes": 1,
         "ntasks_per_node": 1,
@@ -147,19 +160,6 @@ def _slurm_parameters(paths: SweepPaths, cluster: Cluster, submission: str) -> d
         "wckey": "",  # a site with registered keys refuses submitit's default
         "additional_parameters": {"requeue": True} | {k: v for k, v in mail.items() if v},
     }
-
-
-def _find_number(paths: SweepPaths, submission: str) -> str:
-    """Return the number of the jobs of this submission, from SLURM's queue.
-
-    Raises:
-        SlurmUnavailableError: SLURM does not list them.
-    """
-    entries = read_queue(paths, since=file_server_time(paths.slurm)).entries.values()
-    found = {entry.id.partition("_")[0] for entry in entries if entry.comment == submission}
-    if not found:
-        raise SlurmUnavailableError("sbatch did not print the number of the job that it accepted")
-    return found.pop()
 
 
 def _refusal_error(message: str) -> InputError | EnvironmentFailure:

@@ -71,7 +71,8 @@ class Supervisor:
         check_cores(self.sweep.plan.cluster, self.job)
         self.job.ended.unlink(missing_ok=True)  # SLURM may have started the same job again
         scheduler = self.sweep.plan.cluster.scheduler
-        write_job_record(self.job.started, JobRecord(job_id(), scheduler, this_process()))
+        name = os.environ.get("SLURM_CLUSTER_NAME", "") if self._in_slurm() else ""
+        write_job_record(self.job.started, JobRecord(job_id(), scheduler, this_process(), name))
         before = finished_epochs_and_trials(self.sweep.paths)
         self._run_workers()
         self.publisher.finish(self.ends_at)

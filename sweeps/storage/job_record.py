@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ class JobRecord:
         id: the job's id at the scheduler; empty if it has none.
         scheduler: where the job was submitted: `local` or `slurm`.
         process: the process that runs it; None if only the scheduler knows that.
+        cluster: the ClusterName of the SLURM that has it; empty if not known, or not in SLURM.
     """
 
     id: str
     scheduler: str
     process: Process | None
+    cluster: str = ""
 
 
 def write_job_record(path: Path, record: JobRecord) -> None:
@@ -42,16 +44,19 @@ def read_started(job: JobPaths) -> JobRecord | None:
 
 
 def read_job_record(job: JobPaths) -> JobRecord:
-    """Return the record of the submission, otherwise the one of the start."""
-    return read_submitted(job) or read_started(job) or JobRecord("", "", None)
+    """Return the record of the submission, otherwise the one of the start.
 
-
-def open_jobs_by_id(paths: SweepPaths) -> Mapping[str, JobPaths]:
-    """Return the jobs that have not ended their work, by their id at the scheduler.
-
-    Ids are not unique over time: a job that has ended must not hide one with the same id.
+    Where only the job itself knew the cluster's name, the name is the one it wrote.
     """
-    return {read_job_record(job).id: job for job in paths.jobs() if not job.ended.exists()}
+    submitted, started = read_submitted(job), read_started(job)
+    if submitted is None or started is None:
+        return submitted or started or JobRecord("", "", None)
+    return replace(submitted, cluster=submitted.cluster or started.cluster)
+
+
+def open_jobs(paths: SweepPaths) -> Mapping[JobPaths, JobRecord]:
+    """Return the record of each job that has not ended its work."""
+    return {job: read_job_record(job) for job in paths.jobs() if not job.ended.exists()}
 
 
 def _read(path: Path) -> JobRecord | None:
@@ -60,5 +65,8 @@ def _read(path: Path) -> JobRecord | None:
         return None
     process = content["process"]
     return JobRecord(
-        content["id"], content["scheduler"], None if process is None else Process.from_json(process)
+        content["id"],
+        content["scheduler"],
+        None if process is None else Process.from_json(process),
+        content.get("cluster", ""),
     )

@@ -3,7 +3,8 @@
 runs/
   mlflow.db  artifacts/  store/          MLflow's database and artifacts; who may write to them
   store/slurm-<user>/                    answers of SLURM, and when it was asked
-    queue.json  partitions.txt  user.txt  queries.json  clock  lock/
+    queue.json  clusters.json  queries.json  clock  lock/
+    partitions-<cluster>.txt  user-<cluster>.txt
   <sweep>/
     sweep.json  experiment.toml          the sweep's identity; the last experiment file
     plan.json  mlflow.json               the plan that workers follow; what MLflow has
@@ -269,12 +270,22 @@ class SlurmPaths:
 
     folder: Path
 
-    queue = PathIn("queue.json")  # the last answer of squeue
-    partitions = PathIn("partitions.txt")  # the answer of scontrol
-    user = PathIn("user.txt")  # the answer of sacctmgr about the user
+    queue = PathIn("queue.json")  # the last answer of squeue, of each cluster
+    clusters = PathIn("clusters.json")  # the name of the cluster that each host asks
     queries = PathIn("queries.json")  # the times of the queries in the last minute
     clock = PathIn("clock")  # touched to read the file server's time
     lock = PathIn("lock")  # the folder of the lock on all these files
+
+    def partitions(self, cluster: str) -> Path:
+        """Return the file with scontrol's answer on a cluster's partitions."""
+        return self._of_cluster("partitions", cluster)
+
+    def user(self, cluster: str) -> Path:
+        """Return the file with sacctmgr's answer about the user on a cluster."""
+        return self._of_cluster("user", cluster)
+
+    def _of_cluster(self, name: str, cluster: str) -> Path:
+        return self.folder / f"{name}-{re.sub(r'[^A-Za-z0-9_.-]', '_', cluster)}.txt"
 
 
 @dataclass(frozen=True)

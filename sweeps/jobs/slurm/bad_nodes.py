@@ -9,9 +9,10 @@ import time
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.process import hostname
+from sweeps.jobs.slurm.identity import listed, viewpoint
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import run_when_allowed
-from sweeps.storage.job_record import open_jobs_by_id
+from sweeps.storage.job_record import open_jobs
 from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep
 
@@ -83,12 +84,14 @@ def _missing_gpu_reason() -> str | None:
 
 
 def _exclude_from_pending_jobs(sweep: Sweep) -> None:
-    queue = read_queue(sweep.paths).entries
-    pending = [
-        number
-        for number, job in open_jobs_by_id(sweep.paths).items()
-        if (queue[number].is_pending if number in queue else not job.started.exists())
-    ]
+    queue, here = read_queue(sweep.paths), viewpoint(sweep.paths)
+    pending = []
+    for job, record in open_jobs(sweep.paths).items():
+        if record.id and here.judges(job, record):
+            entry = listed(queue, sweep.paths, job, record)
+            too_new = record.id not in queue.entries and not job.started.exists()
+            if too_new if entry is None else entry.is_pending:
+                pending.append(record.id)
     nodes = excluded_nodes(sweep.paths, sweep.plan.cluster.exclude)
     if pending:
         which = f"JobId={','.join(pending)}"

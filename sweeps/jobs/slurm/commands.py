@@ -1,6 +1,5 @@
 """Runs SLURM's commands, and tries again while SLURM cannot answer."""
 
-import os
 import subprocess
 import sys
 import time
@@ -9,20 +8,12 @@ from dataclasses import dataclass
 
 from sweeps.errors import EnvironmentFailure
 from sweeps.jobs.slurm.error_messages import is_final, is_unavailable
+from sweeps.jobs.slurm.queries import query_environment
 
 COMMAND_SECONDS = 60
 """The time limit of one command."""
 PAUSE_SECONDS = 31.0
 """The pause between two tries. It keeps an unavailable controller within the usual rate limit."""
-_FORMAT_VARIABLES = (
-    "SQUEUE_",
-    "SACCT_",
-    "SINFO_",
-    "SCONTROL_",
-    "SLURM_TIME_FORMAT",
-    "SLURM_BITSTR_LEN",
-)
-"""The beginnings of variables with which a person changes what SLURM's commands print."""
 
 
 class SlurmUnavailableError(EnvironmentFailure):
@@ -115,7 +106,7 @@ def _run(
             errors="backslashreplace",
             timeout=COMMAND_SECONDS,
             check=False,
-            env=_plain(os.environ if environment is None else environment),
+            env=query_environment() if environment is None else dict(environment),
         )
     except subprocess.TimeoutExpired as error:
         message = f"{command[0]} did not answer within {COMMAND_SECONDS} s"
@@ -125,8 +116,3 @@ def _run(
     if ended.returncode == 0:
         return ended
     raise error_of(f"{command[0]}: {' '.join((ended.stderr or ended.stdout).split())}")
-
-
-def _plain(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables without those that change what SLURM's commands print."""
-    return {k: v for k, v in environment.items() if not k.startswith(_FORMAT_VARIABLES)}

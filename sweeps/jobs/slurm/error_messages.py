@@ -25,7 +25,7 @@ _FINAL = re.compile(
     r"|(configuration|by task) is not available|configuration not available|in this partition"
     r"|no partition specified|not supported|presently disabled|can not be requeued"
     r"|already (completing|finished)|is not (running|pending)|is pending execution"
-    r"|no longer pending"
+    r"|no longer pending|is disabled"
     r"|more (processors|tasks|threads|nodes|ports) (requested )?than|only batch jobs"
     r"|unrecognized|unknown option|requires an argument|ambiguous|illegal"
     r"|duplicate|name exceeded|too long|bad constraints|unspecified error|cli_filter|job_submit",

@@ -5,46 +5,21 @@ jobs at their end read it there.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
-from sweeps.config.cluster import parse_seconds
 from sweeps.filesystem import atomic
-from sweeps.jobs.slurm import rate_limit
+from sweeps.jobs.slurm import queries, rate_limit
+from sweeps.jobs.slurm.answers import QueueEntry, read_queue_answer
 from sweeps.jobs.slurm.commands import run_command
+from sweeps.jobs.slurm.site_name import cluster_name
 from sweeps.storage.paths import SlurmPaths, SweepPaths
 
 MAX_AGE_SECONDS = 60.0
 """How long an answer of squeue is used: the scheduler has many users to serve."""
 EXPIRED_SECONDS = 180.0
 """An older answer is not used at all."""
-_FORMAT = "%i|%T|%N|%L|%k|%r"
-
-
-@dataclass(frozen=True)
-class QueueEntry:
-    """A job of this user in SLURM's queue.
-
-    Attributes:
-        id: the job's id; a task of an array has its own, `12_3`.
-        state: SLURM's state: `PENDING`, `RUNNING` and so on.
-        node: the node that runs the job; empty while it is pending.
-        seconds_left: seconds until its time limit; None if SLURM does not give them.
-        comment: the comment given at submission.
-        reason: SLURM's reason why the job is pending.
-    """
-
-    id: str
-    state: str
-    node: str
-    seconds_left: float | None
-    comment: str
-    reason: str
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether the job has not started, or was requeued."""
-        return self.state in {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +29,17 @@ class Queue:
     queried_at: float
     """When squeue was asked, in seconds since 1970 by the file server's clock; 0 if never."""
     entries: Mapping[str, QueueEntry]
-    """The jobs by their ids."""
+    """The jobs that run or are pending, by their ids."""
+    ended: Mapping[str, QueueEntry] = field(default_factory=dict)
+    """Jobs that have ended but that SLURM still knows, by their ids."""
+
+    @classmethod
+    def of(cls, queried_at: float, jobs: Iterable[QueueEntry]) -> Self:
+        """Return the answer with these jobs."""
+        found: tuple[dict[str, QueueEntry], dict[str, QueueEntry]] = ({}, {})
+        for job in jobs:
+            found[job.has_ended][job.id] = job
+        return cls(queried_at, *found)
 
 
 def read_queue(paths: SweepPaths, *, since: float = 0.0, max_age: float = MAX_AGE_SECONDS) -> Queue:
@@ -75,55 +60,52 @@ def read_queue(paths: SweepPaths, *, since: float = 0.0, max_age: float = MAX_AG
         EnvironmentFailure: SLURM does not answer.
     """
     slurm = paths.slurm
+    cluster = cluster_name(slurm)  # before the lock: it may ask SLURM, too
     while True:
-        if (stored := _stored_since(slurm, since, max_age)) is not None:
+        if (stored := _stored_since(slurm, cluster, since, max_age)) is not None:
             return stored
         with rate_limit.query_lock(slurm).hold():
             # Another process may have asked while this one waited for the lock.
-            if (stored := _stored_since(slurm, since, max_age)) is not None:
+            if (stored := _stored_since(slurm, cluster, since, max_age)) is not None:
                 return stored
-            usable = _read(slurm, EXPIRED_SECONDS)
+            usable = _read(slurm, cluster, EXPIRED_SECONDS)
             is_routine = not since and max_age == MAX_AGE_SECONDS
             spare = 1 if usable is not None and is_routine else 0
             if rate_limit.seconds_until_allowed(slurm, spare=spare) <= 0:
-                return _query(slurm)
+                return _query(slurm, cluster)
         if not since:
             return usable or Queue(0.0, {})
         rate_limit.wait_until_allowed(slurm)
 
 
-def _stored_since(slurm: SlurmPaths, since: float, max_age: float) -> Queue | None:
-    stored = _read(slurm, EXPIRED_SECONDS if since else max_age)
+def _stored_since(slurm: SlurmPaths, cluster: str, since: float, max_age: float) -> Queue | None:
+    stored = _read(slurm, cluster, EXPIRED_SECONDS if since else max_age)
     return stored if stored is not None and stored.queried_at >= since else None
 
 
-def _read(slurm: SlurmPaths, max_age: float) -> Queue | None:
+def _read(slurm: SlurmPaths, cluster: str, max_age: float) -> Queue | None:
     """Return the stored answer; None if there is none, or it is older than `max_age` seconds."""
-    content = atomic.read_json(slurm.queue)
+    content = _stored_answers(slurm).get(cluster)
     if content is None:
         return None
     if abs(rate_limit.file_server_time(slurm) - content["queried_at"]) >= max_age:
         return None
-    return Queue(content["queried_at"], {e["id"]: QueueEntry(**e) for e in content["entries"]})
+    return Queue.of(content["queried_at"], [QueueEntry(**entry) for entry in content["jobs"]])
 
 
-def _query(slurm: SlurmPaths) -> Queue:
+def _query(slurm: SlurmPaths, cluster: str) -> Queue:
     # The time before the command: a change during it may be missing in the answer.
     queried_at = rate_limit.file_server_time(slurm)
     rate_limit.record_query(slurm)
-    answer = run_command("squeue", "--me", "--noheader", "--array", f"-o{_FORMAT}")
-    entries = [_entry(line) for line in answer.splitlines() if line.strip()]
-    content = {"queried_at": queried_at, "entries": [asdict(entry) for entry in entries]}
-    atomic.write(slurm.queue, json.dumps(content))
-    return Queue(queried_at, {entry.id: entry for entry in entries})
+    found = read_queue_answer(run_command(*queries.queue()))
+    jobs = [job for job in found if not cluster or job.cluster in {"", cluster}]
+    content = {"queried_at": queried_at, "jobs": [asdict(job) for job in jobs]}
+    answers = _stored_answers(slurm) | {cluster: content}
+    atomic.write(slurm.queue, json.dumps({"answers": answers}))
+    return Queue.of(queried_at, jobs)
 
 
-def _entry(line: str) -> QueueEntry:
-    number, state, node, left, comment, reason = line.strip().split("|", 5)
-    try:
-        seconds_left = parse_seconds(left)
-    except ValueError:  # UNLIMITED, NOT_SET, INVALID
-        seconds_left = None
-    return QueueEntry(
-        number, state, node, seconds_left, "" if comment == "(null)" else comment, reason
-    )
+def _stored_answers(slurm: SlurmPaths) -> dict[str, Any]:
+    """Return the last answer of each cluster; an earlier version's file has none in this form."""
+    content = atomic.read_json(slurm.queue) or {}
+    return dict(content.get("answers", {}))

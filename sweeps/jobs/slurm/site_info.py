@@ -3,37 +3,21 @@
 import getpass
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
+from sweeps.jobs.slurm import queries
+from sweeps.jobs.slurm.answers import Association, read_associations, read_partitions
 from sweeps.jobs.slurm.commands import PERSON
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
+from sweeps.jobs.slurm.site_name import cluster_name
 from sweeps.storage.paths import SlurmPaths
 
 CACHE_SECONDS = 3600.0
-_PARTITIONS = ("scontrol", "show", "partition", "--oneliner")
-_USER = ("sacctmgr", "-nP", "show", "user")
-_FORMAT = "format=defaultaccount,account,qos"
 
 
-@dataclass(frozen=True)
-class SlurmUser:
-    """The user who submits, as SLURM's accounting knows them.
-
-    Attributes:
-        default: the account of a job that names none.
-        accounts: all accounts that the user may use.
-        qos: the names of the QOS that each account may use.
-    """
-
-    default: str
-    accounts: frozenset[str]
-    qos: Mapping[str, frozenset[str]]
-
-
-def read_partitions(
+def site_partitions(
     slurm: SlurmPaths, max_age: float = CACHE_SECONDS
 ) -> Mapping[str, dict[str, str]]:
     """Return the settings of each partition, by its name, as `scontrol show partition` gives them.
@@ -48,17 +32,13 @@ def read_partitions(
     """
 
     def query() -> str:
-        return run_when_allowed(slurm, *_PARTITIONS, patience=PERSON)
+        return run_when_allowed(slurm, *queries.PARTITIONS, patience=PERSON)
 
-    tables = [
-        dict(word.partition("=")[::2] for word in line.split() if "=" in word)
-        for line in _cached(slurm, slurm.partitions, max_age, query).splitlines()
-        if line.strip()
-    ]
-    return {table["PartitionName"]: table for table in tables}
+    path = slurm.partitions(cluster_name(slurm))
+    return read_partitions(_cached(slurm, path, max_age, query))
 
 
-def read_user(slurm: SlurmPaths, max_age: float = CACHE_SECONDS) -> SlurmUser | None:
+def site_user(slurm: SlurmPaths, max_age: float = CACHE_SECONDS) -> Association | None:
     """Return the user who runs this process; None at a site without accounting.
 
     Args:
@@ -71,16 +51,12 @@ def read_user(slurm: SlurmPaths, max_age: float = CACHE_SECONDS) -> SlurmUser | 
 
     def query() -> str:
         try:
-            return run_when_allowed(slurm, *_USER, _user_name(), "withassoc", _FORMAT)
+            return run_when_allowed(slurm, *queries.associations(_user_name()))
         except EnvironmentFailure:
             return ""
 
-    answer = _cached(slurm, slurm.user, max_age, query)
-    lines = [line.split("|") for line in answer.splitlines() if line.count("|") == 2]
-    if not lines:
-        return None
-    qos = {account: frozenset(names.split(",")) for _, account, names in lines}
-    return SlurmUser(lines[0][0], frozenset(qos), qos)
+    cluster = cluster_name(slurm)
+    return read_associations(_cached(slurm, slurm.user(cluster), max_age, query), cluster)
 
 
 def _cached(slurm: SlurmPaths, path: Path, max_age: float, query: Callable[[], str]) -> str:

@@ -1,10 +1,21 @@
-"""Commands of SLURM that a test writes."""
+"""Commands of SLURM that the tests write, on a cluster of a known name."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from sweeps.storage.paths import SlurmPaths
+
+WriteCommand = Callable[[str, str], Path]
+
+
+@pytest.fixture(autouse=True)
+def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of the cluster, as a job has it: SLURM is not asked for it."""
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "testbed")
 
 
 @pytest.fixture
@@ -22,3 +33,14 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
         return calls
 
     return make
+
+
+def let_pass(slurm: SlurmPaths, seconds: float) -> None:
+    """Make the stored answer and the recorded commands older by so many seconds."""
+    if slurm.queue.exists():
+        content = json.loads(slurm.queue.read_text())
+        for answer in content["answers"].values():
+            answer["queried_at"] -= seconds
+        slurm.queue.write_text(json.dumps(content))
+    times = json.loads(slurm.queries.read_text())
+    slurm.queries.write_text(json.dumps([then - seconds for then in times]))

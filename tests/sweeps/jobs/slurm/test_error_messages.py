@@ -42,6 +42,7 @@ FINAL = [
     "slurm_requeue error: Job/step already completing or completed",
     "slurm_load_jobs error: Invalid job id specified",
     "squeue: unrecognized option '--me'",
+    "Slurm accounting storage is disabled",
 ]
 UNAVAILABLE = [
     f"{FAILED}Unable to contact slurm controller (connect failure)",

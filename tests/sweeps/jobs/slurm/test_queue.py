@@ -1,6 +1,5 @@
 """SLURM's queue and the rate limit, with commands that the tests write."""
 
-import json
 import os
 import subprocess
 import time
@@ -16,22 +15,14 @@ from sweeps.jobs.slurm.commands import Patience, SlurmUnavailableError, run_comm
 from sweeps.jobs.slurm.pending_reasons import describe_reason
 from sweeps.jobs.slurm.queue import Queue, read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_if_allowed, run_when_allowed
-from sweeps.jobs.slurm.site_info import read_user
+from sweeps.jobs.slurm.site_info import site_user
 from sweeps.jobs.slurm.time_limit import JOB_END_VARIABLE, export_job_end, seconds_left
 from sweeps.storage.job_record import JobRecord, write_job_record
-from sweeps.storage.paths import SlurmPaths
 from tests.sweeps.conftest import MakeSweep
+from tests.sweeps.jobs.slurm.answers import queue_line
+from tests.sweeps.jobs.slurm.conftest import let_pass
 
-
-def let_pass(slurm: SlurmPaths, seconds: float) -> None:
-    """Make the stored answer and the recorded commands older by so many seconds."""
-    if slurm.queue.exists():
-        content = json.loads(slurm.queue.read_text())
-        slurm.queue.write_text(
-            json.dumps(content | {"queried_at": content["queried_at"] - seconds})
-        )
-    times = json.loads(slurm.queries.read_text())
-    slurm.queries.write_text(json.dumps([then - seconds for then in times]))
+REASON = "ReqNodeNotAvail, May be | reserved"
 
 
 def test_one_answer_is_used_by_all_processes_for_a_minute(
@@ -39,13 +30,13 @@ def test_one_answer_is_used_by_all_processes_for_a_minute(
 ) -> None:
     calls = command(
         "squeue",
-        "echo '7_1|RUNNING|n1|1-02:03:04|a|None'\n"
-        "echo '7_[2-3]|PENDING||UNLIMITED|(null)|ReqNodeNotAvail, May be | reserved'",
+        f"echo '{queue_line('7_1', left='1-02:03:04', comment='a')}'\n"
+        f"echo '{queue_line('7_2', 'PENDING', left='UNLIMITED', comment='(null)', reason=REASON)}'",
     )
     paths = make_sweep().paths
     running, waiting = read_queue(paths).entries.values()
     assert (running.seconds_left, running.comment, running.is_pending) == (93784.0, "a", False)
-    assert waiting.reason == "ReqNodeNotAvail, May be | reserved"
+    assert waiting.reason == REASON
     assert (waiting.seconds_left, waiting.comment, waiting.is_pending) == (None, "", True)
     assert read_queue(paths).entries == {running.id: running, waiting.id: waiting}
     assert calls.read_text().count("called") == 1
@@ -57,7 +48,7 @@ def test_one_answer_is_used_by_all_processes_for_a_minute(
 def test_no_third_command_is_run_within_a_minute(
     make_sweep: MakeSweep, command: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = command("squeue", "echo '7_1|RUNNING|n1|1:00|a|None'")
+    calls = command("squeue", f"echo '{queue_line('7_1', comment='a')}'")
     paths = make_sweep().paths
     waited: list[float] = []
 
@@ -88,7 +79,7 @@ def test_no_third_command_is_run_within_a_minute(
 def test_an_answer_that_has_expired_is_not_used(
     make_sweep: MakeSweep, command: Callable[[str, str], Path]
 ) -> None:
-    command("squeue", "echo '7_1|RUNNING|n1|1:00|a|None'")
+    command("squeue", f"echo '{queue_line('7_1', comment='a')}'")
     paths = make_sweep().paths
     paths.job("a-0").folder.mkdir(parents=True)
     assert run_if_allowed(paths.slurm, "squeue")
@@ -166,10 +157,12 @@ def test_a_user_without_a_name_is_asked_for_by_id(
         raise KeyError("getpwuid(): uid not found")
 
     monkeypatch.setattr("sweeps.jobs.slurm.site_info.getpass.getuser", nameless)
-    calls = command("sacctmgr", f"echo \"$*\" > {tmp_path}/arguments; echo 'a|b|normal,urgent'")
+    calls = command(
+        "sacctmgr", f"echo \"$*\" > {tmp_path}/arguments; echo 'testbed|a|b|normal,urgent'"
+    )
     slurm = make_sweep().paths.slurm
     for _ in range(2):  # the second answer comes from the file
-        user = read_user(slurm)
+        user = site_user(slurm)
         assert user is not None
         assert (user.default, user.qos) == ("a", {"b": {"normal", "urgent"}})
     assert f" show user {os.getuid()} withassoc " in (tmp_path / "arguments").read_text()

@@ -12,7 +12,6 @@ import pytest
 from sweeps.config.cluster import Cluster
 from sweeps.errors import InputError
 from sweeps.jobs.launcher import submit_missing
-from sweeps.jobs.slurm.submission_answer import job_number
 from sweeps.jobs.slurm.submission_environment import (
     cleared_environment,
     environment_notes,
@@ -28,6 +27,7 @@ from sweeps.jobs.submit import (
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.sweep import Sweep
 from tests.sweeps.conftest import MakeSweep
+from tests.sweeps.jobs.slurm.answers import queue_line
 
 SLURM = Cluster(scheduler="slurm", jobs=5, cpus=2)
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -46,23 +46,6 @@ def refusal(message: str) -> str:
     return f'echo "{message}" >&2; exit 1'
 
 
-@pytest.mark.parametrize(
-    ("answer", "number"),
-    [
-        ("Submitted batch job 42\n", "42"),
-        ("Submitted batch job 42 on cluster main\n", "42"),
-        ("This job 1000 credits of your budget\nSubmitted batch job 42\n", "42"),
-        ("Welcome!\n\nSubmitted batch job 42\nHave a nice job 7\n", "42"),
-        ("42\n", "42"),
-        ("42;main\n", "42"),
-        ("job 1000 credits\n", None),
-        ("", None),
-    ],
-)
-def test_the_number_comes_from_slurms_own_sentence(answer: str, number: str | None) -> None:
-    assert job_number(answer) == number
-
-
 def test_a_banner_with_a_number_does_not_name_the_jobs(
     slurm_sweep: Sweep, command: MakeCommand
 ) -> None:
@@ -76,7 +59,8 @@ def test_a_number_that_sbatch_does_not_print_is_found_by_the_comment(
     slurm_sweep: Sweep, command: MakeCommand, tmp_path: Path
 ) -> None:
     command("sbatch", f"sed -n 's/^#SBATCH --comment=//p' \"$1\" > {tmp_path}/comment; echo Thanks")
-    command("squeue", f'echo "42_[0-4]|PENDING||1:00|$(cat {tmp_path}/comment)|None"')
+    line = queue_line("42_[0-4]", "PENDING", comment=f"$(cat {tmp_path}/comment)")
+    command("squeue", f'echo "{line}"')
     assert submit_missing(slurm_sweep)[0] == "42_0"
 
 
