@@ -41,6 +41,7 @@ OLD_NAMES = (
     *("Given", "Places?", "Death", "Duel", "_Duel", "Storms?", "unusable", "most_jobs"),
     *("alone", "ends", "Look", "looks", "choose", "start_", "alike", "mends?", "said", "_?say"),
     *("pictures?", "drawn", "draws", "unfit", "fates?", "lookout", "is_full", "learn_", "Entry"),
+    *("open_jobs_by_id", "check_against_site", "SlurmUser"),
 )
 """Old names that were replaced by standard ones; ordinary words are not among them.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.storage.paths import JobPaths
 from sweeps.storage.sweep import Sweep
 from tests.slurm.conftest import PATH, MakeSite, Site, Testbed, epochs, wait_for
 
@@ -56,7 +57,7 @@ def numbers_of(sweep: Sweep) -> set[str]:
     return {re.sub(r".*\"id\": \"(\d+).*", r"\1", j.submitted.read_text()) for j in jobs_of(sweep)}
 
 
-def jobs_of(sweep: Sweep) -> list:
+def jobs_of(sweep: Sweep) -> list[JobPaths]:
     return [job for job in sweep.paths.jobs() if job.submitted.exists()]
 
 

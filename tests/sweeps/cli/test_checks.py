@@ -1,5 +1,6 @@
 """What `run` would refuse is refused by `plan`, too, and has a cross in `doctor`."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from sweeps.cli.doctor import run_checks
 from sweeps.cli.doctor_checks import Finding
 from sweeps.cli.plan import describe_plan
-from sweeps.errors import InputError
+from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.jobs.start import SweepRequest, prepare_sweep
 from sweeps.storage.paths import RunsPaths
 from tests.sweeps import tiny
@@ -156,3 +157,16 @@ def test_a_store_that_run_refuses_has_a_cross(
     finding = findings(request_for(write_experiment()))["tracking store"]
     assert not finding.passed
     assert "MLFLOW_TRACKING_URI: a URI with a user name" in finding.message
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_another_users_sweep_is_refused_before_anything_is_written(
+    make_sweep: MakeSweep, write_experiment: WriteExperiment, tmp_path: Path
+) -> None:
+    sweep = make_sweep(trials=2)
+    sweep.paths.scheduler_logs.mkdir(parents=True)
+    os.chown(sweep.paths.scheduler_logs, 65534, 65534)
+    before = {path: path.stat().st_mtime_ns for path in sweep.paths.folder.rglob("*")}
+    with pytest.raises(EnvironmentFailure, match="belongs to another user"):
+        prepare_sweep(request_for(write_experiment(trials=3)))
+    assert {path: path.stat().st_mtime_ns for path in sweep.paths.folder.rglob("*")} == before

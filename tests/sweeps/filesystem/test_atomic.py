@@ -86,3 +86,14 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path, name: s
     assert not atomic.create(tmp_path / name, "other")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "content"
+
+
+def test_a_file_that_may_not_be_replaced_leaves_no_draft(tmp_path: Path) -> None:
+    """As another user's file in a folder with the sticky bit."""
+    (tmp_path / "source").write_text("content")
+    (tmp_path / "taken" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="irectory"):
+        atomic.write(tmp_path / "taken", "content")
+    with pytest.raises(OSError, match="irectory"):
+        atomic.share(tmp_path / "source", tmp_path / "taken")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"source", "taken"}
