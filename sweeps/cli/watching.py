@@ -9,10 +9,11 @@ from sweeps.cli.sweep_arguments import make_or_sweeps, resume_command, sweep_com
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status, watch
 from sweeps.promotion.promotable import why_not_promotable
+from sweeps.promotion.promoted import is_promoted
 from sweeps.report.page import write_report
 from sweeps.storage.sweep import Sweep
 from sweeps.tables import output_console
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 from sweeps.tracking.sync import publishing
 
 
@@ -27,8 +28,8 @@ def watch_until_done(sweep: Sweep) -> None:
 def print_detached(sweep: Sweep) -> None:
     """Print that the sweep continues after its watcher was closed, and the next commands."""
     print("\nthe sweep continues without this watcher")
-    print(f"  watch again with: {sweep_command('watch', sweep)}")
-    print(f"  stop with: {sweep_command('stop', sweep)}")
+    print(on_own_line("watch again with", sweep_command("watch", sweep)))
+    print(on_own_line("stop with", sweep_command("stop", sweep)))
 
 
 def _write_report(sweep: Sweep) -> str | None:
@@ -57,6 +58,7 @@ def print_summary(sweep: Sweep) -> None:
         promote=None
         if why_not_promotable(sweep)
         else make_or_sweeps("promote", sweep, "promote", sweep.paths.name),
+        models=make_or_sweeps("models", sweep, "models") if is_promoted(sweep) else None,
         sync=sweep_command("sync", sweep),
     )
     summary = summarize(current_status(sweep), sweep, commands)

@@ -105,7 +105,7 @@ def make_trials(sweep: Sweep, *names: str) -> None:
 def test_a_trial_has_several_names(make_sweep: MakeSweep, wanted: str) -> None:
     sweep = make_sweep()
     make_trials(sweep, "0000-aaaaaaaa", "0007-1a2b3c4d", "0070-1a2b3c4d")
-    assert find_trial(sweep.paths, wanted).name == "0007-1a2b3c4d"
+    assert find_trial(sweep, wanted).name == "0007-1a2b3c4d"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_wrong_name_says_which_there_are(
     sweep = make_sweep()
     make_trials(sweep, "0000-a", "0001-a", "0002-a", "0007-a")
     with pytest.raises(InputError) as error:
-        find_trial(sweep.paths, wanted)
+        find_trial(sweep, wanted)
     assert message in str(error.value)
     assert call("show", "--", wanted, status=2).count("\n") == 1
 
@@ -133,7 +133,7 @@ def test_an_ambiguous_beginning_lists_the_names(make_sweep: MakeSweep) -> None:
     sweep = make_sweep()
     make_trials(sweep, "0010-aa", "0010-ab", "0011-aa")
     with pytest.raises(InputError, match=r"several trials of sweep 'tiny': 0010-aa, 0010-ab$"):
-        find_trial(sweep.paths, "0010-a")
+        find_trial(sweep, "0010-a")
 
 
 def test_a_sweep_without_trials(make_sweep: MakeSweep, call: Call) -> None:
