@@ -9,7 +9,6 @@ from sweeps.cli.sweep_arguments import make_or_sweeps, resume_command, sweep_com
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status, watch
 from sweeps.promotion.promotable import why_not_promotable
-from sweeps.promotion.promoted import is_promoted
 from sweeps.report.page import write_report
 from sweeps.storage.sweep import Sweep
 from sweeps.tables import output_console
@@ -45,6 +44,13 @@ def _write_report(sweep: Sweep) -> str | None:
     return str(file.relative_to(Path.cwd()) if inside else file)
 
 
+def _models_command(sweep: Sweep) -> str | None:
+    """Return the command that shows the registered models; None if the best is not among them."""
+    from sweeps.promotion.promoted import is_promoted  # with it comes submitit, for a confirmation
+
+    return make_or_sweeps("models", sweep, "models") if is_promoted(sweep) else None
+
+
 def print_summary(sweep: Sweep) -> None:
     """Print how the sweep ended, and the commands to type next.
 
@@ -58,7 +64,7 @@ def print_summary(sweep: Sweep) -> None:
         promote=None
         if why_not_promotable(sweep)
         else make_or_sweeps("promote", sweep, "promote", sweep.paths.name),
-        models=make_or_sweeps("models", sweep, "models") if is_promoted(sweep) else None,
+        models=_models_command(sweep),
         sync=sweep_command("sync", sweep),
     )
     summary = summarize(current_status(sweep), sweep, commands)

@@ -168,6 +168,23 @@ def test_the_plan_counts_only_trials_that_there_will_be(
     assert ("no more trials: every" in again("run", **settings)) == (left < trials)
 
 
+def test_the_plan_names_trials_that_run_and_no_time_limit_on_this_machine(
+    make_sweep: MakeSweep, again: Callable[..., str]
+) -> None:
+    settings = {"trials": 4, "epochs": 2, "pruner": "none"}
+    sweep = make_sweep(**settings)
+    worker_of(sweep, trials=1).run()
+    plan = again("plan", **settings)
+    assert "\n3 trials left, at most 2 epochs each" in plan
+    assert plan.endswith("\n1 job on this machine\n")
+    claim = Proposer(
+        sweep, Study(sweep.paths, sweep.experiment, stale_after=5), job="job", threads=1
+    ).propose()
+    assert "\n3 trials left, 1 of them running now, at most 2" in again("plan", **settings)
+    claim.release()
+    assert "running" not in again("plan", **settings)
+
+
 @pytest.mark.parametrize("text", [EXPERIMENT, FINITE, ENQUEUED])
 @pytest.mark.parametrize("before", [0, 1])
 def test_the_plan_shows_the_trials_that_a_worker_then_makes(
