@@ -70,7 +70,7 @@ def status(
     if now.is_over and now.stopped is None:
         lines += exhausted_lines(now.progress, exhausted_reason(sweep.paths))
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False)
     for line in _resume_lines(sweep, now):
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
