@@ -71,3 +71,11 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun: `1 trial`, `2 trials`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def on_own_line(what: str, copied: str) -> str:
+    """Two lines: what a link, a path or a command is for, and the thing itself, to be copied.
+
+    Nothing stands beside it, so that it is whole, and marked with one click, in a narrow terminal.
+    """
+    return f"{what}:\n  {copied}"

@@ -4,6 +4,7 @@ import typer
 
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import runs_folder
+from sweeps.storage.trial_lookup import BEST
 
 
 def sweep_names(context: typer.Context, incomplete: str) -> list[str]:
@@ -14,7 +15,7 @@ def sweep_names(context: typer.Context, incomplete: str) -> list[str]:
 
 def trial_names(context: typer.Context, incomplete: str) -> list[str]:
     """Return the trials of the named or the latest sweep whose names begin with what was typed."""
-    found = [trial.name for sweep in _sweep(context) for trial in sweep.trials()]
+    found = [trial.name for sweep in _sweep(context) for trial in sweep.trials()] + [BEST]
     return [name for name in found if name.startswith(incomplete)]
 
 

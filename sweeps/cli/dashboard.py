@@ -19,4 +19,4 @@ def dashboard(
 ) -> None:
     """Serve optuna-dashboard for a copy of the study on this machine (127.0.0.1)."""
     sweep = open_sweep(find_sweep(name, runs, searches=True))
-    raise typer.Exit(serve_dashboard(sweep.paths, port))
+    serve_dashboard(sweep.paths, port)

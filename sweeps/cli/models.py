@@ -17,7 +17,7 @@ from sweeps.filesystem.lock import Lock
 from sweeps.promotion.entities import CHAMPION, LOCK_STALE_SECONDS, Version
 from sweeps.storage.sweep import open_sweep, runs_folder
 from sweeps.tables import Column, FittingTable, output_console
-from sweeps.text import did_you_mean, printable
+from sweeps.text import did_you_mean, on_own_line, printable
 from sweeps.tracking.access import readable_store, why_not_writable
 from sweeps.tracking.store import Store, resolve_store
 
@@ -69,6 +69,7 @@ def models(model: AnyModel = None, runs: Runs = None, as_json: JsonOption = Fals
         return
     if len(found) > 1:
         output_console().print(models_table(found))
+        print(on_own_line("versions of one model, and the reasons", "sweeps models NAME"))
         return
     for name, of_name in found.items():
         output_console().print(versions_table(name, of_name))
@@ -131,8 +132,7 @@ def models_table(models: Mapping[str, Sequence[Version]]) -> RenderableType:
         rows.append((name, str(len(versions)), *cells))
     headings = ("model", "versions", "champion", "score", "registered")
     columns = [Column(h, cells) for h, cells in zip(headings, zip(*rows, strict=True), strict=True)]
-    hint = "versions of one model, and the reasons: sweeps models NAME"
-    return FittingTable("registered models", [columns], hint)
+    return FittingTable("registered models", [columns])
 
 
 def _champion_cells(champion: Version) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from sweeps.jobs.start import check_local_device
 from sweeps.promotion.confirm import best_trials, confirm
 from sweeps.promotion.promotable import check_promotable
 from sweeps.storage.sweep import Sweep, open_sweep
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 
 if TYPE_CHECKING:
     from sweeps.promotion.pipeline import Outcome
@@ -59,10 +59,11 @@ def promote(
         seeds = sweep.experiment.promotion.seeds
         print(f"training the best trials again with {seeds} new seeds: {confirmation.paths.name}")
         if not submit_and_watch(confirmation, site.scheduler):
-            print(f"  resume with: {resume_command(confirmation)}")
+            print(on_own_line("resume with", resume_command(confirmation)))
             return
     if not confirmation.is_over():
-        print(f"the confirmation is not complete; resume with: {resume_command(confirmation)}")
+        what = "the confirmation is not complete; resume with"
+        print(on_own_line(what, resume_command(confirmation)))
         raise typer.Exit(1)
     from sweeps.promotion.pipeline import PromotionRequest
     from sweeps.promotion.pipeline import promote as run_promotion
@@ -80,17 +81,19 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
     name = sweep.experiment.model_name
     if not outcome.passed:
         print("refused: the candidate did not pass the gate; the champion does not change")
-        print(f"  to promote it anyway: {_promote_command(sweep)} --force 'the reason'")
+        forced = f"{_promote_command(sweep)} --force 'the reason'"
+        print(on_own_line("to promote it anyway", forced))
         raise typer.Exit(1)
     if outcome.was_champion:
-        print(f"nothing to promote; use the model with: {_usage_command(sweep)}")
+        print(on_own_line("nothing to promote; use the model with", _usage_command(sweep)))
         return
     if dry_run or outcome.version is None:
-        print(f"the candidate may be promoted; promote with: {_promote_command(sweep)}")
+        what = "the candidate may be promoted; promote with"
+        print(on_own_line(what, _promote_command(sweep)))
         return
     print(f"champion: {name} version {outcome.version}")
-    print(f"undo with: {make_or_sweeps('rollback', sweep, 'rollback', name)}")
-    print(f"use the model with: {_usage_command(sweep)}")
+    print(on_own_line("undo with", make_or_sweeps("rollback", sweep, "rollback", name)))
+    print(on_own_line("use the model with", _usage_command(sweep)))
 
 
 def _promote_command(sweep: Sweep) -> str:

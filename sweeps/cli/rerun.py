@@ -10,7 +10,7 @@ from sweeps.cli.sweep_arguments import Runs, SweepOption, find_sweep
 from sweeps.storage.sweep import open_sweep
 from sweeps.storage.trial_lookup import find_trial
 from sweeps.storage.trial_record import TrialResult, read_result
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 from sweeps.workers.rerun import make_rerun
 
 
@@ -27,7 +27,7 @@ def rerun(
     If it was interrupted, the same command continues it.
     """
     opened = open_sweep(find_sweep(sweep, runs, searches=True))
-    paths = find_trial(opened.paths, trial)
+    paths = find_trial(opened, trial)
     again = make_rerun(opened, paths, seed)
     metric = opened.experiment.objective.metric
     for epoch in again.train():
@@ -37,7 +37,7 @@ def rerun(
     result = read_result(again.paths)
     print(printable(f"rerun: {_describe(result, metric)}"))
     print(printable(f"trial {paths.name}: {_describe(read_result(paths), metric)}"))
-    print(printable(f"folder: {os.path.relpath(again.paths.folder)}"))
+    print(printable(on_own_line("folder", os.path.relpath(again.paths.folder))))
 
 
 def _describe(result: TrialResult | None, metric: str) -> str:

@@ -18,6 +18,7 @@ from sweeps.cli.watching import print_detached, print_summary, watch_until_done
 from sweeps.jobs.notify import notify
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
 from sweeps.storage.sweep import Sweep, runs_folder
+from sweeps.text import on_own_line
 from sweeps.tracking.sync import store_of_sweep
 
 
@@ -53,7 +54,7 @@ def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bo
             for number in submitted:
                 print(f"job {number} submitted to {cluster}")
             if not watching:
-                print(f"watch with: {sweep_command('watch', sweep)}")
+                print(on_own_line("watch with", sweep_command("watch", sweep)))
                 return False
             watch_until_done(sweep)
     except KeyboardInterrupt:

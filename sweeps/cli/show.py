@@ -19,7 +19,7 @@ TrialName = Annotated[
     str,
     typer.Argument(
         metavar="TRIAL",
-        help="number of the trial, its name, or its beginning",
+        help="number of the trial, its name, its beginning, or best",
         autocompletion=trial_names,
     ),
 ]
@@ -30,7 +30,7 @@ def show(
 ) -> None:
     """Show one trial: configuration, result, epochs, attempts, and where its files are."""
     opened = open_sweep(find_sweep(sweep, runs, searches=True))
-    report = read_trial_report(opened, find_trial(opened.paths, trial))
+    report = read_trial_report(opened, find_trial(opened, trial))
     if as_json:
         print_json(trial_content(report))
         return

@@ -20,7 +20,7 @@ from sweeps.monitor.watch import current_status, job_lines, jobs_are_left
 from sweeps.storage.progress import exhausted_reason
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.tables import output_console
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 
 SortColumn = Annotated[
     str | None,
@@ -59,8 +59,9 @@ def status(
     console = output_console()
     rows = None if sort is not None or every else max(_FEWEST_ROWS, console.height - _LINES_BELOW)
     selection = select_best(now.trials, now.objective, rows)
-    advice = f"{sweep_command('status', sweep)} --all"
-    console.print(SweepTable(now, selection=selection, advice=advice))
+    console.print(SweepTable(now, selection=selection))
+    if selection.hidden:
+        print(on_own_line("see every trial with", f"{sweep_command('status', sweep)} --all"))
     for line in finding_lines(now):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in failure_lines(now.trials):
@@ -77,6 +78,7 @@ def status(
 def _resume_lines(sweep: Sweep, now: SweepStatus) -> Iterator[str]:
     """Yield why nothing runs although trials are left, with the command to type next."""
     if now.stopped is not None:
-        yield f"stopped: {now.stopped}; resume with: {resume_command(sweep)}"
+        yield on_own_line(f"stopped: {now.stopped}; resume with", resume_command(sweep))
     elif not now.is_over and not jobs_are_left(sweep):
-        yield f"no job is running, but trials are left; resume with: {resume_command(sweep)}"
+        what = "no job is running, but trials are left; resume with"
+        yield on_own_line(what, resume_command(sweep))

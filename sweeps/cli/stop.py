@@ -8,7 +8,7 @@ from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.notify import notify
 from sweeps.monitor.lines import progress_text
 from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep, open_sweep, stop_reason, stop_sweep
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 
 
 def stop(name: Name = None, runs: Runs = None) -> None:
@@ -26,7 +26,7 @@ def stop(name: Name = None, runs: Runs = None) -> None:
     if sweep.is_over():  # its last trials ended in the meantime
         print(_over_line(sweep))
     else:
-        print(f"no finished epoch is lost; resume with: {resume_command(sweep)}")
+        print(on_own_line("no finished epoch is lost; resume with", resume_command(sweep)))
 
 
 def _over_line(sweep: Sweep) -> str:

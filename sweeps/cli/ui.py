@@ -45,7 +45,7 @@ def ui(
     prepare_database(store)
     with errors_in_one_line(store):
         page = _page(sweeps, store)
-    raise typer.Exit(serve(store, port, page))
+    serve(store, port, page)
 
 
 def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> None:
@@ -61,7 +61,7 @@ def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> N
         )
         with errors_in_one_line(store):
             page = _page(sweeps, copy)
-        raise typer.Exit(serve(copy, port, page))
+        serve(copy, port, page)
 
 
 def _page(sweeps: list[Sweep], store: Store) -> str:

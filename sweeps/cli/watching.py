@@ -12,7 +12,7 @@ from sweeps.promotion.promotable import why_not_promotable
 from sweeps.report.page import write_report
 from sweeps.storage.sweep import Sweep
 from sweeps.tables import output_console
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 from sweeps.tracking.sync import publishing
 
 
@@ -27,8 +27,8 @@ def watch_until_done(sweep: Sweep) -> None:
 def print_detached(sweep: Sweep) -> None:
     """Print that the sweep continues after its watcher was closed, and the next commands."""
     print("\nthe sweep continues without this watcher")
-    print(f"  watch again with: {sweep_command('watch', sweep)}")
-    print(f"  stop with: {sweep_command('stop', sweep)}")
+    print(on_own_line("watch again with", sweep_command("watch", sweep)))
+    print(on_own_line("stop with", sweep_command("stop", sweep)))
 
 
 def _write_report(sweep: Sweep) -> str | None:
@@ -44,6 +44,13 @@ def _write_report(sweep: Sweep) -> str | None:
     return str(file.relative_to(Path.cwd()) if inside else file)
 
 
+def _models_command(sweep: Sweep) -> str | None:
+    """Return the command that shows the registered models; None if the best is not among them."""
+    from sweeps.promotion.promoted import is_promoted  # with it comes submitit, for a confirmation
+
+    return make_or_sweeps("models", sweep, "models") if is_promoted(sweep) else None
+
+
 def print_summary(sweep: Sweep) -> None:
     """Print how the sweep ended, and the commands to type next.
 
@@ -57,6 +64,7 @@ def print_summary(sweep: Sweep) -> None:
         promote=None
         if why_not_promotable(sweep)
         else make_or_sweeps("promote", sweep, "promote", sweep.paths.name),
+        models=_models_command(sweep),
         sync=sweep_command("sync", sweep),
     )
     summary = summarize(current_status(sweep), sweep, commands)

@@ -18,6 +18,7 @@ from sweeps.jobs.start import start_or_update
 from sweeps.storage.paths import SweepPaths, TrialPaths
 from sweeps.storage.sweep import Plan, Sweep, open_sweep
 from sweeps.storage.sweep_totals import rank_trials
+from sweeps.storage.trial_lookup import BEST
 from sweeps.storage.trial_record import State, best_checkpoint, read_snapshot, read_spec, state_of
 from sweeps.text import did_you_mean
 
@@ -25,7 +26,7 @@ LARGEST_SEED = 2**31 - 1
 
 
 def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
-    """Return the trials to confirm: the best ones of the sweep, or only the one named `only`.
+    """Return the trials to confirm: the best ones, or only the one named `only` (may be `best`).
 
     Raises:
         InputError: the sweep is not over or has no complete trial, or `only` is not a complete
@@ -37,6 +38,8 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
             map(read_snapshot, sweep.paths.trials()), sweep.experiment.objective
         )
     }
+    if only == BEST and complete:
+        return [next(iter(complete.values()))]
     if only is not None:
         if only not in complete:
             near = did_you_mean(only, complete)

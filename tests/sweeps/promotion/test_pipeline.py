@@ -248,9 +248,10 @@ def test_a_promotion_of_the_champion_says_that_nothing_changes(
     monkeypatch.setattr(sys, "argv", ["sweeps", "promote", "tiny", *runs, *option])
     with contextlib.suppress(SystemExit):
         cli.main()
-    already, use = capsys.readouterr().out.splitlines()[-2:]
+    already, what, use = capsys.readouterr().out.splitlines()[-3:]
     assert already == "the candidate is the champion already: tests-tiny version 1"
-    assert use.startswith("nothing to promote; use the model with: SWEEPS_RUNS=")
+    assert what == "nothing to promote; use the model with:"
+    assert use.startswith("  SWEEPS_RUNS=")
     words = ["-m", "tiny", "use", "models:/tests-tiny@champion"]
     assert shlex.split(use)[-4:] == words
     assert [version.number for version in registry_of(searched).versions()] == [1]
@@ -389,7 +390,7 @@ def test_two_promotions_at_once_end_with_one_champion(searched: Sweep) -> None:
     assert [process.returncode for process in both] == [0, 0], outputs
     assert [version.number for version in registry_of(searched).versions()] == [1]
     assert sum("the champion already" in output for output in outputs) == 1
-    for words in ("undo with: ", "nothing to promote; use the model with: "):
+    for words in ("undo with:\n", "nothing to promote; use the model with:\n"):
         assert sum(words in output for output in outputs) == 1
 
 
