@@ -70,10 +70,14 @@ def phase_lines(status: SweepStatus) -> list[str]:
 
 
 def state_lines(status: SweepStatus) -> list[str]:
-    """Return how a sweep stands: totals, what is waited for, time left, best so far, its jobs."""
+    """Return how a sweep stands: totals, what is waited for, time left, best so far, its jobs.
+
+    Of a confirmation, which trials are trained again and with which seeds, in place of the best.
+    """
     left = [] if status.time_left is None else [time_left_text(status.time_left)]
     best = best_line(status.best_so_far, status.objective.metric)
-    lines = [totals_line(status), *phase_lines(status), *left, *best, *status.jobs]
+    confirmed = [] if status.confirmation is None else status.confirmation.lines()
+    lines = [totals_line(status), *confirmed, *phase_lines(status), *left, *best, *status.jobs]
     return [printable(line) for line in lines]
 
 
