@@ -5,8 +5,10 @@ The text may come from others. The first part is the same in `vqvae/text.py`, to
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 MAX_LENGTH = 1000
 """Characters of a message: in a longer one nobody finds what is wrong."""
@@ -66,6 +68,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person types it here: relative to the current folder if it is inside."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def count(number: int, noun: str) -> str:

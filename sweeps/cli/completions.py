@@ -3,7 +3,7 @@
 import typer
 
 from sweeps.storage.paths import RunsPaths, SweepPaths
-from sweeps.storage.sweep import runs_folder
+from sweeps.storage.sweep import latest_search, runs_folder
 from sweeps.storage.trial_lookup import BEST
 
 
@@ -26,5 +26,7 @@ def _runs(context: typer.Context) -> RunsPaths:
 def _sweep(context: typer.Context) -> list[SweepPaths]:
     """Return the sweep in a list; an empty one if there is none."""
     name = context.params.get("sweep")
-    every = [paths for paths in _runs(context).sweeps() if name in {None, paths.name}]
-    return sorted(every, key=lambda paths: paths.plan.stat().st_mtime)[-1:]
+    if name is None:
+        latest = latest_search(_runs(context))
+        return [] if latest is None else [latest]
+    return [paths for paths in _runs(context).sweeps() if paths.name == name]

@@ -24,7 +24,7 @@ def report(
     name: Name = None, runs: Runs = None, out: Out = None, as_json: JsonOption = False
 ) -> None:
     """Write the report of a sweep: one HTML page that needs no network."""
-    sweep = open_sweep(find_sweep(name, runs, searches=True))
+    sweep = open_sweep(find_sweep(name, runs))
     made = report_of([sweep])
     file = write_page(made, out or sweep.paths.report)
     if as_json:

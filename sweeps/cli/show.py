@@ -29,7 +29,7 @@ def show(
     trial: TrialName, sweep: SweepOption = None, runs: Runs = None, as_json: JsonOption = False
 ) -> None:
     """Show one trial: configuration, result, epochs, attempts, and where its files are."""
-    opened = open_sweep(find_sweep(sweep, runs, searches=True))
+    opened = open_sweep(find_sweep(sweep, runs))
     report = read_trial_report(opened, find_trial(opened, trial))
     if as_json:
         print_json(trial_content(report))

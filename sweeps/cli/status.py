@@ -10,6 +10,7 @@ import typer
 
 from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command, sweep_command
+from sweeps.monitor.confirmation import confirmation_line
 from sweeps.monitor.json_content import status_content
 from sweeps.monitor.lines import exhausted_lines, failure_lines, finding_lines, renamed_lines
 from sweeps.monitor.selection import select_best
@@ -67,10 +68,11 @@ def status(
     for line in failure_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     lines = renamed_lines(now)
+    lines += confirmation_line(sweep, sweep_command("status", sweep, confirmation=True))
     if now.is_over and now.stopped is None:
         lines += exhausted_lines(now.progress, exhausted_reason(sweep.paths))
     for line in lines:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in _resume_lines(sweep, now):
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 

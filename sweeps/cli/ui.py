@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.store_notes import print_notes
-from sweeps.cli.sweep_arguments import Runs, sweeps_by_age
+from sweeps.cli.sweep_arguments import Runs
 from sweeps.cli.sync import sync_sweeps
 from sweeps.errors import InputError
-from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
+from sweeps.storage.sweep import Sweep, open_sweep, runs_folder, sweeps_by_age
 from sweeps.text import one_line
 from sweeps.tracking.access import last_change, readable_store, why_not_writable
 from sweeps.tracking.store import Store, resolve_store

@@ -1,7 +1,6 @@
 """Showing a sweep's progress, and its summary when it has ended."""
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import typer
 
@@ -12,7 +11,7 @@ from sweeps.promotion.promotable import why_not_promotable
 from sweeps.report.page import write_report
 from sweeps.storage.sweep import Sweep
 from sweeps.tables import output_console
-from sweeps.text import on_own_line, printable
+from sweeps.text import on_own_line, printable, shown_path
 from sweeps.tracking.sync import publishing
 
 
@@ -37,11 +36,9 @@ def _write_report(sweep: Sweep) -> str | None:
     What happened stands in the summary in any case, so a full disk is no error here.
     """
     try:
-        file = write_report(sweep)
+        return shown_path(write_report(sweep))
     except Exception:  # noqa: BLE001 (an extra: the sweep's end is told without it)
         return None
-    inside = file.is_relative_to(Path.cwd())
-    return str(file.relative_to(Path.cwd()) if inside else file)
 
 
 def _models_command(sweep: Sweep) -> str | None:

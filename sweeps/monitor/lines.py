@@ -72,14 +72,17 @@ def phase_lines(status: SweepStatus) -> list[str]:
 def state_lines(status: SweepStatus, *, totals: bool = True) -> list[str]:
     """Return how a sweep stands: totals, what is waited for, time left, best so far, its jobs.
 
+    Of a confirmation, which trials are trained again and with which seeds, in place of the best.
+
     Args:
         status: the state of the sweep.
         totals: whether the totals are among the lines; at the end the summary has them.
     """
     left = [] if status.time_left is None else [time_left_text(status.time_left)]
     best = best_line(status.best_so_far, status.objective.metric)
+    confirmed = [] if status.confirmation is None else status.confirmation.lines()
     first = [totals_line(status)] if totals else []
-    lines = [*first, *phase_lines(status), *left, *best, *status.jobs]
+    lines = [*first, *confirmed, *phase_lines(status), *left, *best, *status.jobs]
     return [printable(line) for line in lines]
 
 

@@ -64,6 +64,11 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
     lines += finding_lines(status)
     lines += [*_why_it_ended(status, sweep, commands), *_unpublished_line(sweep, commands.sync)]
     lines += renamed_lines(status)
+    if status.confirmation is not None:
+        lines += status.confirmation.lines()
+        if status.is_over:
+            lines.append(f"continue the promotion with: {commands.resume}")
+        return Summary(lines, status.is_over)
     if best is not None:
         if status.is_over and commands.report is not None:
             lines.append(on_own_line("read the report in a browser", commands.report))

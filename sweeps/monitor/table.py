@@ -79,7 +79,13 @@ class SweepTable:
 
 
 def _plain_title(status: SweepStatus, encoding: str) -> Text:
-    return Text(encodable(printable(f"sweep {status.name}"), encoding))
+    return Text(encodable(printable(_title(status)), encoding))
+
+
+def _title(status: SweepStatus) -> str:
+    if status.confirmation is None:
+        return f"sweep {status.name}"
+    return f"confirmation of {status.confirmation.search}: {status.name}"
 
 
 class _Selection(NamedTuple):
@@ -104,7 +110,7 @@ _WATCHED = (*_SELECTIONS, _Selection(pace=False, signature=False, values=False))
 def _table(status: SweepStatus, trials: Sequence[TrialStatus], *, watched: bool) -> FittingTable:
     selections = _WATCHED if watched else _SELECTIONS
     return FittingTable(
-        f"sweep {status.name}",
+        _title(status),
         [list(_columns(status, trials, selection)) for selection in selections],
         emphasized=frozenset(at for at, trial in enumerate(trials) if trial.is_best),
     )

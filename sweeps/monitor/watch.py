@@ -99,7 +99,7 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
             if (news := line.partition(" (")[0]) not in printed:  # without the time left
                 printed.add(news)
                 _print_line(console, line)
-        for line in _first_phases(status):
+        for line in (*_confirmed(status), *_first_phases(status)):
             if line not in printed:
                 printed.add(line)
                 _print_line(console, line)
@@ -112,6 +112,10 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
         if time.monotonic() - printed_at > 60:
             printed_at = time.monotonic()
             _print_line(console, "; ".join([totals_line(status), *_time_left(status)]))
+
+
+def _confirmed(status: SweepStatus) -> list[str]:
+    return [] if status.confirmation is None else status.confirmation.lines()
 
 
 def _first_phases(status: SweepStatus) -> list[str]:

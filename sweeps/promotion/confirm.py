@@ -100,14 +100,14 @@ def confirmation_trials(
     """
     by_signature = {paths.signature: paths for paths in confirmation.trials()}
     confirmations = []
-    for values in _enqueued(sweep, trial):
+    for values in confirmation_values(sweep, trial):
         paths = by_signature.get(sweep.resolved.signature_of(values))
         if paths is None or state_of(paths) not in {State.COMPLETE, State.DIVERGED}:
             state = "missing" if paths is None else state_of(paths).value
             raise EnvironmentFailure(
-                f"the confirmation of {trial.name} with seed "
-                f"{values[sweep.resolved.trainer.seed]} is {state}; run the same command again "
-                "to retry it"
+                f"trial {trial.name} was to be trained again with seed "
+                f"{values[sweep.resolved.trainer.seed]}, but that training is {state}; "
+                "run the same command again to retry it"
             )
         confirmations.append(paths)
     return confirmations
@@ -116,7 +116,7 @@ def confirmation_trials(
 def _experiment(sweep: Sweep, paths: SweepPaths, trials: Iterable[TrialPaths]) -> Experiment:
     """Return the search's experiment with only its best trials and their new seeds to try."""
     existing = open_sweep(paths).experiment.enqueue if paths.plan.exists() else []
-    requested = [values for trial in trials for values in _enqueued(sweep, trial)]
+    requested = [values for trial in trials for values in confirmation_values(sweep, trial)]
     enqueue = existing + [values for values in requested if values not in existing]
     seed = {sweep.resolved.trainer.seed: {"low": 0, "high": LARGEST_SEED}}
     return sweep.experiment.model_copy(
@@ -131,7 +131,8 @@ def _experiment(sweep: Sweep, paths: SweepPaths, trials: Iterable[TrialPaths]) -
     )
 
 
-def _enqueued(sweep: Sweep, trial: TrialPaths) -> list[dict[str, Any]]:
+def confirmation_values(sweep: Sweep, trial: TrialPaths) -> list[dict[str, Any]]:
+    """Return the values with which a trial is trained again: its own, with each new seed."""
     values = dict(read_spec(trial).values)
     return [
         values | {sweep.resolved.trainer.seed: seed} for seed in confirmation_seeds(sweep, trial)
