@@ -28,7 +28,7 @@ def load_trial(sweep: str, trial: int | str, runs: Path | str | None = None) -> 
 
     Args:
         sweep: the name of the sweep.
-        trial: the trial's number, its name, or the beginning of its name.
+        trial: the trial's number, its name, the beginning of its name, or `best`.
         runs: the folder with all sweeps (default: `$SWEEPS_RUNS`, or `runs` here).
 
     Raises:

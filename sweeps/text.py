@@ -5,8 +5,10 @@ The text may come from others. The first part is the same in `vqvae/text.py`, to
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 MAX_LENGTH = 1000
 """Characters of a message: in a longer one nobody finds what is wrong."""
@@ -68,6 +70,19 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def shown_path(path: Path) -> str:
+    """A path as a person types it here: relative to the current folder if it is inside."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def count(number: int, noun: str) -> str:
     """A number with its noun: `1 trial`, `2 trials`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def on_own_line(what: str, copied: str) -> str:
+    """Two lines: what a link, a path or a command is for, and the thing itself, to be copied.
+
+    Nothing stands beside it, so that it is whole, and marked with one click, in a narrow terminal.
+    """
+    return f"{what}:\n  {copied}"

@@ -129,6 +129,28 @@ def check(folder: Path, command: tuple[str, ...], encoding: str, **variables: st
     return out
 
 
+COPIED = re.compile(r"  (\S*/)?(sweeps|make|vqvae|python\S* -m) |  (https?|file)://|  \S*/\S+$")
+"""A line with what a person copies: a command, a link or a path."""
+NOT_ALONE = re.compile(r"\S:? ((\S*/)?(sweeps|make) [a-z]+( |$)|\S*python\S* -m |https?://|file:/)")
+PRINTED_TO_BE_COPIED = {"run": 3, "watch": 3, "report": 2, "rerun": 1, "promote": 1}
+"""The commands that print something to be copied, and how many lines of it at least."""
+
+
+@pytest.mark.parametrize("columns", ["20", "80"])
+@pytest.mark.parametrize("command", [*PRINTED_TO_BE_COPIED, "status", "models", "doctor", "plan"])
+def test_what_is_copied_is_whole_on_a_line_of_its_own(
+    folder: Path, command: str, columns: str
+) -> None:
+    wide, narrow = (
+        check(folder, ("sweeps", command), "utf-8", COLUMNS=width).splitlines()
+        for width in ("1000", columns)
+    )
+    copied = [line for line in wide if COPIED.match(line)]
+    assert len(copied) >= PRINTED_TO_BE_COPIED.get(command, 0)
+    assert [line for line in copied if line not in narrow] == []
+    assert [line for line in wide if NOT_ALONE.search(line)] == []
+
+
 def test_every_command_is_run_here() -> None:
     assert set(LINES) == set(COMMANDS)
 
@@ -148,7 +170,7 @@ def test_tables_keep_every_name_and_number(
     shown = check(folder, command, encoding, PYTHONIOENCODING=encoding, COLUMNS=columns)
     together = "".join(shown.split())
     assert {w for w in known.split() if w.isascii() and w not in together} == set()
-    texts = [line for line in shown.splitlines() if "resume with" not in line]  # it can be pasted
+    texts = [line for line in shown.splitlines() if not COPIED.match(line)]
     assert max(map(len, texts)) <= int(columns)
 
 

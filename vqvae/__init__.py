@@ -15,7 +15,7 @@ def load(source: Path | str, device: Literal["auto", "cpu", "cuda"] = "cpu") -> 
 
     Args:
         source: what `--model` takes: the folder of a training or of a sweep's trial,
-            `sweep:number`, or a checkpoint file.
+            `sweep:number`, `sweep:best`, or a checkpoint file.
         device: the device to compute on; `auto` is a CUDA GPU if torch finds one.
 
     Raises:

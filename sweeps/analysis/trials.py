@@ -110,9 +110,18 @@ def _seed_results(sweep: Sweep) -> SeedResults | None:
     paths = sweep.paths.confirmation
     if sweep.plan.confirms is not None or not paths.plan.exists():
         return None
-    space = open_sweep(paths).experiment.space
-    # A confirmation searches the seed, over a range of its own.
-    seeds = [path for path in space if space[path] != sweep.experiment.space.get(path)]
-    if len(seeds) != 1:
+    seed = confirmed_seed(open_sweep(paths), sweep)
+    if seed is None:
         return None
-    return SeedResults(seeds[0], [read_snapshot(trial) for trial in paths.trials()])
+    return SeedResults(seed, [read_snapshot(trial) for trial in paths.trials()])
+
+
+def confirmed_seed(confirmation: Sweep, search: Sweep) -> str | None:
+    """Return the path of the seed: what a confirmation searches and its sweep does not.
+
+    The trainer knows it, too, but loading the trainer takes seconds. None if it is not found.
+    """
+    space = confirmation.experiment.space
+    # A confirmation searches the seed, over a range of its own.
+    seeds = [path for path in space if space[path] != search.experiment.space.get(path)]
+    return seeds[0] if len(seeds) == 1 else None

@@ -3,7 +3,8 @@
 import typer
 
 from sweeps.storage.paths import RunsPaths, SweepPaths
-from sweeps.storage.sweep import runs_folder
+from sweeps.storage.sweep import latest_search, runs_folder
+from sweeps.storage.trial_lookup import BEST
 
 
 def sweep_names(context: typer.Context, incomplete: str) -> list[str]:
@@ -14,7 +15,7 @@ def sweep_names(context: typer.Context, incomplete: str) -> list[str]:
 
 def trial_names(context: typer.Context, incomplete: str) -> list[str]:
     """Return the trials of the named or the latest sweep whose names begin with what was typed."""
-    found = [trial.name for sweep in _sweep(context) for trial in sweep.trials()]
+    found = [trial.name for sweep in _sweep(context) for trial in sweep.trials()] + [BEST]
     return [name for name in found if name.startswith(incomplete)]
 
 
@@ -25,5 +26,7 @@ def _runs(context: typer.Context) -> RunsPaths:
 def _sweep(context: typer.Context) -> list[SweepPaths]:
     """Return the sweep in a list; an empty one if there is none."""
     name = context.params.get("sweep")
-    every = [paths for paths in _runs(context).sweeps() if name in {None, paths.name}]
-    return sorted(every, key=lambda paths: paths.plan.stat().st_mtime)[-1:]
+    if name is None:
+        latest = latest_search(_runs(context))
+        return [] if latest is None else [latest]
+    return [paths for paths in _runs(context).sweeps() if paths.name == name]

@@ -18,5 +18,5 @@ def dashboard(
     ] = 8080,
 ) -> None:
     """Serve optuna-dashboard for a copy of the study on this machine (127.0.0.1)."""
-    sweep = open_sweep(find_sweep(name, runs, searches=True))
-    raise typer.Exit(serve_dashboard(sweep.paths, port))
+    sweep = open_sweep(find_sweep(name, runs))
+    serve_dashboard(sweep.paths, port)

@@ -23,7 +23,7 @@ def export(
     """Print the trials of a sweep as a table for other programs."""
     if not as_csv:
         raise InputError("say in which form to export the trials: --csv")
-    sweep = open_sweep(find_sweep(name, runs, searches=True))
+    sweep = open_sweep(find_sweep(name, runs))
     print(csv_table(current_status(sweep), list(sweep.experiment.space)), end="")
 
 

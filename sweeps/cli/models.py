@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
-from rich.text import Text
+from rich.console import RenderableType
 
 from sweeps.cli.json_output import JsonOption, print_json
+from sweeps.cli.promotion_text import version_lines
 from sweeps.cli.sweep_arguments import Runs, find_sweep
 from sweeps.config.names import NAME_RULE, SAFE_NAME
 from sweeps.errors import InputError
@@ -17,7 +17,7 @@ from sweeps.filesystem.lock import Lock
 from sweeps.promotion.entities import CHAMPION, LOCK_STALE_SECONDS, Version
 from sweeps.storage.sweep import open_sweep, runs_folder
 from sweeps.tables import Column, FittingTable, output_console
-from sweeps.text import did_you_mean, printable
+from sweeps.text import did_you_mean, on_own_line, printable
 from sweeps.tracking.access import readable_store, why_not_writable
 from sweeps.tracking.store import Store, resolve_store
 
@@ -42,7 +42,7 @@ def rollback(model: Model = None, runs: Runs = None) -> None:
     lock = Lock(store.runs.registry_lock(name), stale_after=LOCK_STALE_SECONDS)
     with errors_in_one_line(store), lock.hold():
         old, new = Registry(store, name).roll_back()
-    print(f"{name}: the champion was version {old} and is now version {new}")
+    print(f"{name}: the champion was version {old}; now it is version {new}")
     print("to undo this, run the same command again")
 
 
@@ -60,18 +60,23 @@ def models(model: AnyModel = None, runs: Runs = None, as_json: JsonOption = Fals
             valid = did_you_mean(model, names) or f"; {_HOW_TO_PROMOTE}"
             raise InputError(f"{store.name} has no model {model!r}{valid}")
         shown = names if model is None else [model]
-        versions = {n: Registry(readable, n, only_read=True).versions() for n in shown}
+        registries = {n: Registry(readable, n, only_read=True) for n in shown}
+        versions = {n: registry.versions() for n, registry in registries.items()}
+        folders = {n: list(map(registries[n].folder, of_name)) for n, of_name in versions.items()}
     found = {name: of_name for name, of_name in versions.items() if of_name}
     if not found:
         raise InputError(f"{store.name} has no registered model; {_HOW_TO_PROMOTE}")
     if as_json:
         print_json(_content(store, found))
-        return
-    if len(found) > 1:
+    elif len(found) > 1:
         output_console().print(models_table(found))
-        return
-    for name, of_name in found.items():
-        output_console().print(versions_table(name, of_name))
+        print(on_own_line("versions of one model, and the reasons", "sweeps models NAME"))
+    else:
+        for name, of_name in found.items():
+            output_console().print(versions_table(name, of_name))
+            for version, folder in reversed(list(zip(of_name, folders[name], strict=True))):
+                for line in version_text(name, version, folder):
+                    print(printable(line))
 
 
 def _content(store: Store, found: Mapping[str, Sequence[Version]]) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def find_store(runs: Path | None) -> Store:
     folder = runs_folder(runs)
     tracking = None
     if folder.sweeps():
-        tracking = open_sweep(find_sweep(None, runs, searches=True)).plan.cluster.tracking
+        tracking = open_sweep(find_sweep(None, runs)).plan.cluster.tracking
     store = resolve_store(folder, tracking)
     if store.is_database_here and not store.runs.database.exists():
         raise InputError(f"{store.runs.database} does not exist; {_HOW_TO_PROMOTE}")
@@ -113,7 +118,7 @@ def find_store(runs: Path | None) -> Store:
 def _model_name(model: str | None, runs: Path | None) -> str:
     if model is not None:
         return _check_name(model)
-    return open_sweep(find_sweep(None, runs, searches=True)).experiment.model_name
+    return open_sweep(find_sweep(None, runs)).experiment.model_name
 
 
 def _check_name(model: str) -> str:
@@ -131,8 +136,7 @@ def models_table(models: Mapping[str, Sequence[Version]]) -> RenderableType:
         rows.append((name, str(len(versions)), *cells))
     headings = ("model", "versions", "champion", "score", "registered")
     columns = [Column(h, cells) for h, cells in zip(headings, zip(*rows, strict=True), strict=True)]
-    hint = "versions of one model, and the reasons: sweeps models NAME"
-    return FittingTable("registered models", [columns], hint)
+    return FittingTable("registered models", [columns])
 
 
 def _champion_cells(champion: Version) -> tuple[str, ...]:
@@ -142,13 +146,25 @@ def _champion_cells(champion: Version) -> tuple[str, ...]:
 
 
 def versions_table(name: str, versions: Sequence[Version]) -> RenderableType:
-    """Return a table of a model's versions, the latest first, and why each was registered."""
+    """Return a table of a model's versions, the latest first."""
     metric = next((v.tags["sweep.metric"] for v in versions if "sweep.metric" in v.tags), "test")
     headings = ("no.", "alias", metric, "new seeds", "trial", "registered")
     rows = [_cells(version) for version in reversed(versions)]
     columns = [Column(h, cells) for h, cells in zip(headings, zip(*rows, strict=True), strict=True)]
-    reasons = [f"{version.number}: {_why(version)}" for version in reversed(versions)]
-    return Group(FittingTable(f"model {name}", [columns]), Text(printable("\n".join(reasons))))
+    return FittingTable(f"model {name}", [columns])
+
+
+def version_text(name: str, version: Version, folder: Path | None) -> list[str]:
+    """Return why a version was registered, what it is, where its files are, and its URI.
+
+    Args:
+        name: the name of the registered model.
+        version: one of its versions.
+        folder: its files; None if they are not on this machine.
+    """
+    why = f"version {version.number} {_why(version)}."
+    uri = on_own_line("To use it, give a command this --model", f"models:/{name}/{version.number}")
+    return ["", why, *version_lines(version, folder), uri]
 
 
 def _cells(version: Version) -> tuple[str, ...]:
@@ -166,10 +182,9 @@ def _cells(version: Version) -> tuple[str, ...]:
 
 def _why(version: Version) -> str:
     tags = version.tags
-    rolled_back = (
-        f"; rolled back {tags['sweep.rolled_back']}" if "sweep.rolled_back" in tags else ""
-    )
-    return tags.get("sweep.decision", "not registered by a promotion") + rolled_back
+    back = tags.get("sweep.rolled_back")
+    rolled_back = f"; it was rolled back on {back} UTC" if back else ""
+    return tags.get("sweep.decision", "was not registered by a promotion") + rolled_back
 
 
 def _short(value: str) -> str:

@@ -28,7 +28,7 @@ from sweeps.monitor.lines import exhausted_lines, progress_text
 from sweeps.promotion.promotable import why_not_promotable
 from sweeps.storage.progress import Exhausted, progress_of
 from sweeps.storage.sweep import Plan, Sweep, runs_folder
-from sweeps.storage.trial_record import TrialSpec, read_curve, read_result
+from sweeps.storage.trial_record import TrialSpec, is_abandoned, read_curve, read_result
 from sweeps.text import count, duration, number, printable
 from sweeps.tracking.store import resolve_store
 from sweeps.tracking.uri import check_uri
@@ -42,6 +42,7 @@ class Cost:
 
     Attributes:
         planned_left: the trials left if there were enough to try.
+        running: how many of the trials left a worker has now.
         longest: how many epochs a trial has at most.
         epochs: how many epochs are left at most.
         pace: seconds per epoch of the slowest trial so far; None before a first one has run.
@@ -50,6 +51,7 @@ class Cost:
     """
 
     planned_left: int
+    running: int
     longest: int
     epochs: int
     pace: float | None
@@ -213,25 +215,29 @@ def _proposal_lines(plan: SweepPlan) -> list[str]:
 def _cost(sweep: Sweep, resolved: ResolvedExperiment, left: int) -> Cost:
     cluster = sweep.plan.cluster
     curves = {trial: read_curve(trial) for trial in sweep.paths.trials()}
-    done = sum(len(curve) for trial, curve in curves.items() if read_result(trial) is None)
+    open_trials = [trial for trial in curves if read_result(trial) is None]
+    done = sum(len(curves[trial]) for trial in open_trials)
     longest = max(resolved.trainer.epochs(config) for config in resolved.corner_configs())
     epochs = max(0, left * longest - done)
     planned = progress_of(sweep.paths, resolved.experiment.trials).left
+    running = sum(not is_abandoned(trial.attempts()[-1]) for trial in open_trials)
     paces = [sum(row.seconds for row in curve) / len(curve) for curve in curves.values() if curve]
     if not paces:
-        return Cost(planned, longest, epochs, None, None, None)
+        return Cost(planned, running, longest, epochs, None, None, None)
     seconds = epochs * max(paces) / workers_and_threads(cluster)[0]
     total = limit_seconds(cluster)
     jobs = math.ceil(seconds / (total - margin_seconds(total)))
-    return Cost(planned, longest, epochs, max(paces), seconds, jobs)
+    return Cost(planned, running, longest, epochs, max(paces), seconds, jobs)
 
 
 def _cost_lines(plan: SweepPlan, cost: Cost) -> Iterator[str]:
     cluster = plan.sweep.plan.cluster
     fewer = "" if plan.left == cost.planned_left else f" (not {cost.planned_left}: {_NO_MORE})"
+    running = f", {cost.running} of them running now" if cost.running else ""
     pruned = "" if plan.sweep.experiment.pruner.kind == "none" else ", fewer with pruning"
+    left = f"{count(plan.left, 'trial')} left{fewer}{running}"
     yield (
-        f"{count(plan.left, 'trial')} left{fewer}, at most {count(cost.longest, 'epoch')} each: "
+        f"{left}, at most {count(cost.longest, 'epoch')} each: "
         f"{count(cost.epochs, 'epoch')}{pruned}"
     )
     if cost.pace is None or cost.seconds is None or cost.jobs is None:
@@ -242,9 +248,11 @@ def _cost_lines(plan: SweepPlan, cost: Cost) -> Iterator[str]:
     shared = f", {workers} workers in parallel" if workers > 1 else ""
     spent = f"at most {duration(cost.seconds)} of {what} time"
     yield f"{spent}, at {duration(cost.pace)} per epoch{shared}"
-    yield (
-        f"{count(cost.jobs, 'job')} of {cluster.time_limit}, {cluster.max_running_jobs} at a time"
-    )
+    jobs = count(cost.jobs, "job")
+    if cluster.scheduler == "local":
+        yield f"{jobs} on this machine"
+    else:
+        yield f"{jobs} of {cluster.time_limit}, {cluster.max_running_jobs} at a time"
 
 
 _NO_MORE = "there is no more to try"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeps.cli.promotion_text import forecast, version_lines
 from sweeps.cli.run import submit_and_watch
 from sweeps.cli.sweep_arguments import (
     Name,
@@ -20,7 +21,7 @@ from sweeps.jobs.start import check_local_device
 from sweeps.promotion.confirm import best_trials, confirm
 from sweeps.promotion.promotable import check_promotable
 from sweeps.storage.sweep import Sweep, open_sweep
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 
 if TYPE_CHECKING:
     from sweeps.promotion.pipeline import Outcome
@@ -42,11 +43,14 @@ def promote(
         bool, typer.Option(DRY_RUN, help="train, score and decide, but register nothing")
     ] = False,
     force: Annotated[
-        str, typer.Option("--force", help="promote even if the gate refuses; give the reason")
+        str, typer.Option("--force", help="promote even if a check fails; give the reason")
     ] = "",
 ) -> None:
-    """Train the best trials again with new seeds; promote the best model if it passes the gate."""
-    sweep = open_sweep(find_sweep(name, runs, searches=True))
+    """Train the best trials again with new seeds; promote the best model if it passes each check.
+
+    First, one line says what will be trained and about how long that takes.
+    """
+    sweep = open_sweep(find_sweep(name, runs))
     check_promotable(sweep)
     trials = best_trials(sweep, trial)
     site = sweep.plan.cluster if cluster is None else read_cluster(cluster)
@@ -54,15 +58,15 @@ def promote(
     options = [word for option, value in given if value for word in (option, value)]
     command = ("promote", sweep.paths.name, *runs_option(sweep), *options)
     confirmation = confirm(sweep, trials, site, (*command, DRY_RUN) if dry_run else command)
+    _print_line(forecast(sweep, trials, site))
     if not confirmation.is_over():
         check_local_device(confirmation.resolved, site)
-        seeds = sweep.experiment.promotion.seeds
-        print(f"training the best trials again with {seeds} new seeds: {confirmation.paths.name}")
         if not submit_and_watch(confirmation, site.scheduler):
-            print(f"  resume with: {resume_command(confirmation)}")
+            print(on_own_line("continue the promotion with", resume_command(confirmation)))
             return
     if not confirmation.is_over():
-        print(f"the confirmation is not complete; resume with: {resume_command(confirmation)}")
+        what = "not every training has ended, so nothing is decided yet; continue with"
+        print(on_own_line(what, resume_command(confirmation)))
         raise typer.Exit(1)
     from sweeps.promotion.pipeline import PromotionRequest
     from sweeps.promotion.pipeline import promote as run_promotion
@@ -79,18 +83,24 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
     """
     name = sweep.experiment.model_name
     if not outcome.passed:
-        print("refused: the candidate did not pass the gate; the champion does not change")
-        print(f"  to promote it anyway: {_promote_command(sweep)} --force 'the reason'")
+        print("refused: the model did not pass every check, so the champion stays as it is")
+        forced = f"{_promote_command(sweep)} --force 'the reason'"
+        print(on_own_line("to promote the model anyway, give a reason", forced))
         raise typer.Exit(1)
+    if dry_run and not outcome.was_champion:
+        what = "the model may be promoted; promote it with"
+        print(on_own_line(what, _promote_command(sweep)))
+        return
     if outcome.was_champion:
-        print(f"nothing to promote; use the model with: {_usage_command(sweep)}")
-        return
-    if dry_run or outcome.version is None:
-        print(f"the candidate may be promoted; promote with: {_promote_command(sweep)}")
-        return
-    print(f"champion: {name} version {outcome.version}")
-    print(f"undo with: {make_or_sweeps('rollback', sweep, 'rollback', name)}")
-    print(f"use the model with: {_usage_command(sweep)}")
+        print("nothing has changed")
+    else:
+        print(f"champion: {name} version {outcome.version}")
+    if outcome.champion is not None:
+        for line in version_lines(outcome.champion, outcome.folder):
+            _print_line(line)
+    if not outcome.was_champion:
+        print(on_own_line("undo with", make_or_sweeps("rollback", sweep, "rollback", name)))
+    print(on_own_line("use the model with", _usage_command(sweep)))
 
 
 def _promote_command(sweep: Sweep) -> str:

@@ -12,7 +12,7 @@ from sweeps.filesystem import atomic
 from sweeps.report.content import Report, report_of
 from sweeps.report.page import render_page
 from sweeps.storage.sweep import Sweep, open_sweep
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 
 Out = Annotated[
     Path | None,
@@ -24,7 +24,7 @@ def report(
     name: Name = None, runs: Runs = None, out: Out = None, as_json: JsonOption = False
 ) -> None:
     """Write the report of a sweep: one HTML page that needs no network."""
-    sweep = open_sweep(find_sweep(name, runs, searches=True))
+    sweep = open_sweep(find_sweep(name, runs))
     made = report_of([sweep])
     file = write_page(made, out or sweep.paths.report)
     if as_json:
@@ -52,8 +52,8 @@ def write_page(report: Report, file: Path) -> Path:
 
 def print_file(file: Path) -> None:
     """Print where the report is, and what opens it in a browser."""
-    print(printable(f"report: {file}"))
-    print(printable(f"open it in a browser: {file.as_uri()}"))
+    print(printable(on_own_line("report", str(file))))
+    print(printable(on_own_line("open it in a browser", file.as_uri())))
 
 
 def report_content(report: Report, sweep: Sweep, file: Path) -> dict[str, Any]:

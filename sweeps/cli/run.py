@@ -20,7 +20,7 @@ from sweeps.jobs.notify import notify
 from sweeps.jobs.slurm.submission_environment import environment_notes
 from sweeps.jobs.start import SweepRequest, TopUp, prepare_sweep
 from sweeps.storage.sweep import Sweep, runs_folder
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 from sweeps.tracking.sync import store_of_sweep
 
 
@@ -60,7 +60,7 @@ def submit_and_watch(sweep: Sweep, cluster: str, *, watching: bool = True) -> bo
             if not watching:
                 for line in jobs_elsewhere(sweep.paths):
                     print(printable(line))
-                print(f"watch with: {sweep_command('watch', sweep)}")
+                print(on_own_line("watch with", sweep_command("watch", sweep)))
                 return False
             watch_until_done(sweep)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ TrialName = Annotated[
     str,
     typer.Argument(
         metavar="TRIAL",
-        help="number of the trial, its name, or its beginning",
+        help="number of the trial, its name, its beginning, or best",
         autocompletion=trial_names,
     ),
 ]
@@ -29,8 +29,8 @@ def show(
     trial: TrialName, sweep: SweepOption = None, runs: Runs = None, as_json: JsonOption = False
 ) -> None:
     """Show one trial: configuration, result, epochs, attempts, and where its files are."""
-    opened = open_sweep(find_sweep(sweep, runs, searches=True))
-    report = read_trial_report(opened, find_trial(opened.paths, trial))
+    opened = open_sweep(find_sweep(sweep, runs))
+    report = read_trial_report(opened, find_trial(opened, trial))
     if as_json:
         print_json(trial_content(report))
         return

@@ -10,6 +10,7 @@ import typer
 
 from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command, sweep_command
+from sweeps.monitor.confirmation import confirmation_line
 from sweeps.monitor.json_content import status_content
 from sweeps.monitor.lines import exhausted_lines, failure_lines, finding_lines, renamed_lines
 from sweeps.monitor.selection import select_best
@@ -20,7 +21,7 @@ from sweeps.monitor.watch import current_status, job_lines, jobs_are_left
 from sweeps.storage.progress import exhausted_reason
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.tables import output_console
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable
 
 SortColumn = Annotated[
     str | None,
@@ -59,17 +60,19 @@ def status(
     console = output_console()
     rows = None if sort is not None or every else max(_FEWEST_ROWS, console.height - _LINES_BELOW)
     selection = select_best(now.trials, now.objective, rows)
-    advice = f"{sweep_command('status', sweep)} --all"
-    console.print(SweepTable(now, selection=selection, advice=advice))
+    console.print(SweepTable(now, selection=selection))
+    if selection.hidden:
+        print(on_own_line("see every trial with", f"{sweep_command('status', sweep)} --all"))
     for line in finding_lines(now):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in failure_lines(now.trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     lines = renamed_lines(now)
+    lines += confirmation_line(sweep, sweep_command("status", sweep, confirmation=True))
     if now.is_over and now.stopped is None:
         lines += exhausted_lines(now.progress, exhausted_reason(sweep.paths))
     for line in lines:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in _resume_lines(sweep, now):
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
@@ -77,6 +80,7 @@ def status(
 def _resume_lines(sweep: Sweep, now: SweepStatus) -> Iterator[str]:
     """Yield why nothing runs although trials are left, with the command to type next."""
     if now.stopped is not None:
-        yield f"stopped: {now.stopped}; resume with: {resume_command(sweep)}"
+        yield on_own_line(f"stopped: {now.stopped}; resume with", resume_command(sweep))
     elif not now.is_over and not jobs_are_left(sweep):
-        yield f"no job is running, but trials are left; resume with: {resume_command(sweep)}"
+        what = "no job is running, but trials are left; resume with"
+        yield on_own_line(what, resume_command(sweep))

@@ -8,13 +8,32 @@ from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.launcher import cancel_pending_jobs
 from sweeps.jobs.notify import notify
 from sweeps.monitor.lines import progress_text
-from sweeps.storage.sweep import STOPPED_BY_HAND, Sweep, open_sweep, stop_reason, stop_sweep
-from sweeps.text import count, printable
+from sweeps.storage.sweep import (
+    STOPPED_BY_HAND,
+    Sweep,
+    open_sweep,
+    stop_reason,
+    stop_sweep,
+    unfinished_confirmation,
+)
+from sweeps.text import count, on_own_line, printable
 
 
 def stop(name: Name = None, runs: Runs = None) -> None:
-    """Stop a sweep: each worker finishes its epoch, releases its trial and exits."""
-    sweep = open_sweep(find_sweep(name, runs))
+    """Stop a sweep: each worker finishes its epoch, releases its trial and exits.
+
+    The confirmation of the sweep is stopped, too, if a promotion has begun one that is not over.
+    """
+    paths = find_sweep(name, runs)
+    sweep, confirmation = open_sweep(paths), unfinished_confirmation(paths)
+    if not sweep.is_over() or confirmation is None:
+        _stop(sweep)
+    if confirmation is not None:
+        print(f"stopping the confirmation of {sweep.paths.name}: {confirmation.name}")
+        _stop(open_sweep(confirmation))
+
+
+def _stop(sweep: Sweep) -> None:
     if sweep.is_over():
         print(_over_line(sweep))
         return
@@ -27,7 +46,7 @@ def stop(name: Name = None, runs: Runs = None) -> None:
     if sweep.is_over():  # its last trials ended in the meantime
         print(_over_line(sweep))
     else:
-        print(f"no finished epoch is lost; resume with: {resume_command(sweep)}")
+        print(on_own_line("no finished epoch is lost; resume with", resume_command(sweep)))
 
 
 def _over_line(sweep: Sweep) -> str:

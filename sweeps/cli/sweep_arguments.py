@@ -10,21 +10,33 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.completions import sweep_names
-from sweeps.config.names import CONFIRMATION_SUFFIX, NAME_RULE, is_sweep_name
+from sweeps.config.names import NAME_RULE, is_sweep_name
 from sweeps.errors import InputError
-from sweeps.storage.paths import RunsPaths, SweepPaths
-from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
+from sweeps.storage.paths import SweepPaths
+from sweeps.storage.sweep import (
+    Sweep,
+    latest_search,
+    open_sweep,
+    runs_folder,
+    sweeps_by_age,
+)
 from sweeps.text import printable
+
+LATEST = "name of the sweep (default: the latest that you started)"
 
 Name = Annotated[
     str | None,
-    typer.Argument(help="name of the sweep (default: the latest)", autocompletion=sweep_names),
+    typer.Argument(
+        help="name of the sweep (default: the latest that you started)", autocompletion=sweep_names
+    ),
 ]
 Runs = Annotated[Path | None, typer.Option("--runs", help="folder with all sweeps (default: runs)")]
 SweepOption = Annotated[
     str | None,
     typer.Option(
-        "--sweep", help="name of the sweep (default: the latest)", autocompletion=sweep_names
+        "--sweep",
+        help="name of the sweep (default: the latest that you started)",
+        autocompletion=sweep_names,
     ),
 ]
 ExperimentFile = Annotated[
@@ -40,18 +52,12 @@ TotalTrials = Annotated[
 ]
 
 
-def sweeps_by_age(folder: RunsPaths) -> list[SweepPaths]:
-    """Return every sweep in the folder, the latest last."""
-    return sorted(folder.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
-
-
-def find_sweep(name: str | None, runs: Path | None, *, searches: bool = False) -> SweepPaths:
-    """Return the sweep with this name, or the latest one.
+def find_sweep(name: str | None, runs: Path | None) -> SweepPaths:
+    """Return the sweep with this name, or the latest one that a person started.
 
     Args:
-        name: the name of the sweep; None for the latest.
+        name: the name of the sweep; None for the latest, which is never a confirmation.
         runs: the folder with all sweeps; None for the default.
-        searches: whether to ignore confirmations when the latest sweep is chosen.
 
     Raises:
         InputError: there is no sweep yet, or the name is not a valid one.
@@ -61,14 +67,10 @@ def find_sweep(name: str | None, runs: Path | None, *, searches: bool = False) -
         if not is_sweep_name(name):  # `stop ../elsewhere` would write outside the runs
             raise InputError(f"{name!r} is not a valid sweep name; a name is {NAME_RULE}")
         return folder.sweep(name)
-    found = [
-        paths
-        for paths in sweeps_by_age(folder)
-        if not (searches and paths.name.endswith(CONFIRMATION_SUFFIX))
-    ]
-    if not found:
+    found = latest_search(folder)
+    if found is None:
         raise InputError(f"no sweep in {folder.folder}; start one with: make sweep")
-    return found[-1]
+    return found
 
 
 def find_sweeps(name: str | None, runs: Path | None) -> list[Sweep]:
@@ -88,11 +90,10 @@ def resume_command(sweep: Sweep) -> str:
     return printable(shlex.join([*program_words("sweeps"), *sweep.plan.command]))
 
 
-def sweep_command(name: str, sweep: Sweep) -> str:
-    """Return a command on this sweep, ready to be pasted."""
-    return printable(
-        shlex.join([*program_words("sweeps"), name, sweep.paths.name, *runs_option(sweep)])
-    )
+def sweep_command(name: str, sweep: Sweep, *, confirmation: bool = False) -> str:
+    """Return a command on this sweep, or on its confirmation, ready to be pasted."""
+    paths = sweep.paths.confirmation if confirmation else sweep.paths
+    return printable(shlex.join([*program_words("sweeps"), name, paths.name, *runs_option(sweep)]))
 
 
 def runs_option(sweep: Sweep) -> list[str]:
@@ -109,7 +110,7 @@ def make_or_sweeps(target: str, sweep: Sweep, *words: str) -> str:
     runs = sweep.paths.runs.folder
     is_default = Path(sys.prefix) == Path.cwd() / ".venv" and runs_folder().folder == runs
     if is_default and runs == Path("runs").absolute():
-        latest = find_sweep(None, runs, searches=True)
+        latest = latest_search(sweep.paths.runs)
         if latest in {sweep.paths, sweep.paths.confirmation}:
             return f"make {target}"
     return printable(shlex.join([*program_words("sweeps"), *words, "--runs", str(runs)]))

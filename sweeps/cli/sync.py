@@ -8,6 +8,8 @@ from sweeps.cli.store_notes import print_notes
 from sweeps.cli.sweep_arguments import Runs, find_sweeps
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.storage.sweep import Sweep
+from sweeps.storage.trial_record import is_published
+from sweeps.text import count
 from sweeps.tracking.access import why_no_permission
 from sweeps.tracking.store import take_over as take_over_lease
 from sweeps.tracking.sync import forget_publication, publish_once, store_of_sweep
@@ -54,7 +56,16 @@ def sync_sweeps(
             take_over_lease(store_of_sweep(sweep))
         if rebuild:
             forget_publication(sweep)
-        print(f"publishing {sweep.paths.name}")
+        print(_what_is_sent(sweep), flush=True)
         problem = publish_once(sweep)
         problems += [f"{sweep.paths.name}: {problem}"] if problem else []
     return problems
+
+
+def _what_is_sent(sweep: Sweep) -> str:
+    """Return what is waited for, in one line."""
+    trials = sweep.paths.trials()
+    missing = sum(not is_published(trial) for trial in trials)
+    waiting = f"{missing} of {count(len(trials), 'trial')} are not complete there"
+    state = waiting if missing else "all trials are there; its page is brought up to date"
+    return f"writing the results of {sweep.paths.name} to MLflow ({state})"

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.store_notes import print_notes
-from sweeps.cli.sweep_arguments import Runs, sweeps_by_age
+from sweeps.cli.sweep_arguments import Runs
 from sweeps.cli.sync import sync_sweeps
 from sweeps.errors import InputError
-from sweeps.storage.sweep import Sweep, open_sweep, runs_folder
+from sweeps.storage.sweep import Sweep, open_sweep, runs_folder, sweeps_by_age
 from sweeps.text import one_line
 from sweeps.tracking.access import last_change, readable_store, why_not_writable
 from sweeps.tracking.store import Store, resolve_store
@@ -45,7 +45,7 @@ def ui(
     prepare_database(store)
     with errors_in_one_line(store):
         page = _page(sweeps, store)
-    raise typer.Exit(serve(store, port, page))
+    serve(store, port, page)
 
 
 def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> None:
@@ -61,7 +61,7 @@ def _serve_copy(store: Store, sweeps: list[Sweep], port: int, refusal: str) -> N
         )
         with errors_in_one_line(store):
             page = _page(sweeps, copy)
-        raise typer.Exit(serve(copy, port, page))
+        serve(copy, port, page)
 
 
 def _page(sweeps: list[Sweep], store: Store) -> str:

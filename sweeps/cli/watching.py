@@ -1,7 +1,6 @@
 """Showing a sweep's progress, and its summary when it has ended."""
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import typer
 
@@ -12,7 +11,7 @@ from sweeps.promotion.promotable import why_not_promotable
 from sweeps.report.page import write_report
 from sweeps.storage.sweep import Sweep
 from sweeps.tables import output_console
-from sweeps.text import printable
+from sweeps.text import on_own_line, printable, shown_path
 from sweeps.tracking.sync import publishing
 
 
@@ -27,8 +26,8 @@ def watch_until_done(sweep: Sweep) -> None:
 def print_detached(sweep: Sweep) -> None:
     """Print that the sweep continues after its watcher was closed, and the next commands."""
     print("\nthe sweep continues without this watcher")
-    print(f"  watch again with: {sweep_command('watch', sweep)}")
-    print(f"  stop with: {sweep_command('stop', sweep)}")
+    print(on_own_line("watch again with", sweep_command("watch", sweep)))
+    print(on_own_line("stop with", sweep_command("stop", sweep)))
 
 
 def _write_report(sweep: Sweep) -> str | None:
@@ -37,11 +36,16 @@ def _write_report(sweep: Sweep) -> str | None:
     What happened stands in the summary in any case, so a full disk is no error here.
     """
     try:
-        file = write_report(sweep)
+        return shown_path(write_report(sweep))
     except Exception:  # noqa: BLE001 (an extra: the sweep's end is told without it)
         return None
-    inside = file.is_relative_to(Path.cwd())
-    return str(file.relative_to(Path.cwd()) if inside else file)
+
+
+def _models_command(sweep: Sweep) -> str | None:
+    """Return the command that shows the registered models; None if the best is not among them."""
+    from sweeps.promotion.promoted import is_promoted  # with it comes submitit, for a confirmation
+
+    return make_or_sweeps("models", sweep, "models") if is_promoted(sweep) else None
 
 
 def print_summary(sweep: Sweep) -> None:
@@ -57,6 +61,7 @@ def print_summary(sweep: Sweep) -> None:
         promote=None
         if why_not_promotable(sweep)
         else make_or_sweeps("promote", sweep, "promote", sweep.paths.name),
+        models=_models_command(sweep),
         sync=sweep_command("sync", sweep),
     )
     summary = summarize(current_status(sweep), sweep, commands)

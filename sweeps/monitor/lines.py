@@ -10,7 +10,7 @@ from sweeps.monitor.sweep_status import SweepStatus, TrialStatus
 from sweeps.monitor.time_left import time_left_text
 from sweeps.storage.progress import Exhausted, Progress
 from sweeps.tables import output_console
-from sweeps.text import count, duration, number, printable
+from sweeps.text import count, duration, number, on_own_line, printable
 
 _MOST_NAMED = 4
 """How many trials in one phase are named; of more, the number is shown."""
@@ -69,11 +69,20 @@ def phase_lines(status: SweepStatus) -> list[str]:
     return ["; ".join(parts)] if parts else []
 
 
-def state_lines(status: SweepStatus) -> list[str]:
-    """Return how a sweep stands: totals, what is waited for, time left, best so far, its jobs."""
+def state_lines(status: SweepStatus, *, totals: bool = True) -> list[str]:
+    """Return how a sweep stands: totals, what is waited for, time left, best so far, its jobs.
+
+    Of a confirmation, which trials are trained again and with which seeds, in place of the best.
+
+    Args:
+        status: the state of the sweep.
+        totals: whether the totals are among the lines; at the end the summary has them.
+    """
     left = [] if status.time_left is None else [time_left_text(status.time_left)]
     best = best_line(status.best_so_far, status.objective.metric)
-    lines = [totals_line(status), *phase_lines(status), *left, *best, *status.jobs]
+    confirmed = [] if status.confirmation is None else status.confirmation.lines()
+    first = [totals_line(status)] if totals else []
+    lines = [*first, *confirmed, *phase_lines(status), *left, *best, *status.jobs]
     return [printable(line) for line in lines]
 
 
@@ -116,5 +125,5 @@ def failure_lines(trials: Sequence[TrialStatus], most: int = 5) -> list[str]:
     for trial in failed[-most:]:
         lines.append(printable(f"{trial.name} {trial.state}: {trial.reason}"))
         if trial.traceback is not None:
-            lines.append(f"  traceback: {trial.traceback}")
+            lines.append(on_own_line("traceback", str(trial.traceback)))
     return lines

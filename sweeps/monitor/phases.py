@@ -46,7 +46,7 @@ def sweep_phase(sweep: Sweep, *, over: bool, running: bool) -> str:
     if in_queue or not jobs:
         return ""
     if over:
-        return "every trial has ended; the last results are sent to MLflow"
+        return "every trial has ended; waiting until the last results are written to MLflow"
     if any(job.worker_logs() for job in started):
         return "workers start: they load the sampler and the trainer, and take a trial"
     return "the job runs and starts its workers" if started else "starting a job"

@@ -17,16 +17,12 @@ class Selection:
     shown: Sequence[TrialStatus]
     hidden: Counter[str]
 
-    def line(self, advice: str = "") -> str:
-        """Return how many trials are not shown, by state; empty if all are.
-
-        Args:
-            advice: how to see all of them.
-        """
+    def line(self) -> str:
+        """Return how many trials are not shown, by state; empty if all are."""
         if not self.hidden:
             return ""
         states = ", ".join(f"{number:,} {state}" for state, number in sorted(self.hidden.items()))
-        return f"… and {self.hidden.total():,} more: {states}{advice and f'; all: {advice}'}"
+        return f"… and {self.hidden.total():,} more: {states}"
 
 
 def select_latest(trials: Sequence[TrialStatus], rows: int | None) -> Selection:

@@ -15,7 +15,7 @@ from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.storage.progress import exhausted_reason
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import is_published
-from sweeps.text import number
+from sweeps.text import number, on_own_line
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class NextCommands:
         resume: resumes the sweep.
         report: the file of its report, as a command or a path; None if there is none.
         compare: shows its runs in MLflow.
-        promote: promotes its best model; None if no model of the sweep can be promoted.
+        promote: promotes its best model; None if there is none to promote.
+        models: shows the registered models; None if the sweep's best model is not among them.
         sync: sends to MLflow what is missing there.
     """
 
@@ -34,6 +35,7 @@ class NextCommands:
     report: str | None
     compare: str
     promote: str | None
+    models: str | None
     sync: str
 
 
@@ -62,12 +64,19 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
     lines += finding_lines(status)
     lines += [*_why_it_ended(status, sweep, commands), *_unpublished_line(sweep, commands.sync)]
     lines += renamed_lines(status)
+    if status.confirmation is not None:
+        lines += status.confirmation.lines()
+        if status.is_over:
+            lines.append(f"continue the promotion with: {commands.resume}")
+        return Summary(lines, status.is_over)
     if best is not None:
         if status.is_over and commands.report is not None:
-            lines.append(f"read the report in a browser: {commands.report}")
-        lines.append(f"compare the runs with: {commands.compare}")
-        if status.is_over and commands.promote is not None:
-            lines.append(f"promote the best model with: {commands.promote}")
+            lines.append(on_own_line("read the report in a browser", commands.report))
+        lines.append(on_own_line("compare the runs with", commands.compare))
+        if status.is_over and commands.models is not None:
+            lines.append(on_own_line("the best model is promoted; see it with", commands.models))
+        elif status.is_over and commands.promote is not None:
+            lines.append(on_own_line("promote the best model with", commands.promote))
     elif status.is_over:
         lines.append("no trial is complete: all were pruned, diverged or failed")
     return Summary(lines, status.is_over and best is not None)
@@ -81,12 +90,13 @@ def _why_it_ended(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> 
             a.traceback for t in sweep.paths.trials() for a in t.attempts() if a.traceback.exists()
         ]
         if tracebacks:
-            yield f"traceback: {tracebacks[-1]}"
-        yield f"resume with: {commands.resume}"
+            yield on_own_line("traceback", str(tracebacks[-1]))
+        yield on_own_line("resume with", commands.resume)
     elif not status.is_over:
-        yield f"no job is running, but trials are left; logs: {sweep.paths.scheduler_logs.parent}"
+        logs = str(sweep.paths.scheduler_logs.parent)
+        yield on_own_line("no job is running, but trials are left; logs", logs)
         yield from _disk_full_line(sweep)
-        yield f"resume with: {commands.resume}"
+        yield on_own_line("resume with", commands.resume)
     else:
         yield from exhausted_lines(status.progress, exhausted_reason(sweep.paths))
 
@@ -107,4 +117,5 @@ def _disk_full_line(sweep: Sweep) -> Iterator[str]:
 def _unpublished_line(sweep: Sweep, sync: str) -> Iterator[str]:
     trials = sweep.paths.trials()
     if missing := sum(not is_published(trial) for trial in trials):
-        yield f"{missing} of {len(trials)} trials are not completely in MLflow; send with: {sync}"
+        what = f"{missing} of {len(trials)} trials are not completely in MLflow; send with"
+        yield on_own_line(what, sync)

@@ -11,6 +11,11 @@ from sweeps.config.experiment import Objective
 from sweeps.config.mlflow_names import describe_renamed, metric_names
 from sweeps.config.space import Scalar, short_names
 from sweeps.monitor.best_so_far import best_so_far
+from sweeps.monitor.confirmation import (
+    ConfirmationStatus,
+    confirmation_status,
+    confirmation_time_left,
+)
 from sweeps.monitor.phases import sweep_phase, trial_phase
 from sweeps.monitor.time_left import TimeLeft, time_left
 from sweeps.search.pruning import best_epoch
@@ -92,7 +97,8 @@ class SweepStatus:
         findings: what a sweep that is over teaches; none before.
         phase: what its jobs do while no trial runs; empty if one does.
         time_left: how long it still takes; None if nothing is left or too little is known.
-        best_so_far: the best value after each trial that ended.
+        best_so_far: the best value after each trial that ended; empty for a confirmation.
+        confirmation: which trials it trains again, if it is a confirmation; otherwise None.
     """
 
     name: str
@@ -108,6 +114,7 @@ class SweepStatus:
     phase: str = ""
     time_left: TimeLeft | None = None
     best_so_far: tuple[float, ...] = ()
+    confirmation: ConfirmationStatus | None = None
 
 
 def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) -> SweepStatus:
@@ -126,8 +133,10 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
     totals = compute_totals(snapshots, objective)
     short = short_names(sweep.experiment.space)
     progress = progress_of_states(map(_state_of, snapshots), sweep.experiment.trials)
+    confirmation = confirmation_status(sweep, snapshots)
+    best = totals.best if confirmation is None else None  # the same trial, luckier with one seed
     trials = [
-        _trial_status(each, objective, totals, short, stopped=bool(stopped)) for each in snapshots
+        _trial_status(each, objective, best, short, stopped=bool(stopped)) for each in snapshots
     ]
     running = frozenset(trial.name for trial in trials if trial.state == State.RUNNING)
     unfinished = not (over or stopped)
@@ -145,9 +154,22 @@ def sweep_status(sweep: Sweep, stopped: str | None, jobs: Sequence[str] = ()) ->
         ),
         findings=tuple(find_all(sweep, snapshots)) if over else (),
         phase=sweep_phase(sweep, over=over, running=bool(running)),
-        time_left=time_left(snapshots, running, progress) if unfinished else None,
-        best_so_far=tuple(best_so_far(snapshots, objective)),
+        time_left=_time_left(snapshots, running, progress, confirmation) if unfinished else None,
+        best_so_far=() if confirmation else tuple(best_so_far(snapshots, objective)),
+        confirmation=confirmation,
     )
+
+
+def _time_left(
+    snapshots: Sequence[TrialSnapshot],
+    running: frozenset[str],
+    progress: Progress,
+    confirmation: ConfirmationStatus | None,
+) -> TimeLeft | None:
+    if confirmation is None or not snapshots:
+        return time_left(snapshots, running, progress)
+    epochs = max(each.spec.epochs for each in snapshots)
+    return confirmation_time_left(snapshots, running, progress, epochs)
 
 
 def _state_of(snapshot: TrialSnapshot) -> State:
@@ -157,7 +179,7 @@ def _state_of(snapshot: TrialSnapshot) -> State:
 def _trial_status(
     snapshot: TrialSnapshot,
     objective: Objective,
-    totals: Totals,
+    best_trial: TrialPaths | None,
     short: Mapping[str, str],
     *,
     stopped: bool,
@@ -179,7 +201,7 @@ def _trial_status(
         pace=_pace(rows),
         seconds_left=_seconds_left(rows, snapshot.spec.epochs) if state == State.RUNNING else None,
         reason=snapshot.result.reason if snapshot.result else describe_failures(snapshot.paths),
-        is_best=snapshot.paths == totals.best,
+        is_best=snapshot.paths == best_trial,
         traceback=_traceback(snapshot),
         phase=_phase(snapshot) if state == State.RUNNING else "",
     )

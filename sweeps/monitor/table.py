@@ -37,25 +37,27 @@ class SweepTable:
         height: the number of lines that it may take; None for as many as it needs. Then the running
             trials, the best and the latest are shown.
         selection: the trials to show instead of those.
-        advice: how to see all trials, where some are not shown.
+        hint: the last line, in a view that a person can close; empty for none.
+        totals: whether the totals stand below the table; a summary that follows has them.
     """
 
     status: SweepStatus
     height: int | None = None
     selection: Selection | None = None
-    advice: str = ""
+    hint: str = ""
+    totals: bool = True
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
         """Yield the table, then the number of trials that are not shown, then the lines."""
-        below = state_lines(self.status)
+        below = [*state_lines(self.status, totals=self.totals), *filter(None, [self.hint])]
         selection = self.selection or self._fitting(console, options, below)
         if selection.shown:
             yield _table(self.status, selection.shown, watched=self.height is not None)
         else:
             yield _plain_title(self.status, options.encoding)
-        for line in (selection.line(self.advice), *below):
+        for line in (selection.line(), *below):
             if line:
                 yield Text(encodable(line, options.encoding))
 
@@ -77,7 +79,13 @@ class SweepTable:
 
 
 def _plain_title(status: SweepStatus, encoding: str) -> Text:
-    return Text(encodable(printable(f"sweep {status.name}"), encoding))
+    return Text(encodable(printable(_title(status)), encoding))
+
+
+def _title(status: SweepStatus) -> str:
+    if status.confirmation is None:
+        return f"sweep {status.name}"
+    return f"confirmation of {status.confirmation.search}: {status.name}"
 
 
 class _Selection(NamedTuple):
@@ -102,7 +110,7 @@ _WATCHED = (*_SELECTIONS, _Selection(pace=False, signature=False, values=False))
 def _table(status: SweepStatus, trials: Sequence[TrialStatus], *, watched: bool) -> FittingTable:
     selections = _WATCHED if watched else _SELECTIONS
     return FittingTable(
-        f"sweep {status.name}",
+        _title(status),
         [list(_columns(status, trials, selection)) for selection in selections],
         emphasized=frozenset(at for at, trial in enumerate(trials) if trial.is_best),
     )

@@ -5,7 +5,7 @@ have ended: how many epochs pruning leaves to a trial is known from those alone.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeps.storage.progress import Progress
@@ -34,6 +34,22 @@ class TimeLeft:
     workers: int
     trials: int
 
+    @classmethod
+    def of(
+        cls, work: float, left: Mapping[str, float], running: frozenset[str], trials: int
+    ) -> "TimeLeft":
+        """Return the time for some work; no shorter than that of the longest running trial.
+
+        Args:
+            work: seconds that one worker would take.
+            left: seconds that each open trial takes, by name.
+            running: the names of the trials that a worker has now.
+            trials: how many trials the pace was measured on.
+        """
+        longest = max((left[name] for name in running if name in left), default=0.0)
+        seconds = max(work / len(running), longest) if running else None
+        return cls(work, seconds, len(running), trials)
+
 
 def time_left(
     snapshots: Sequence[TrialSnapshot], running: frozenset[str], progress: Progress
@@ -58,18 +74,29 @@ def time_left(
         if each.result is None
     }
     work = sum(left.values()) + progress.to_propose * pace * _mean(used)
-    longest = max((left[name] for name in running if name in left), default=0.0)
-    seconds = max(work / len(running), longest) if running else None
-    return TimeLeft(work, seconds, len(running), len(recent))
+    return TimeLeft.of(work, left, running, len(recent))
 
 
 def _seconds_left(
     trial: TrialSnapshot, pace: float, used: Sequence[int], *, is_running: bool
 ) -> float:
     """Return the seconds of an open trial: at its own pace, with the epochs that others used."""
-    done, rows = len(trial.rows), trial.rows
+    done = len(trial.rows)
     longer = [epochs for epochs in used if epochs > done]
     epochs = _mean(longer) - done if longer else trial.spec.epochs - done
+    return open_seconds(trial, pace, epochs, is_running=is_running)
+
+
+def open_seconds(trial: TrialSnapshot, pace: float, epochs: float, *, is_running: bool) -> float:
+    """Return the seconds that the next epochs of an open trial take.
+
+    Args:
+        trial: the trial.
+        pace: seconds of an epoch, for a trial that has none yet.
+        epochs: how many epochs it still trains.
+        is_running: whether a worker has it, so that its next epoch has begun.
+    """
+    done, rows = len(trial.rows), trial.rows
     own = sum(row.seconds for row in rows) / done if rows else pace
     since = max(0.0, time.time() - rows[-1].timestamp / 1000) if rows and is_running else 0.0
     return max(0.0, epochs * own - min(since, own))

@@ -110,7 +110,7 @@ class TrialReport:
 
 
 def find_trial_report(sweep: str, trial: str, runs: Path | None) -> TrialReport:
-    """Read the trial with this number, name, or beginning of a name; see `sweeps.load_trial`.
+    """Read the trial that is meant, as `find_trial` takes it; see `sweeps.load_trial`.
 
     Raises:
         InputError: there is no such sweep or trial.
@@ -118,7 +118,7 @@ def find_trial_report(sweep: str, trial: str, runs: Path | None) -> TrialReport:
     if not is_sweep_name(sweep):
         raise InputError(f"{sweep!r} is not a valid sweep name; a name is {NAME_RULE}")
     opened = open_sweep(runs_folder(runs).sweep(sweep))
-    return read_trial_report(opened, find_trial(opened.paths, trial))
+    return read_trial_report(opened, find_trial(opened, trial))
 
 
 def read_trial_report(sweep: Sweep, paths: TrialPaths) -> TrialReport:

@@ -1,6 +1,5 @@
 """One trial for the terminal."""
 
-import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from sweeps.config.toml import flatten
 from sweeps.monitor.trial_report import TrialReport
 from sweeps.streams import encodable
 from sweeps.tables import Column, FittingTable
-from sweeps.text import count, duration, printable
+from sweeps.text import count, duration, printable, shown_path
 
 MOST_EPOCHS = 60
 """How many epochs are shown at most; of a longer training some are left out."""
@@ -50,17 +49,17 @@ def file_lines(report: TrialReport) -> Iterator[str]:
     """Yield a line for each of a trial's files, relative to the current folder if it is inside."""
     files = report.paths
     yield "files"
-    yield f"  folder: {_short(files.folder)}"
-    yield f"  config: {_short(files.config)}"
+    yield f"  folder: {shown_path(files.folder)}"
+    yield f"  config: {shown_path(files.config)}"
     if files.config_toml is not None:
-        yield f"  config: {_short(files.config_toml)}"
+        yield f"  config: {shown_path(files.config_toml)}"
     yield f"  checkpoint: {_path_or(files.checkpoint, 'none is kept')}"
     yield f"  figure: {_path_or(files.figure, 'none')}"
     for log in dict.fromkeys(log for attempt in report.attempts for log in attempt.logs):
-        yield f"  log: {_short(log)}"
+        yield f"  log: {shown_path(log)}"
     for attempt in report.attempts:
         if attempt.traceback is not None:
-            yield f"  traceback: {_short(attempt.traceback)}"
+            yield f"  traceback: {shown_path(attempt.traceback)}"
 
 
 def _headline(report: TrialReport) -> Iterator[str]:
@@ -137,8 +136,4 @@ def _job(token: str, slurm_job: str) -> str:
 
 
 def _path_or(path: Path | None, otherwise: str) -> str:
-    return otherwise if path is None else _short(path)
-
-
-def _short(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    return otherwise if path is None else shown_path(path)

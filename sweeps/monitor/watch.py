@@ -21,16 +21,22 @@ SLURM_POLL_SECONDS = 3.0
 """Seconds between two reads of the folders, on this machine and over a network."""
 READING_SHARE = 5
 """The pause is at least this many times as long as the reading: of many trials it takes seconds."""
+CLOSE_HINT = "Ctrl-C closes this view; the sweep goes on"
 JOBS_SECONDS = 30.0
 """Seconds between two questions to the scheduler; for local jobs there is no such limit."""
 
 
 def watch(sweep: Sweep, console: Console) -> None:
-    """Show the progress of the sweep until it ends or none of its jobs is left."""
+    """Show the progress of the sweep until it ends or none of its jobs is left.
+
+    The last view has no totals: the summary that follows begins with them.
+    """
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
             for status in _statuses(sweep):
-                live.update(SweepTable(status, console.height - 1), refresh=True)
+                rows = console.height - 1
+                live.update(SweepTable(status, rows, hint=CLOSE_HINT), refresh=True)
+            live.update(SweepTable(status, rows, totals=False), refresh=True)
     else:
         _print_changes(sweep, console)
 
@@ -86,11 +92,14 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
     printed_at = time.monotonic()
     printed: set[str] = set()
     for status in _statuses(sweep):
+        if CLOSE_HINT not in printed and not status.is_over:
+            printed.add(CLOSE_HINT)
+            _print_line(console, CLOSE_HINT)
         for line in status.jobs:
             if (news := line.partition(" (")[0]) not in printed:  # without the time left
                 printed.add(news)
                 _print_line(console, line)
-        for line in _first_phases(status):
+        for line in (*_confirmed(status), *_first_phases(status)):
             if line not in printed:
                 printed.add(line)
                 _print_line(console, line)
@@ -103,6 +112,10 @@ def _print_changes(sweep: Sweep, console: Console) -> None:
         if time.monotonic() - printed_at > 60:
             printed_at = time.monotonic()
             _print_line(console, "; ".join([totals_line(status), *_time_left(status)]))
+
+
+def _confirmed(status: SweepStatus) -> list[str]:
+    return [] if status.confirmation is None else status.confirmation.lines()
 
 
 def _first_phases(status: SweepStatus) -> list[str]:

@@ -19,6 +19,9 @@ from sweeps.storage.promotion_paths import ScoredPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_result
 
+SMALLEST_SHOWN = 0.5e-4
+"""A smaller difference is 0.0000 in text, where it has no direction."""
+
 
 @dataclass(frozen=True)
 class CandidateTrial:
@@ -55,11 +58,27 @@ class CandidateTrial:
         """How much better its value in the search is than its mean over the new seeds."""
         return self.objective.sign * (self.value - self.mean)
 
+    def describe_selection_bias(self) -> str:
+        """Return in words how the mean over the new seeds differs from the search's value.
+
+        Everywhere that a person reads the selection bias, it stands in these words.
+        """
+        metric, gain = self.objective.metric, self.mean - self.value
+        if abs(gain) < SMALLEST_SHOWN:
+            return f"with new seeds, {metric} was the same as in the search"
+        word = "higher" if gain > 0 else "lower"
+        return f"with new seeds, {metric} was {abs(gain):.4f} {word} than in the search"
+
     @property
     def best_confirmation(self) -> TrialPaths:
         """The trial whose model would be registered: the best confirmation by validation."""
         pairs = zip(self.values, self.confirmations, strict=True)
         return max(pairs, key=lambda pair: self.objective.sign * pair[0])[1]
+
+    @property
+    def best_seed(self) -> int:
+        """The seed of that trial."""
+        return self.seeds[self.confirmations.index(self.best_confirmation)]
 
 
 @dataclass(frozen=True)

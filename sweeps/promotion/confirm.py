@@ -18,6 +18,7 @@ from sweeps.jobs.start import start_or_update
 from sweeps.storage.paths import SweepPaths, TrialPaths
 from sweeps.storage.sweep import Plan, Sweep, open_sweep
 from sweeps.storage.sweep_totals import rank_trials
+from sweeps.storage.trial_lookup import BEST
 from sweeps.storage.trial_record import State, best_checkpoint, read_snapshot, read_spec, state_of
 from sweeps.text import did_you_mean
 
@@ -25,7 +26,7 @@ LARGEST_SEED = 2**31 - 1
 
 
 def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
-    """Return the trials to confirm: the best ones of the sweep, or only the one named `only`.
+    """Return the trials to confirm: the best ones, or only the one named `only` (may be `best`).
 
     Raises:
         InputError: the sweep is not over or has no complete trial, or `only` is not a complete
@@ -37,6 +38,8 @@ def best_trials(sweep: Sweep, only: str | None = None) -> list[TrialPaths]:
             map(read_snapshot, sweep.paths.trials()), sweep.experiment.objective
         )
     }
+    if only == BEST and complete:
+        return [next(iter(complete.values()))]
     if only is not None:
         if only not in complete:
             near = did_you_mean(only, complete)
@@ -97,14 +100,14 @@ def confirmation_trials(
     """
     by_signature = {paths.signature: paths for paths in confirmation.trials()}
     confirmations = []
-    for values in _enqueued(sweep, trial):
+    for values in confirmation_values(sweep, trial):
         paths = by_signature.get(sweep.resolved.signature_of(values))
         if paths is None or state_of(paths) not in {State.COMPLETE, State.DIVERGED}:
             state = "missing" if paths is None else state_of(paths).value
             raise EnvironmentFailure(
-                f"the confirmation of {trial.name} with seed "
-                f"{values[sweep.resolved.trainer.seed]} is {state}; run the same command again "
-                "to retry it"
+                f"trial {trial.name} was to be trained again with seed "
+                f"{values[sweep.resolved.trainer.seed]}, but that training is {state}; "
+                "run the same command again to retry it"
             )
         confirmations.append(paths)
     return confirmations
@@ -113,7 +116,7 @@ def confirmation_trials(
 def _experiment(sweep: Sweep, paths: SweepPaths, trials: Iterable[TrialPaths]) -> Experiment:
     """Return the search's experiment with only its best trials and their new seeds to try."""
     existing = open_sweep(paths).experiment.enqueue if paths.plan.exists() else []
-    requested = [values for trial in trials for values in _enqueued(sweep, trial)]
+    requested = [values for trial in trials for values in confirmation_values(sweep, trial)]
     enqueue = existing + [values for values in requested if values not in existing]
     seed = {sweep.resolved.trainer.seed: {"low": 0, "high": LARGEST_SEED}}
     return sweep.experiment.model_copy(
@@ -128,7 +131,8 @@ def _experiment(sweep: Sweep, paths: SweepPaths, trials: Iterable[TrialPaths]) -
     )
 
 
-def _enqueued(sweep: Sweep, trial: TrialPaths) -> list[dict[str, Any]]:
+def confirmation_values(sweep: Sweep, trial: TrialPaths) -> list[dict[str, Any]]:
+    """Return the values with which a trial is trained again: its own, with each new seed."""
     values = dict(read_spec(trial).values)
     return [
         values | {sweep.resolved.trainer.seed: seed} for seed in confirmation_seeds(sweep, trial)

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from sweeps.config.names import CONFIRMATION_SUFFIX
 from sweeps.storage.paths import SweepPaths
 from sweeps.storage.promotion_paths import ScoredPaths
 
@@ -55,6 +56,30 @@ class RegistryEntry:
     dataset: Mapping[str, Any]
     tags: Mapping[str, str]
     time: int
+
+
+def describe_origin(version: Version) -> str:
+    """Return which trial of which sweep a version comes from, and whose weights it has.
+
+    Empty if the version was not registered by a promotion.
+    """
+    tags = version.tags
+    if not {"sweep.name", "sweep.trial", "sweep.confirmed_by"} <= tags.keys():
+        return ""
+    sweep, seeds = tags["sweep.name"], ", ".join(tags.get("sweep.seeds", "").split())
+    again = f"again with the new seeds {seeds}" if seeds else "again with new seeds"
+    weights = f"{sweep}{CONFIRMATION_SUFFIX}:{_trial_number(tags['sweep.confirmed_by'])}"
+    seed = f", seed {tags['sweep.seed']}" if "sweep.seed" in tags else ""
+    return (
+        f"It is trial {_trial_number(tags['sweep.trial'])} of {sweep}, trained {again}. "
+        f"The weights are those of {weights}{seed}."
+    )
+
+
+def _trial_number(name: str) -> str:
+    """Return the number in the name of a trial, as a person types it."""
+    number = name.partition("-")[0]
+    return str(int(number)) if number.isdecimal() else name
 
 
 def read_manifest(package: Path) -> Any:

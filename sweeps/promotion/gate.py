@@ -67,6 +67,16 @@ class Decision:
         """Whether the candidate becomes the champion."""
         return self.passed or bool(self.forced)
 
+    def summary(self) -> str:
+        """Return in one sentence why the version was registered, with what was checked."""
+        if self.forced:
+            failed = "; ".join(check.text for check in self.checks if not check.passed)
+            return f"promoted by {self.by} although a check failed ({failed}): {self.forced}"
+        if not self.checks:
+            return "promoted without a check: no floor is set, and there was no champion to compare"
+        checks = "; ".join(check.text for check in self.checks)
+        return f"passed every check of the promotion ({checks})"
+
     def lines(self) -> list[str]:
         """Return the decision as lines of text."""
         marks = [f"  {'✓' if check.passed else '✗'} {check.text}" for check in self.checks]
@@ -80,10 +90,13 @@ def check_floors(candidate: ModelScores, floors: Mapping[str, float]) -> list[Ch
     for name, floor in floors.items():
         value = candidate.scores.get(name)
         if value is None:
-            checks.append(Check(False, f"{name} was not measured; required: at least {floor:g}"))
+            checks.append(Check(False, f"{name} was not measured; at least {floor:g} is required"))
         else:
             checks.append(
-                Check(value >= floor, f"{name} {value:.4f}; required: at least {floor:g}")
+                Check(
+                    value >= floor,
+                    f"{name} is {value:.4f}, and at least {floor:g} is required",
+                )
             )
     return checks
 
@@ -104,15 +117,16 @@ def check_beats(candidate: ModelScores, champion: ModelScores, metric: str, sign
     gains = [sign * (candidate.patients[name] - champion.patients[name]) for name in names]
     spread = max(candidate.spread, champion.spread)
     mean = statistics.fmean(gains)
-    gain = f"{metric} {mean:+.4f} compared with {champion.name}"
-    required = f"more than {spread:.4f}, the standard deviation over seeds"
+    word = "better" if mean > 0 else "worse"
+    gain = f"{metric} is {abs(mean):.4f} {word} than that of {champion.name}"
+    required = f"more than {spread:.4f} is required, the standard deviation over seeds"
     if len(gains) < FEW_PATIENTS:
         each = ", ".join(f"{name} {value:+.4f}" for name, value in zip(names, gains, strict=True))
-        return Check(min(gains) > spread, f"{gain} ({each}); required for each patient: {required}")
+        return Check(min(gains) > spread, f"{gain} ({each}), and for each patient {required}")
     low, high = confidence_interval(gains)
     return Check(
         low > spread,
-        f"{gain}, 95 % interval {low:+.4f} to {high:+.4f}; required low end: {required}",
+        f"{gain} (95 % interval {low:+.4f} to {high:+.4f}), and for its low end {required}",
     )
 
 

@@ -86,7 +86,7 @@ def _ranking(ranked: Sequence[CandidateTrial]) -> str:
             trial.searched.name,
             f"{trial.value:.4f}",
             f"{trial.mean:.4f} ± {trial.spread:.4f}",
-            f"{trial.selection_bias:+.4f}",
+            trial.describe_selection_bias(),
             ", ".join(map(str, trial.seeds)),
         )
         for trial in ranked
@@ -137,9 +137,8 @@ def registry_entry(sweep: Sweep, candidate: Candidate, decision: Decision) -> Re
     metric = metric_on_test_split(sweep.resolved.experiment.objective.metric)
     scored = candidate.scored
     patients = {f"{metric}/{name}": metrics[metric] for name, metrics in scored.patients.items()}
-    reason = f"forced: {decision.forced}" if decision.forced else "passed the gate"
     tags = {
-        "sweep.decision": reason,
+        "sweep.decision": decision.summary(),
         "sweep.test": f"{scored.scores[metric]:.6f}",
         "sweep.metric": metric,
         "sweep.by": decision.by,
@@ -166,6 +165,7 @@ def lineage(sweep: Sweep, candidate: Candidate) -> dict[str, str]:
         "sweep.name": sweep.paths.name,
         "sweep.trial": chosen.searched.name,
         "sweep.confirmed_by": chosen.best_confirmation.name,
+        "sweep.seed": str(chosen.best_seed),
         "sweep.seeds": " ".join(map(str, chosen.seeds)),
         "sweep.run": _run_of(chosen.searched),
         "sweep.confirmation_run": _run_of(chosen.best_confirmation),
@@ -176,6 +176,7 @@ def lineage(sweep: Sweep, candidate: Candidate) -> dict[str, str]:
         "sweep.mean": f"{chosen.mean:.6f}",
         "sweep.spread": f"{chosen.spread:.6f}",
         "sweep.selection_bias": f"{chosen.selection_bias:.6f}",
+        "sweep.selection_bias_in_words": chosen.describe_selection_bias(),
     }
 
 

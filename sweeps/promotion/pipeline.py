@@ -7,8 +7,9 @@ version has been fetched from the registry and scored again.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from pathlib import Path
 
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
@@ -72,11 +73,15 @@ class Outcome:
         passed: whether the candidate may become the champion, or is the champion.
         version: its number in the registry; None if nothing was registered.
         was_champion: whether it was the champion before, so that nothing has changed.
+        champion: the version in use after it; None if nothing was registered.
+        folder: the files of that version; None if they are not on this machine.
     """
 
     passed: bool
     version: int | None
     was_champion: bool = False
+    champion: Version | None = field(default=None, compare=False)
+    folder: Path | None = field(default=None, compare=False)
 
 
 def promote(
@@ -109,9 +114,12 @@ def _promote(
         champion = registry.version(CHAMPION)
         if champion is not None and champion.tags.get(KEY_TAG) == candidate.key:
             request.print_line(
-                f"the candidate is the champion already: {registry.name} version {champion.number}"
+                f"this model is the champion already: {registry.name} version {champion.number}"
             )
-            return Outcome(True, champion.number, was_champion=True)
+            files = registry.folder(champion)
+            return Outcome(
+                True, champion.number, was_champion=True, champion=champion, folder=files
+            )
         decision = decide(sweep, registry, candidate, champion, request.force)
         write_card(sweep, registry.name, candidate, decision)
         for line in ("decision:", *decision.lines()):
@@ -124,12 +132,13 @@ def _promote(
         step("verify")
         _verify_version(sweep, registry, candidate, version)
         request.print_line(
-            "verified: fetched from the registry and scored again, with the same scores"
+            "verified: it was fetched from the registry and scored again; the scores are the same"
         )
         turn.check()
         registry.update_tags(version, registry_entry(sweep, candidate, decision))
         registry.set_champion(version, None if champion is None else champion.number, step)
-        return Outcome(True, version.number)
+        promoted = registry.version(CHAMPION) or version
+        return Outcome(True, version.number, champion=promoted, folder=registry.folder(version))
 
 
 def _candidate(sweep: Sweep, request: PromotionRequest, step: Callable[[str], None]) -> Candidate:
@@ -160,13 +169,15 @@ def _candidate(sweep: Sweep, request: PromotionRequest, step: Callable[[str], No
 def _ranking_lines(ranked: list[CandidateTrial]) -> Iterator[str]:
     """Yield a heading, and for each trial its value in the search and with new seeds."""
     metric = ranked[0].objective.metric
-    yield f"{metric} in the search, and with {len(ranked[0].seeds)} new seeds:"
+    yield (
+        f"{metric} in the search, and its mean ± standard deviation with "
+        f"{len(ranked[0].seeds)} new seeds (→ is the best mean):"
+    )
     for index, trial in enumerate(ranked):
         mark = "→" if index == 0 else " "
         yield (
             f"  {mark} {trial.searched.name}  {trial.value:.4f}  "
-            f"{trial.mean:.4f} ± {trial.spread:.4f}  "
-            f"(selection bias {trial.selection_bias:+.4f})"
+            f"{trial.mean:.4f} ± {trial.spread:.4f}  {trial.describe_selection_bias()}"
         )
 
 

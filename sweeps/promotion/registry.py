@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel
@@ -180,6 +181,18 @@ class Registry:
                 f"{name}: {DATA}/{MANIFEST} is not the one that was registered; {_DAMAGED}"
             )
         return package
+
+    def folder(self, version: Version) -> Path | None:
+        """Return the folder of a version's files; None if it is not on this machine."""
+        try:
+            uri = self._client.get_model_version_download_uri(self.name, str(version.number))
+        except MlflowException:
+            return None
+        address = urlsplit(uri)
+        if address.scheme not in {"", "file"}:
+            return None
+        package = Path(unquote(address.path)) / DATA
+        return package if package.is_dir() else None
 
     def set_champion(
         self, version: Version, expected: int | None, step: Callable[[str], None]

@@ -10,21 +10,19 @@ import tempfile
 from pathlib import Path
 
 from sweeps.errors import EnvironmentFailure, InputError
-from sweeps.filesystem.local_server import free_port, run_server
+from sweeps.filesystem.local_server import LocalServer, ServerCommand, free_port
 from sweeps.storage.paths import SweepPaths
+from sweeps.text import on_own_line
 
 _STUDY_PAGE = "dashboard/studies/0"  # a journal's first study has the number 0
 
 
-def serve_dashboard(paths: SweepPaths, port: int) -> int:
+def serve_dashboard(paths: SweepPaths, port: int) -> None:
     """Serve a sweep's study as it is now until Ctrl-C, SIGTERM or the end of the terminal.
 
     Args:
         paths: the sweep; nothing is written into its folder.
         port: the port, or the first of the ports to try.
-
-    Returns:
-        The exit status: 0.
 
     Raises:
         InputError: optuna-dashboard is not installed, the sweep has no study yet, or no port is
@@ -41,21 +39,22 @@ def serve_dashboard(paths: SweepPaths, port: int) -> int:
         copy, log = Path(folder.name) / paths.study.name, Path(folder.name) / "log"
         try:
             copy.write_bytes(journal)
-            log.touch()
         except OSError as error:
             raise _no_place(error) from error
         if free != port:
             print(f"port {port} is in use; using {free}")
-        print(f"the study of {paths.name} as it is now: http://127.0.0.1:{free}/{_STUDY_PAGE}")
-        print("press Ctrl-C to stop the server", flush=True)
-        command = [sys.executable, str(program), str(copy), "--host", "127.0.0.1"]
+        print("optuna-dashboard is starting", flush=True)
+        words = [sys.executable, str(program), str(copy), "--host", "127.0.0.1"]
         # gunicorn, the other server, cannot be told to open no control socket.
-        command += ["--port", str(free), "--server", "wsgiref"]
-        with log.open("wb") as messages:  # a line for each request
-            status = run_server(command, copy.parent, os.environ, stderr=messages)
-        if status:
-            raise EnvironmentFailure(f"optuna-dashboard ended: {_last_line(log)}")
-    return status
+        words += ["--port", str(free), "--server", "wsgiref"]
+        server = LocalServer(
+            ServerCommand("optuna-dashboard", words, copy.parent, os.environ, free, log)
+        )
+        if server.wait_until_it_answers():
+            link = f"http://127.0.0.1:{free}/{_STUDY_PAGE}"
+            print(on_own_line(f"the study of {paths.name} as it is now", link))
+            print("press Ctrl-C to stop the server", flush=True)
+        server.wait()
 
 
 def _program() -> Path:
@@ -90,11 +89,6 @@ def _whole_lines(paths: SweepPaths) -> bytes:
     if not whole:
         raise InputError(f"sweep {paths.name} has no study yet; it begins with the first trial")
     return whole
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="backslashreplace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it says no reason")
 
 
 def _no_place(error: OSError) -> EnvironmentFailure:

@@ -5,6 +5,7 @@ runs/
   store/slurm-<user>/                    answers of SLURM, and when it was asked
     queue.json  clusters.json  queries.json  clock  lock/
     partitions-<cluster>.txt  user-<cluster>.txt
+  store/server-<host>-<port>.log         what the server of `sweeps ui` printed
   <sweep>/
     sweep.json  experiment.toml          the sweep's identity; the last experiment file
     plan.json  mlflow.json               the plan that workers follow; what MLflow has
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sweeps.config.names import CONFIRMATION_SUFFIX
+from sweeps.filesystem.process import hostname
 
 _DRAFT = re.compile(r"\..+\.([0-9a-f]{12}|(draft-)?\d+)|\.draft-\d+")
 """Names of unfinished files and folders, which are renamed when they are complete."""
@@ -306,6 +308,10 @@ class RunsPaths:
     def slurm(self) -> SlurmPaths:
         """Answers of SLURM to this user; another user's queue has other jobs."""
         return SlurmPaths(self.folder / "store" / f"slurm-{os.getuid()}")
+
+    def server_log(self, port: int) -> Path:
+        """Return the file with what MLflow's server on this port of this host printed."""
+        return self.folder / "store" / f"server-{hostname()}-{port}.log"
 
     def registry_lock(self, model: str) -> Path:
         """Return the folder of the lock on one registered model."""

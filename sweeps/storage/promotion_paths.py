@@ -33,6 +33,12 @@ def candidate_paths(sweep: SweepPaths, trial: str) -> ScoredPaths:
     return ScoredPaths(sweep.promotion / "candidates" / trial)
 
 
+def compared_champions(sweep: SweepPaths) -> list[ScoredPaths]:
+    """Return the registered models that candidates were compared with, and those promoted."""
+    found = sweep.promotion.glob("champions/*/scores.json")
+    return [ScoredPaths(file.parent) for file in sorted(found)]
+
+
 def scored_candidates(sweep: SweepPaths) -> list[ScoredPaths]:
     """Return the candidates that have scores on the test split, the latest last."""
     found = [ScoredPaths(file.parent) for file in sweep.promotion.glob("candidates/*/scores.json")]

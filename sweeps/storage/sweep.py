@@ -12,6 +12,7 @@ from typing import Any
 
 from sweeps.config.cluster import Cluster
 from sweeps.config.experiment import Experiment
+from sweeps.config.names import CONFIRMATION_SUFFIX
 from sweeps.config.resolve import ResolvedExperiment, resolve
 from sweeps.config.toml import flatten, validate
 from sweeps.errors import InputError
@@ -121,6 +122,28 @@ class Sweep:
 def runs_folder(given: Path | None = None) -> RunsPaths:
     """Return the folder of all sweeps: `given`, otherwise `$SWEEPS_RUNS`, otherwise `runs`."""
     return RunsPaths((given or Path(os.environ.get("SWEEPS_RUNS", "runs"))).absolute())
+
+
+def sweeps_by_age(runs: RunsPaths) -> list[SweepPaths]:
+    """Return every sweep in the folder, the latest last."""
+    return sorted(runs.sweeps(), key=lambda paths: paths.plan.stat().st_mtime)
+
+
+def latest_search(runs: RunsPaths) -> SweepPaths | None:
+    """Return the latest sweep that a person started; None if there is no sweep.
+
+    A confirmation belongs to its sweep, so it is never the latest one.
+    """
+    found = [p for p in sweeps_by_age(runs) if not p.name.endswith(CONFIRMATION_SUFFIX)]
+    return found[-1] if found else None
+
+
+def unfinished_confirmation(paths: SweepPaths) -> SweepPaths | None:
+    """Return the confirmation of a sweep if it has begun and is not over; otherwise None."""
+    confirmation = paths.confirmation
+    if not confirmation.plan.exists() or open_sweep(confirmation).is_over():
+        return None
+    return confirmation
 
 
 def open_sweep(paths: SweepPaths) -> Sweep:

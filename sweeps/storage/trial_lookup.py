@@ -4,18 +4,35 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from sweeps.errors import InputError
-from sweeps.storage.paths import SweepPaths, TrialPaths
+from sweeps.storage.paths import TrialPaths
+from sweeps.storage.sweep import Sweep
+from sweeps.storage.sweep_totals import rank_trials
+from sweeps.storage.trial_record import read_snapshot
+
+BEST = "best"
+"""What a person types for the best complete trial; no trial's name begins like this."""
 
 
-def find_trial(sweep: SweepPaths, wanted: str) -> TrialPaths:
-    """Return the trial with this number (`7`), this name (`0007-1a2b3c4d`), or a unique prefix.
+def best_trial(sweep: Sweep) -> TrialPaths | None:
+    """Return the complete trial with the best value, which all views mark; None if none is."""
+    snapshots = map(read_snapshot, sweep.paths.trials())
+    ranked = rank_trials(snapshots, sweep.experiment.objective)
+    return ranked[0][0] if ranked else None
+
+
+def find_trial(sweep: Sweep, wanted: str) -> TrialPaths:
+    """Return the trial that is meant: `7`, `0007-1a2b3c4d`, a unique prefix of it, or `best`.
 
     Digits alone are a number.
 
     Raises:
         InputError: there is no such trial, or several names begin like this.
     """
-    trials = sweep.trials()
+    if wanted == BEST:
+        if (best := best_trial(sweep)) is None:
+            raise InputError(f"sweep {sweep.paths.name!r} has no best trial: none is complete yet")
+        return best
+    trials = sweep.paths.trials()
     is_number = wanted.isascii() and wanted.isdigit()
     number = wanted.lstrip("0") or "0"  # as a text: one of thousands of digits is none to Python
     found = [
@@ -27,9 +44,11 @@ def find_trial(sweep: SweepPaths, wanted: str) -> TrialPaths:
         return found[0]
     if found:
         names = ", ".join(sorted(trial.name for trial in found))
-        raise InputError(f"{wanted!r} means several trials of sweep {sweep.name!r}: {names}")
+        raise InputError(f"{wanted!r} means several trials of sweep {sweep.paths.name!r}: {names}")
     there = ", ".join(_ranges(trials)) or "none yet"
-    raise InputError(f"sweep {sweep.name!r} has no trial {wanted!r}; the trials there are: {there}")
+    raise InputError(
+        f"sweep {sweep.paths.name!r} has no trial {wanted!r}; the trials there are: {there}"
+    )
 
 
 def _ranges(trials: Sequence[TrialPaths]) -> Iterator[str]:

@@ -11,7 +11,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from sweeps.filesystem.local_server import free_port, run_server
+from sweeps.filesystem.local_server import LocalServer, ServerCommand, free_port
+from sweeps.text import on_own_line, printable
 from sweeps.tracking.publisher import create_database
 from sweeps.tracking.store import SQLITE, Store
 
@@ -27,39 +28,51 @@ def prepare_database(store: Store) -> None:
             create_database(store)
 
 
-def serve(store: Store, port: int, page: str = "") -> int:
+def serve(store: Store, port: int, page: str = "") -> None:
     """Serve a store on 127.0.0.1 until Ctrl-C, SIGTERM or the end of the terminal.
 
-    Of a remote store only the address is printed.
+    The links are printed as soon as the server answers. Of a remote store only they are printed.
 
     Args:
         store: the store to serve; its database, or the copy of it, exists.
         port: the port, or the first of the ports to try.
         page: the path of the page with the latest sweep's trials; empty if there is none.
 
-    Returns:
-        The exit status: 0 if the server was asked to end, otherwise the server's.
-
     Raises:
         InputError: none of the ports is free.
+        EnvironmentFailure: the server does not answer, or ended by itself.
     """
     if not store.is_database_here:
         _print_address(store.name, page)
-        return 0
-    command = _server_command(store, port, page)
-    # The folder's path may have characters that MLflow does not accept.
-    return run_server(command, (store.copy or store.runs.database).parent, _environment())
-
-
-def _server_command(store: Store, port: int, page: str) -> list[str]:
-    """Print the server's address; return its command, for the folder of the database."""
+        return
     free = free_port(port)
     if free != port:
         print(f"port {port} is in use; using {free}")
-    _print_address(f"http://127.0.0.1:{free}", page)
-    print("press Ctrl-C to stop the server", flush=True)
+    log = _log(store, free)
+    print(printable(on_own_line("MLflow is starting; all that its server prints", str(log))))
+    # The folder's path may have characters that MLflow does not accept.
+    folder = (store.copy or store.runs.database).parent
+    words = _server_command(store, free)
+    server = LocalServer(ServerCommand("MLflow's server", words, folder, _environment(), free, log))
+    if server.wait_until_it_answers():
+        _print_address(f"http://127.0.0.1:{free}", page)
+        print("press Ctrl-C to stop the server", flush=True)
+    server.wait()
+
+
+def _log(store: Store, port: int) -> Path:
+    """Return the file for what the server prints: beside a copy, if it serves one."""
+    if store.copy is not None:
+        return store.copy.with_name("server.log")
+    log = store.runs.server_log(port)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log
+
+
+def _server_command(store: Store, port: int) -> list[str]:
+    """Return the server's command, for the folder of the database."""
     command = [sys.executable, "-W", "ignore::FutureWarning", "-m", "mlflow", "server"]
-    command += ["--host", "127.0.0.1", "--port", str(free), "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     options = f"--threads 8 --no-control-socket --log-level warning --config {_CONFIG}"
     command += ["--gunicorn-opts", options]
     database = f"{SQLITE}{store.runs.database.name}"
@@ -74,8 +87,8 @@ def _environment() -> dict[str, str]:
 
 
 def _print_address(address: str, page: str) -> None:
-    print(f"MLflow: {address}")
+    print(on_own_line("MLflow", address))
     if page:
         link = f"{address.rstrip('/')}{page}&compareRunsMode="
-        print(f"trials of the latest sweep, best first: {link}TABLE")
-        print(f"the same as charts: {link}CHART")
+        print(on_own_line("trials of the latest sweep, best first", f"{link}TABLE"))
+        print(on_own_line("the same as charts", f"{link}CHART"))

@@ -91,4 +91,4 @@ def test_the_quickstart_of_the_vq_vae(make_site: MakeSite) -> None:
         assert len(trial.attempts()) == 1
     assert len({atomic.read_json(t.attempts()[0].claim)["job"] for t in sweep.paths.trials()}) == 1
     published = site.sweeps("sync", "quickstart").stdout
-    assert "publishing quickstart" in published
+    assert "writing the results of quickstart to MLflow" in published

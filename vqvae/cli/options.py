@@ -19,8 +19,8 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        help="folder of a training or of a sweep's trial, sweep:number, checkpoint file such as "
-        "best.pt, folder of a package, or URI such as models:/name@alias",
+        help="folder of a training or of a sweep's trial, sweep:number or sweep:best, checkpoint "
+        "file such as best.pt, folder of a package, or URI such as models:/name@alias",
     ),
 ]
 DeviceOption = Annotated[

@@ -281,7 +281,7 @@ def test_status_names_what_went_wrong_and_the_traceback(
             rf"{trial.name} failed: RuntimeError: a bug of the trainer's "
             r"\(in inject_failure, tiny.py:\d+\)\n"
         )
-        assert re.search(message + f"  traceback: {trial.attempt(1).traceback}\n", out)
+        assert re.search(message + f"traceback:\n  {trial.attempt(1).traceback}\n", out)
 
 
 def test_of_many_failures_only_the_latest_are_shown(make_sweep: Callable[..., Sweep]) -> None:

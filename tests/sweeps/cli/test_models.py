@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -65,7 +66,21 @@ def test_without_a_name_all_models_of_the_store_are_shown(
     status, out, _ = run("models", *runs)
     assert status == 0
     assert "model tests-tiny" in out
-    assert "1: passed the gate" in out
+    assert "version 1 passed every check of the promotion (test/score is " in out
+    (tiny,) = registry_of(sweep).versions()
+    number = int(tiny.tags["sweep.trial"].partition("-")[0])
+    weights = int(tiny.tags["sweep.confirmed_by"].partition("-")[0])
+    assert (
+        f"It is trial {number} of tiny, trained again with the new seeds 1, 2, 3. "
+        f"The weights are those of tiny-confirm:{weights}, seed {tiny.tags['sweep.seed']}.\n"
+    ) in out
+    lines = out.splitlines()
+    folder = Path(lines[lines.index("Its files are in this folder:") + 1].strip())
+    assert (folder / "package.json").is_file()
+    assert (
+        lines[lines.index("To use it, give a command this --model:") + 1]
+        == "  models:/tests-tiny/1"
+    )
     client_of(Store(sweep.paths.runs)).create_registered_model("empty")
     assert run("models", *runs)[1] in out  # a name without versions is not shown
     second = Registry(Store(sweep.paths.runs), "second")
@@ -81,7 +96,7 @@ def test_without_a_name_all_models_of_the_store_are_shown(
     assert ["second", "1", "none"] in rows
     assert any(row[:4] == ["tests-tiny", "1", "1", "test/score"] for row in rows)
     assert "sweeps models NAME" in out
-    assert "1: passed the gate" in run("models", "tests-tiny", *runs)[1]
+    assert "version 1 passed every check" in run("models", "tests-tiny", *runs)[1]
     status, _, err = run("models", "test-tiny", *runs)
     assert (status, err.count("\n")) == (2, 1)
     assert "has no model 'test-tiny'; did you mean 'tests-tiny'?" in err

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from sweeps import load_trial
 from sweeps.errors import InputError
 from sweeps.monitor.trial_report import read_trial_report
 from sweeps.monitor.trial_view import MOST_EPOCHS, shown_epochs
+from sweeps.monitor.watch import current_status
 from sweeps.search.study import Study
 from sweeps.storage.sweep import Sweep, stop_sweep
 from sweeps.storage.trial_lookup import find_trial
@@ -105,7 +107,18 @@ def make_trials(sweep: Sweep, *names: str) -> None:
 def test_a_trial_has_several_names(make_sweep: MakeSweep, wanted: str) -> None:
     sweep = make_sweep()
     make_trials(sweep, "0000-aaaaaaaa", "0007-1a2b3c4d", "0070-1a2b3c4d")
-    assert find_trial(sweep.paths, wanted).name == "0007-1a2b3c4d"
+    assert find_trial(sweep, wanted).name == "0007-1a2b3c4d"
+
+
+def test_best_is_the_trial_that_the_table_marks(make_sweep: MakeSweep, call: Call) -> None:
+    sweep = make_sweep(trials=4, pruner="none")
+    with pytest.raises(InputError, match="has no best trial: none is complete yet"):
+        find_trial(sweep, "best")
+    worker_of(sweep).run()
+    (marked,) = (trial for trial in current_status(sweep).trials if trial.is_best)
+    assert find_trial(sweep, "best").name == marked.name
+    assert load_trial("tiny", "best", sweep.paths.runs.folder).name == marked.name
+    assert f"trial {marked.name} of sweep tiny" in call("show", "best")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ def test_a_wrong_name_says_which_there_are(
     sweep = make_sweep()
     make_trials(sweep, "0000-a", "0001-a", "0002-a", "0007-a")
     with pytest.raises(InputError) as error:
-        find_trial(sweep.paths, wanted)
+        find_trial(sweep, wanted)
     assert message in str(error.value)
     assert call("show", "--", wanted, status=2).count("\n") == 1
 
@@ -133,7 +146,7 @@ def test_an_ambiguous_beginning_lists_the_names(make_sweep: MakeSweep) -> None:
     sweep = make_sweep()
     make_trials(sweep, "0010-aa", "0010-ab", "0011-aa")
     with pytest.raises(InputError, match=r"several trials of sweep 'tiny': 0010-aa, 0010-ab$"):
-        find_trial(sweep.paths, "0010-a")
+        find_trial(sweep, "0010-a")
 
 
 def test_a_sweep_without_trials(make_sweep: MakeSweep, call: Call) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sweeps.cli import main as cli
 from sweeps.cli.next_trials import next_proposals, trials_left
+from sweeps.cli.sweep_arguments import resume_command
 from sweeps.monitor.lines import totals_line
 from sweeps.monitor.summary import NextCommands, summarize
 from sweeps.monitor.watch import current_status
@@ -111,11 +112,11 @@ def test_the_totals_agree_with_the_rows_whether_running_waiting_or_stopped(
     assert totals().startswith("1 of 3 trials, 1 complete, 1 running, ")
     claim.release()
     assert totals().startswith("1 of 3 trials, 1 complete, 1 waiting, ")
-    assert "no job is running, but trials are left; resume with: " in run("status")
+    assert "no job is running, but trials are left; resume with:\n  " in run("status")
     stop_sweep(sweep.paths, STOPPED_BY_HAND)
     assert totals().startswith("1 of 3 trials, 1 complete, 1 stopped, ")
     assert all(trial.seconds_left is None for trial in current_status(sweep).trials)
-    assert f"stopped: {STOPPED_BY_HAND}; resume with: " in run("status")
+    assert f"stopped: {STOPPED_BY_HAND}; resume with:\n  " in run("status")
 
 
 def test_the_resume_command_is_never_broken_over_two_lines(
@@ -124,9 +125,10 @@ def test_the_resume_command_is_never_broken_over_two_lines(
     sweep = make_sweep(trials=3)
     stop_sweep(sweep.paths, "a long reason " * 10)
     monkeypatch.setenv("COLUMNS", "40")
-    assert any(
-        "stopped: a long" in line and "resume with" in line for line in run("status").splitlines()
-    )
+    lines = run("status").splitlines()
+    at = next(at for at, line in enumerate(lines) if line.endswith("; resume with:"))
+    assert lines[at].startswith("stopped: a long")
+    assert lines[at + 1] == f"  {resume_command(sweep)}"
 
 
 def test_more_trials_than_asked_for_are_no_fraction(
@@ -164,6 +166,23 @@ def test_the_plan_counts_only_trials_that_there_will_be(
     assert "left" not in after
     assert ("no more trials: every" in after) == (left < trials)
     assert ("no more trials: every" in again("run", **settings)) == (left < trials)
+
+
+def test_the_plan_names_trials_that_run_and_no_time_limit_on_this_machine(
+    make_sweep: MakeSweep, again: Callable[..., str]
+) -> None:
+    settings = {"trials": 4, "epochs": 2, "pruner": "none"}
+    sweep = make_sweep(**settings)
+    worker_of(sweep, trials=1).run()
+    plan = again("plan", **settings)
+    assert "\n3 trials left, at most 2 epochs each" in plan
+    assert plan.endswith("\n1 job on this machine\n")
+    claim = Proposer(
+        sweep, Study(sweep.paths, sweep.experiment, stale_after=5), job="job", threads=1
+    ).propose()
+    assert "\n3 trials left, 1 of them running now, at most 2" in again("plan", **settings)
+    claim.release()
+    assert "running" not in again("plan", **settings)
 
 
 @pytest.mark.parametrize("text", [EXPERIMENT, FINITE, ENQUEUED])
@@ -222,7 +241,12 @@ def test_a_sweep_whose_model_cannot_be_promoted_is_not_told_to_promote_it(
 def test_the_summary_names_the_command_that_promotes_if_there_is_one(make_sweep: MakeSweep) -> None:
     sweep = finished(make_sweep, trials=1)
     status = current_status(sweep)
-    for promote in ("make promote", None):
-        commands = NextCommands(resume="r", report=None, compare="c", promote=promote, sync="s")
-        lines = summarize(status, sweep, commands).lines
-        assert ("promote the best model with: make promote" in lines) == (promote is not None)
+    for promote, models in (("make promote", None), (None, None), ("make promote", "make models")):
+        commands = NextCommands("r", None, "c", promote, models, sync="s")
+        text = "\n".join(summarize(status, sweep, commands).lines)
+        assert ("\npromote the best model with:\n  make promote" in text) == (
+            promote is not None and models is None
+        )
+        assert ("\nthe best model is promoted; see it with:\n  make models" in text) == (
+            models is not None
+        )

@@ -56,6 +56,15 @@ def test_a_wide_terminal_shows_full_trial_names_and_the_speed() -> None:
     assert "345" not in narrow
 
 
+def test_a_view_that_can_be_closed_says_so_below_its_totals() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    console.print(SweepTable(a_status(ENDED), hint="Ctrl-C closes it"))
+    lines = [line.strip() for line in out.getvalue().splitlines()]
+    assert lines[-2].startswith("1 of 12 trials, 1 complete, ")
+    assert lines[-1] == "Ctrl-C closes it"
+
+
 def test_an_empty_column_is_omitted() -> None:
     assert "left" in "\n".join(shown(120, ENDED, RUNNING))
     assert "left" not in "\n".join(shown(120, ENDED))

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from sweeps.promotion.gate import (
+    Check,
+    Decision,
     ModelScores,
     check_beats,
     check_floors,
@@ -27,7 +29,7 @@ def test_with_few_patients_each_must_gain_more_than_the_deviation_over_seeds() -
     check = check_beats(model(by_patient(0.6, 0.7, 0.705)), champion, "test/ssim", 1)
     assert not check.passed  # a large mean gain, but the last patient gained half of the deviation
     assert "case_2 +0.0050" in check.text
-    assert "required for each patient: more than 0.0100" in check.text
+    assert "and for each patient more than 0.0100 is required" in check.text
 
 
 def test_the_larger_of_the_two_deviations_counts() -> None:
@@ -77,3 +79,14 @@ def test_the_interval_is_reproducible_and_contains_the_mean() -> None:
 @pytest.mark.parametrize(("patients", "little"), [(1, True), (4, True), (5, False)])
 def test_a_decision_warns_if_the_patients_are_few(patients: int, little: bool) -> None:
     assert ("which is little" in describe_evidence(patients, 3, "")) is little
+
+
+def test_the_reason_of_a_version_names_what_was_checked() -> None:
+    passed, failed = Check(True, "a is 1"), Check(False, "b is 2")
+    assert Decision([passed, passed], "").summary() == (
+        "passed every check of the promotion (a is 1; a is 1)"
+    )
+    assert Decision([passed, failed], "", forced="why not", by="ada").summary() == (
+        "promoted by ada although a check failed (b is 2): why not"
+    )
+    assert Decision([], "").summary().startswith("promoted without a check")

@@ -2,27 +2,33 @@
 
 import contextlib
 import json
+import re
 import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
 from sweeps.cli import main as cli
+from sweeps.cli.promotion_text import forecast
+from sweeps.config.cluster import Cluster
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
+from sweeps.promotion.candidate import rank_candidates
 from sweeps.promotion.confirm import best_trials, confirm
-from sweeps.promotion.entities import CHAMPION, PREVIOUS, Version
+from sweeps.promotion.entities import CHAMPION, MANIFEST, PREVIOUS, Version, describe_origin
 from sweeps.promotion.pipeline import Outcome, PromotionRequest, promote
 from sweeps.promotion.promotable import check_promotable
 from sweeps.promotion.registry import Registry, default_store
 from sweeps.promotion.scores import reads_of_test_split
 from sweeps.storage.sweep import Sweep, open_sweep
-from sweeps.storage.trial_record import read_result
+from sweeps.storage.trial_lookup import find_trial
+from sweeps.storage.trial_record import read_result, read_spec
 from sweeps.tracking.sync import store_of_sweep
 from tests.sweeps import tiny
 from tests.sweeps.conftest import EXPERIMENT, MakeSweep, worker_of
@@ -68,9 +74,18 @@ def test_the_first_candidate_becomes_the_champion_with_its_lineage(
     assert version.tags["sweep.name"] == "tiny"
     assert version.tags["sweep.seeds"] == "1 2 3"
     assert version.tags["sweep.data"] == "tiny"
-    assert version.tags["sweep.decision"] == "passed the gate"
+    assert version.tags["sweep.decision"].startswith(
+        "passed every check of the promotion (test/score is "
+    )
+    assert version.tags["sweep.decision"].endswith(", and at least 0.2 is required)")
+    best_trial = find_trial(searched.paths.confirmation, version.tags["sweep.confirmed_by"])
+    assert version.tags["sweep.seed"] == str(read_spec(best_trial).values["training.seed"])
+    assert re.fullmatch(
+        r"with new seeds, val/score was (the same as|\d\.\d{4} (higher|lower) than) in the search",
+        version.tags["sweep.selection_bias_in_words"],
+    )
     assert best in output
-    assert "selection bias" in output
+    assert version.tags["sweep.selection_bias_in_words"] in output
     client = MlflowClient(tracking_uri=store_of_sweep(searched).uri)
     run = client.get_run(version.tags["sweep.confirmation_run"])
     confirmation = client.get_run(run.data.tags["mlflow.parentRunId"])
@@ -99,7 +114,7 @@ def test_a_promotion_is_a_run_with_the_test_data_as_its_input(searched: Sweep) -
 def test_the_card_shows_scores_lineage_and_decision(searched: Sweep) -> None:
     run_promotion(searched)
     card = (registry_of(searched).fetch(champion(searched)).parent / "card.md").read_text()
-    for word in ("case_002", "One number.", "Look at it.", "selection bias", "sweep.commit"):
+    for word in ("case_002", "One number.", "Look at it.", "in the search", "sweep.commit"):
         assert word in card
     assert "not published" not in card
     assert "this decision is based on 3 patients (10 slices) and 3 seeds, which is little" in card
@@ -109,7 +124,7 @@ def test_promoting_the_champion_again_changes_nothing(searched: Sweep) -> None:
     run_promotion(searched)
     outcome, output = run_promotion(searched)
     assert outcome == Outcome(passed=True, version=1, was_champion=True)
-    assert "the candidate is the champion already: tests-tiny version 1" in output
+    assert "this model is the champion already: tests-tiny version 1" in output
     assert len(registry_of(searched).versions()) == 1
 
 
@@ -144,11 +159,13 @@ def test_a_missed_floor_refuses_the_candidate_and_force_overrides_it(searched: S
     strict = with_promotion(searched, floors={"test/score": 2.0})
     outcome, output = run_promotion(strict)
     assert not outcome.passed
-    assert "required: at least 2" in output
+    assert "at least 2 is required" in output
     assert champion(searched) is None
     outcome, output = run_promotion(strict, force="the floor was a typing error")
     assert outcome.version == 1
-    assert champion(searched).tags["sweep.decision"] == "forced: the floor was a typing error"
+    decision = champion(searched).tags["sweep.decision"]
+    assert "although a check failed (test/score is " in decision
+    assert decision.endswith("at least 2 is required): the floor was a typing error")
     assert champion(searched).tags["sweep.by"] in output
     stored = registry_of(searched).fetch(champion(searched)).parent / "decision.json"
     assert json.loads(stored.read_text())["forced"] == "the floor was a typing error"
@@ -231,7 +248,7 @@ def test_an_interrupted_dry_run_is_resumed_as_a_dry_run(
     command = open_sweep(searched.paths.confirmation).plan.command
     assert "--dry-run" in command
     output = capsys.readouterr().out
-    assert "the candidate may be promoted; promote with:" in output
+    assert "the model may be promoted; promote it with:\n" in output
     assert "--dry-run" not in output
     assert registry_of(searched).versions() == []
 
@@ -248,9 +265,17 @@ def test_a_promotion_of_the_champion_says_that_nothing_changes(
     monkeypatch.setattr(sys, "argv", ["sweeps", "promote", "tiny", *runs, *option])
     with contextlib.suppress(SystemExit):
         cli.main()
-    already, use = capsys.readouterr().out.splitlines()[-2:]
-    assert already == "the candidate is the champion already: tests-tiny version 1"
-    assert use.startswith("nothing to promote; use the model with: SWEEPS_RUNS=")
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        lines[0] == "every training of the promotion is done; it scores the best model and decides"
+    )
+    at = lines.index("this model is the champion already: tests-tiny version 1")
+    same, origin, files, folder, with_, use = lines[at + 1 :]
+    assert (same, with_) == ("nothing has changed", "use the model with:")
+    assert origin == describe_origin(champion(searched))
+    assert files == "Its files are in this folder:"
+    assert (Path(folder.strip()) / MANIFEST).is_file()
+    assert use.startswith("  SWEEPS_RUNS=")
     words = ["-m", "tiny", "use", "models:/tests-tiny@champion"]
     assert shlex.split(use)[-4:] == words
     assert [version.number for version in registry_of(searched).versions()] == [1]
@@ -389,8 +414,43 @@ def test_two_promotions_at_once_end_with_one_champion(searched: Sweep) -> None:
     assert [process.returncode for process in both] == [0, 0], outputs
     assert [version.number for version in registry_of(searched).versions()] == [1]
     assert sum("the champion already" in output for output in outputs) == 1
-    for words in ("undo with: ", "nothing to promote; use the model with: "):
+    for words in ("undo with:\n", "nothing has changed\n"):
         assert sum(words in output for output in outputs) == 1
+
+
+def test_the_selection_bias_is_said_in_words_in_either_direction(searched: Sweep) -> None:
+    (first, *_) = rank_candidates(searched, best_trials(searched))
+    for value, words in ((-0.013, "0.0130 higher than"), (0.5, "0.5000 lower than")):
+        other = replace(first, value=first.mean + value)
+        assert other.describe_selection_bias() == (
+            f"with new seeds, val/score was {words} in the search"
+        )
+    same = replace(first, value=first.mean + 4e-5).describe_selection_bias()
+    assert same == "with new seeds, val/score was the same as in the search"
+
+
+def test_a_promotion_says_first_what_it_will_train_and_how_long(make_sweep: MakeSweep) -> None:
+    sweep = make_sweep(trials=4, epochs=3, pruner="none", seconds=0.01)
+    worker_of(sweep).run()
+    trials, cluster = best_trials(sweep)[:2], Cluster(workers=2)
+    assert forecast(sweep, trials, cluster) == (
+        "the promotion trains 2 trials again with 3 new seeds each: 6 trainings of 3 epochs, "
+        "about 0 s of training with 2 workers, at the pace of the search; "
+        "then it scores the best model on the test split and decides"
+    )
+    for trial in trials:
+        for attempt in trial.attempts():
+            rows = attempt.metrics.read_text()
+            attempt.metrics.write_text(rows.replace('"seconds": 0.01', '"seconds": 100.0'))
+    assert "about 15 min of training with 2 workers" in forecast(sweep, trials, cluster)
+    assert "about 5 min of training with 6 workers" in forecast(sweep, trials, Cluster(workers=8))
+    confirm(sweep, trials[:1], sweep.plan.cluster, ("promote", "tiny"))
+    worker_of(open_sweep(sweep.paths.confirmation)).run()
+    assert "each: 6 trainings of 3 epochs, 3 of them left, about" in forecast(
+        sweep, trials, cluster
+    )
+    done = "every training of the promotion is done; it scores the best model and decides"
+    assert forecast(sweep, trials[:1], cluster) == done
 
 
 def test_confirming_more_trials_adds_to_the_existing_confirmation(searched: Sweep) -> None:

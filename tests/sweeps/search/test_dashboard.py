@@ -79,12 +79,17 @@ def test_the_pages_show_every_trial_and_nothing_is_left_of_the_copy(
     before = files(sweep.paths.folder)
 
     with serving(sweep, port, tmp_path / "temporary") as server:
+        assert server.stdout.readline() == "optuna-dashboard is starting\n"
+        assert server.stdout.readline() == "the study of tiny as it is now:\n"
+        link = server.stdout.readline().strip()
+        with urllib.request.urlopen(link, timeout=10) as answer:  # it answers when it is named
+            assert answer.status == 200
+        assert server.stdout.readline() == "press Ctrl-C to stop the server\n"
         studies = json.loads(fetch(port, "/api/studies"))["study_summaries"]
         assert [study["study_name"] for study in studies] == ["tiny"]
         found = json.loads(fetch(port, f"/api/studies/{studies[0]['study_id']}?after=0"))
         assert len(found["trials"]) == 5
         assert {host for host, _ in listening(server.pid)} == {"127.0.0.1"}
-        link = next(word for word in server.stdout.readline().split() if "http" in word)
         assert link == f"http://127.0.0.1:{port}/dashboard/studies/{studies[0]['study_id']}"
         page = fetch(port, "/dashboard/studies/0").decode()
         scripts = [part.partition('"')[0] for part in page.split('src="')[1:]]
@@ -123,7 +128,10 @@ def test_a_server_that_fails_gives_its_last_line(
     monkeypatch.setattr(dashboard, "_program", lambda: program)
     kept = {number: signal.getsignal(number) for number in (2, 15, 1)}
     try:
-        with pytest.raises(EnvironmentFailure, match="optuna-dashboard ended: no such"):
+        with pytest.raises(
+            EnvironmentFailure,
+            match=r"optuna-dashboard ended with status 1 before it answered: no such → thing$",
+        ):
             serve_dashboard(sweep.paths, free_port())
     finally:
         for number, handler in kept.items():

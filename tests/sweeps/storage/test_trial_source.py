@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import InputError
+from sweeps.storage.trial_lookup import best_trial
 from sweeps.storage.trial_record import read_spec
 from sweeps.storage.trial_source import find_checkpoint
 from tests.sweeps.conftest import MakeSweep, worker_of
@@ -52,6 +53,24 @@ def test_a_wrong_trial_is_refused_with_the_valid_ones(
         find_checkpoint("other:7")
     sweep.paths.trials()[0].attempt(1).best_checkpoint.unlink()
     with pytest.raises(InputError, match=r"trial 0000-\w+ \(complete\) has no checkpoint; only"):
+        find_checkpoint("tiny:0")
+
+
+def test_of_a_trial_without_a_model_the_best_one_is_named_instead(
+    make_sweep: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPS_RUNS", str(tmp_path / "runs"))
+    sweep = make_sweep(trials=2, pruner="none")
+    worker_of(sweep).run()
+    best = best_trial(sweep)
+    (other,) = (trial for trial in sweep.paths.trials() if trial != best)
+    other.attempt(1).best_checkpoint.unlink()
+    for source in (f"tiny:{other.number}", str(other.folder)):
+        with pytest.raises(InputError, match=rf"; take the best one, {best.name}: tiny:best$"):
+            find_checkpoint(source)
+    assert find_checkpoint("tiny:best") == best.attempt(1).best_checkpoint
+    best.attempt(1).best_checkpoint.unlink()
+    with pytest.raises(InputError, match=r"only complete trials and running ones keep one$"):
         find_checkpoint("tiny:0")
 
 

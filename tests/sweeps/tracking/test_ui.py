@@ -113,6 +113,16 @@ def assert_assistant_stays_closed(port: int) -> None:
     assert any(f'"{key}",version:1,' in program for program in programs)
 
 
+def printed(output: Path, server: "subprocess.Popen[bytes]") -> list[str]:
+    """Return the lines of `sweeps ui` when it has printed how to stop it."""
+    deadline = time.monotonic() + 90
+    while "Ctrl-C" not in output.read_text():
+        assert server.poll() is None, output.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return output.read_text().splitlines()
+
+
 def test_listening_finds_a_port_that_is_open_to_other_machines() -> None:
     with socket.socket() as everywhere:
         everywhere.bind(("0.0.0.0", 0))
@@ -132,10 +142,13 @@ def test_ui_publishes_what_is_missing_and_listens_on_127_0_0_1_only(
         server = subprocess.Popen(
             [*command, "--runs", str(sweep.paths.runs.folder)],
             stdout=out,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
+        shown = printed(output, server)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+            assert answer.status == 200  # no second try: a link that is printed can be opened
         found = ask(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=tiny")
         number = found["experiment"]["experiment_id"]
         runs = ask(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": [number]})["runs"]
@@ -153,6 +166,12 @@ def test_ui_publishes_what_is_missing_and_listens_on_127_0_0_1_only(
     finally:
         os.killpg(server.pid, signal.SIGHUP)  # as a terminal does that is closed
         assert server.wait(timeout=30) == 0
+    log = sweep.paths.runs.server_log(port)
+    assert log.read_text() != ""
+    at = shown.index("MLflow is starting; all that its server prints:")
+    assert shown[at + 1 : at + 4] == [f"  {log}", "MLflow:", f"  http://127.0.0.1:{port}"]
+    assert output.read_text().splitlines() == shown
+    assert shown[-1] == "press Ctrl-C to stop the server"  # and nothing of MLflow's own
     with pytest.raises(urllib.error.URLError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10)
 
@@ -161,8 +180,8 @@ def test_of_a_remote_store_only_the_address_is_printed(
     make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
-    assert serve(resolve_store(make_sweep().paths.runs, None), 5000) == 0
-    assert "https://mlflow.example.org" in capsys.readouterr().out
+    serve(resolve_store(make_sweep().paths.runs, None), 5000)
+    assert "\n  https://mlflow.example.org" in capsys.readouterr().out
 
 
 def test_plain_mlflow_ui_in_the_project_shows_the_runs_and_writes_nothing(

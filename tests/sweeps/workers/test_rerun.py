@@ -1,5 +1,6 @@
 """A rerun gives the trial's own numbers, and the sweep does not know of it."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,26 @@ def test_the_command_says_both_results(
     rerun("1", None, None, tmp_path / "runs")
     lines = capsys.readouterr().out.splitlines()
     result = read_result(trial)
-    expected = f"complete, val/score {result.value:.4f} at epoch {result.best_epoch}"
+    best = f"the best val/score {result.value:.4f} at epoch {result.best_epoch}"
+    expected = f"complete after 5 epochs, {best}"
     assert lines[0] == f"epoch 1 of 5: val/score {values(trial)[0]:.4f}"
     assert lines[5:7] == [f"rerun: {expected}", f"trial {trial.name}: {expected}"]
+    assert lines[7].startswith("at epoch 5, the last that both reached: val/score ")
+    assert lines[7].endswith("in the trial; they are the same")
+    folder = make_rerun(sweep, trial, None).paths
+    assert lines[8:10] == ["the files of the rerun are in this folder:", str(folder.folder)]
+    assert lines[10:12] == ["its model is this file:", str(folder.attempt(1).best_checkpoint)]
+    command = ["show", "1", "--sweep", "tiny", "--runs", str(tmp_path / "runs")]
+    assert shlex.split(lines[13])[-6:] == command
+
+
+def test_a_rerun_and_a_pruned_trial_are_compared_at_the_last_epoch_of_both() -> None:
+    from sweeps.cli.rerun import compared
+
+    whole, pruned = {1: 0.2, 2: 0.5, 3: 0.9}, {1: 0.3, 2: 0.55}
+    assert compared(whole, pruned, "val/score") == (
+        "at epoch 2, the last that both reached: val/score 0.5000 in the rerun and 0.5500 in the "
+        "trial; the rerun is 0.0500 lower"
+    )
+    assert compared(pruned, whole, "val/score").endswith("the rerun is 0.0500 higher")
+    assert compared({}, whole, "val/score").startswith("there is no epoch in which both have")
