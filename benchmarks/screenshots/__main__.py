@@ -58,7 +58,7 @@ class Screenshots:
             self._browser.wait(".js-plotly-plot", 6)
             self._browser.save(self._out / "mlflow-charts.png")
             self._browser.open(charts, (1400, 1250))
-            self._browser.wait_text("figure (1)")
+            self._browser.wait_text("figure")
             # The page draws a chart when it is scrolled into view.
             self._browser.scroll_to("//*[normalize-space(text())='figure']")
             self._browser.wait("img[src*='get-artifact']", 8)
