@@ -236,7 +236,12 @@ class Trainer(Protocol):
         """
 
     def write_figure(self, config: Any, folder: Path, figure: Path) -> None:
-        """Write a PNG of results of the best model in `folder`; an error here is only logged."""
+        """Write a PNG of results of the best model in `folder`; an error here is only logged.
+
+        A trainer may also write `preview.png` beside `figure`: a small picture of the same that
+        is about as wide as high. MLflow's image grid then shows it instead of the figure, with a
+        longer side of 256 pixels.
+        """
 
     def export(self, config: Any, folder: Path, destination: Path) -> None:
         """Write the best model in `folder` as a package: programs that run without this code.

@@ -176,18 +176,21 @@ class Trainer:
     def write_figure(self, config: Config, folder: Path, figure: Path) -> None:
         """Write a PNG: the best and the worst validation slices of the best model.
 
-        Slices are ordered by SSIM; see `vqvae.evaluation.comparison.best_and_worst`.
+        Slices are ordered by SSIM; see `vqvae.evaluation.comparison.best_and_worst`. The preview
+        beside it shows one slice, the same in every trial, so that trials can be compared by it.
         """
         from vqvae.data.splits import open_split
         from vqvae.device import choose_device
-        from vqvae.evaluation.comparison import best_and_worst
-        from vqvae.evaluation.figures import write_comparison
+        from vqvae.evaluation.comparison import best_and_worst, middle_slice, pairs_at
+        from vqvae.evaluation.figures import write_comparison, write_preview
         from vqvae.training.checkpoint import load_model
 
         model, checkpoint = load_model(folder)
         split = open_split(config.data, "validate")
         # On the training's device: a thousand slices of 256 x 128 take half a minute on two cores.
         model.to(choose_device(config.training.device))
+        (pair,) = pairs_at(model, split, [middle_slice(split)])
+        write_preview(figure.with_name("preview.png"), pair)
         pairs, scored = best_and_worst(model, split, _SHOWN)
         of = f"{scored}" if scored == len(split) else f"{scored} of {len(split)}"
         row = checkpoint.row

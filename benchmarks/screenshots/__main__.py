@@ -48,7 +48,7 @@ class Screenshots:
         self._browser.save(self._out / "terminal.png", "#terminal")
 
     def mlflow(self) -> None:
-        """MLflow's prepared table and charts, and pages of single runs."""
+        """MLflow's prepared table, charts and image grid, and pages of single runs."""
         with serving([*SWEEPS, "ui", "--port", "5600"], self._folder, self._environment) as links:
             _, table, charts = links[:3]
             self._open(table, (1500, 720))
@@ -57,6 +57,12 @@ class Screenshots:
             self._open(charts, (1400, 1400))
             self._browser.wait(".js-plotly-plot", 6)
             self._browser.save(self._out / "mlflow-charts.png")
+            self._browser.open(charts, (1400, 1250))
+            self._browser.wait_text("figure")
+            # The page draws a chart when it is scrolled into view.
+            self._browser.scroll_to("//*[normalize-space(text())='figure']")
+            self._browser.wait("img[src*='get-artifact']", 8)
+            self._browser.save(self._out / "mlflow-images.png")
             self._run_pages(table.partition("/runs?")[0])
             self._browser.leave()
 

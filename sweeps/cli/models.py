@@ -9,8 +9,8 @@ import typer
 from rich.console import RenderableType
 
 from sweeps.cli.json_output import JsonOption, print_json
-from sweeps.cli.promotion_text import version_lines
 from sweeps.cli.sweep_arguments import Runs, find_sweep
+from sweeps.cli.version_text import version_lines
 from sweeps.config.names import NAME_RULE, SAFE_NAME
 from sweeps.errors import InputError
 from sweeps.filesystem.lock import Lock

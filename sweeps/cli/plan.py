@@ -248,10 +248,10 @@ def _cost_lines(plan: SweepPlan, cost: Cost) -> Iterator[str]:
     shared = f", {workers} workers in parallel" if workers > 1 else ""
     spent = f"at most {duration(cost.seconds)} of {what} time"
     yield f"{spent}, at {duration(cost.pace)} per epoch{shared}"
-    jobs = count(cost.jobs, "job")
     if cluster.scheduler == "local":
-        yield f"{jobs} on this machine"
+        yield "1 job on this machine"
     else:
+        jobs = count(max(1, cost.jobs), "job")
         yield f"{jobs} of {cluster.time_limit}, {cluster.max_running_jobs} at a time"
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.promotion_text import forecast, version_lines
+from sweeps.cli.promotion_forecast import forecast
 from sweeps.cli.run import submit_and_watch
 from sweeps.cli.sweep_arguments import (
     Name,
@@ -16,6 +16,7 @@ from sweeps.cli.sweep_arguments import (
     resume_command,
     runs_option,
 )
+from sweeps.cli.version_text import version_lines
 from sweeps.config.cluster import read_cluster
 from sweeps.jobs.start import check_local_device
 from sweeps.promotion.confirm import best_trials, confirm

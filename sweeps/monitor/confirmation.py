@@ -13,7 +13,7 @@ from sweeps.storage.paths import SweepPaths, TrialPaths
 from sweeps.storage.progress import Progress
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.storage.trial_record import TrialSnapshot, is_abandoned, read_result, read_spec
-from sweeps.text import count
+from sweeps.text import count, on_own_line
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def confirmation_line(sweep: Sweep, command: str) -> list[str]:
     else:
         state = "stopped" if confirmation.is_stopped() else "interrupted"
     done = f"{progress.ended} of {count(progress.planned, 'training')} done"
-    return [f"confirmation {paths.name}: {state}, {done}; show it with: {command}"]
+    what = f"confirmation {paths.name}: {state}, {done}; show it with"
+    return [on_own_line(what, command)]
 
 
 def _runs(trial: TrialPaths) -> bool:

@@ -67,7 +67,7 @@ def summarize(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> Summ
     if status.confirmation is not None:
         lines += status.confirmation.lines()
         if status.is_over:
-            lines.append(f"continue the promotion with: {commands.resume}")
+            lines.append(on_own_line("continue the promotion with", commands.resume))
         return Summary(lines, status.is_over)
     if best is not None:
         if status.is_over and commands.report is not None:

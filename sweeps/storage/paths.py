@@ -20,7 +20,7 @@ runs/
       config.json  config.toml  result.json  settled  mlflow.json
       attempts/<n>/                      one folder per claim on the trial
         claim.json  continued.json  loaded  training  released  heartbeat  metrics.jsonl
-        checkpoints/  figure.png  traceback.txt  failure.json
+        checkpoints/  figure.png  preview.png  traceback.txt  failure.json
     reruns/0007-1a2b3c4d-seed-5/         a trial that is trained again, in the form of a trial
 """
 
@@ -72,6 +72,7 @@ class AttemptPaths:
     traceback = PathIn("traceback.txt")  # of the exception that the trainer raised
     failure = PathIn("failure.json")  # a failure that did not end the trial
     figure = PathIn("figure.png")  # results of the best model
+    preview = PathIn("preview.png")  # a small picture of them, if the trainer makes one
 
     @property
     def number(self) -> int:

@@ -286,7 +286,8 @@ class Publisher:
             self._attach(run, attempt.best_checkpoint, "checkpoints")
         self._attach(run, attempt.figure)
         if attempt.figure.exists():
-            log_figure(self._client, run, attempt.figure, ended)
+            shown = attempt.preview if attempt.preview.exists() else attempt.figure
+            log_figure(self._client, run, shown, ended)
         for each in paths.attempts():
             self._attach(run, each.traceback)
         status = "FAILED" if result.state is State.FAILED else "FINISHED"

@@ -110,7 +110,7 @@ def _state(page: Page, charts: list[State]) -> State:
         "columnWidths": {},
         "runsHiddenMode": "SHOWALL",
         "viewMaximized": False,
-        "runListHidden": False,
+        "runListHidden": True,  # beside the charts; four images fit into a row without it
         "isAccordionReordered": True,  # otherwise MLflow sorts the sections by their names
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -125,7 +125,7 @@ def _state(page: Page, charts: list[State]) -> State:
         # MLflow adds its own sections below these, with a chart for each metric.
         "compareRunSections": [
             _section(_SECTION, page.name, columns=2, height=330),
-            _section(_IMAGES_SECTION, IMAGES, columns=1, height=600),
+            _section(_IMAGES_SECTION, IMAGES, columns=1, height=980),
         ],
     }
 
@@ -140,7 +140,8 @@ def _charts(page: Page) -> list[State]:
         *map(_scatter, page.against_objective),
         _chart("BAR", "objective", metricKey=OBJECTIVE, displayName=OBJECTIVE),
         *curves[1:],
-        _chart("IMAGE", "images", imageKeys=[IMAGES], step=0)
+        # With its parameters below, an image takes a whole row: the line of them is not wrapped.
+        _chart("IMAGE", "images", imageKeys=[IMAGES], step=0, showRunParams=False)
         | {"metricSectionId": _IMAGES_SECTION},
     ]
 

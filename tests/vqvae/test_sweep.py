@@ -14,9 +14,11 @@ from sweeps.trainer import Trainer, load_trainer
 from tests.vqvae.conftest import tiny
 from vqvae.config import DataConfig, PhantomConfig
 from vqvae.data.layout import list_splits
+from vqvae.data.splits import open_split
 from vqvae.errors import InputError
 from vqvae.sweep import trainer
 from vqvae.training.checkpoint import LAST, Best, load
+from vqvae.training.loop import fit
 
 
 def test_a_sweep_finds_the_trainer_by_its_name() -> None:
@@ -111,6 +113,27 @@ def test_the_figure_is_large_enough_to_be_seen(
         assert figure.width > 1000
         assert figure.height > 700
         assert len(figure.getcolors(1 << 24)) > 50
+
+
+def test_the_preview_shows_the_middle_slice_of_the_first_volume_by_any_model(
+    data: DataConfig, trained: Path, tmp_path: Path
+) -> None:
+    list(fit(tiny(data, epochs=1, seed=5), tmp_path, threads=1))
+    group = open_split(data, "validate").groups[0]
+    first = [at for at, name in enumerate(group.names) if name.case == group.names[0].case]
+    assert {group.names[at].week for at in first} == {group.names[0].week}
+    expected = np.round(group.images[first[len(first) // 2]].astype(float) / 65535 * 255)
+
+    made = []
+    for folder in (trained, tmp_path):
+        trainer.write_figure(tiny(data), folder, tmp_path / "figure.png")
+        with Image.open(tmp_path / "preview.png") as preview:
+            pixels = np.asarray(preview.convert("L"))
+        times = pixels.shape[1] // (2 * expected.shape[1])
+        rows = pixels[pixels.shape[0] - expected.shape[0] * times :: times, ::times]
+        assert np.abs(rows[:, : expected.shape[1]] - expected).max() <= 1
+        made.append(rows[:, expected.shape[1] :])
+    assert not np.array_equal(*made)
 
 
 def test_any_object_with_these_attributes_is_an_objective(data: DataConfig, tmp_path: Path) -> None:

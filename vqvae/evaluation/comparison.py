@@ -67,6 +67,12 @@ def best_and_worst(codec: Codec, split: Split, number: int) -> tuple[list[Pair],
     return titled, len(order)
 
 
+def middle_slice(split: Split) -> int:
+    """The position in a split of the middle slice of its first volume, the same for every model."""
+    volumes = [(name.case, name.week) for name in split.groups[0].names]
+    return volumes.count(volumes[0]) // 2  # the names are sorted
+
+
 @full_precision()
 @torch.inference_mode()
 def ssim_at(codec: Codec, split: Split, positions: NDArray[np.int64]) -> NDArray[np.float64]:

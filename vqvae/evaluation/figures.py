@@ -19,6 +19,7 @@ _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 _BAR = 96  # pixels: the height of the bar beside the errors
 ERROR_SCALE = 0.2
 """The error with the darkest colour. It is the same in every figure, so figures can be compared."""
+_PREVIEW, _STRIP = 256, 20  # pixels of the preview: the longer side of its images, and their names
 _GREYS, _COLOURS = 48, 13
 """The levels of the figure's palette. Noise in more levels is not seen, and doubles the file."""
 _ERROR_COLOURS = ((255, 255, 255), (254, 217, 118), (253, 141, 60), (227, 26, 28), (96, 0, 32))
@@ -92,13 +93,28 @@ def write_pair(path: Path, pair: Pair) -> None:
     _write(path, sheet)
 
 
+def write_preview(path: Path, pair: Pair) -> None:
+    """Write a small PNG of one slice: actual, and reconstructed at its right, with their names.
+
+    MLflow's image grid makes the longer side of each image 256 pixels. That is the height here if
+    the slice is twice as high as wide, so that four of them fit into a row.
+    """
+    image = _grey(np.concatenate([pair.original, pair.made], axis=1), _PREVIEW)
+    sheet = Image.new("RGB", (image.width, image.height + _STRIP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for left, name in ((0, "actual"), (image.width // 2, "reconstructed")):
+        draw.text((left + 2, 0), name, fill=_INK, font=_font(13))
+    sheet.paste(image, (0, _STRIP))
+    _save(path, sheet)
+
+
 def _rows(pair: Pair) -> list[Image.Image]:
     error = np.abs(pair.made - pair.original)
     return [_grey(pair.original), _grey(pair.made), _enlarged(Image.fromarray(_colours(error)))]
 
 
-def _grey(values: NDArray[np.float32]) -> Image.Image:
-    return _enlarged(Image.fromarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)))
+def _grey(values: NDArray[np.float32], side: int = _SIDE) -> Image.Image:
+    return _enlarged(Image.fromarray(np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)), side)
 
 
 def _colours(error: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -109,9 +125,9 @@ def _colours(error: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return np.stack(channels, -1).round().astype(np.uint8)
 
 
-def _enlarged(image: Image.Image) -> Image.Image:
+def _enlarged(image: Image.Image, side: int = _SIDE) -> Image.Image:
     """The image, enlarged by a whole number, so that the pixels stay visible as they are."""
-    times = max(1, _SIDE // max(image.size))
+    times = max(1, side // max(image.size))
     return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
 
 
@@ -151,6 +167,10 @@ def _with_palette(sheet: Image.Image) -> Image.Image:
 
 
 def _write(path: Path, sheet: Image.Image) -> None:
+    _save(path, _with_palette(sheet))
+
+
+def _save(path: Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
-    _with_palette(sheet).save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG", optimize=True)
     write_whole(path, buffer.getvalue())

@@ -33,12 +33,14 @@ def begun(make_sweep: MakeSweep) -> Sweep:
 def test_the_latest_sweep_is_never_a_confirmation(begun: Sweep, run: Run) -> None:
     runs = begun.paths.runs.folder
     context = SimpleNamespace(params={"runs": runs})
-    assert trial_names(context, "") == [trial.name for trial in begun.paths.trials()]
+    assert trial_names(context, "") == [*(trial.name for trial in begun.paths.trials()), "best"]
     status, out, _ = run("status", "--runs", str(runs))
     assert (status, out.split()[:2]) == (0, ["sweep", "tiny"])
-    line = next(line for line in out.splitlines() if line.startswith("confirmation "))
+    lines = out.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("confirmation "))
+    line, command = lines[at : at + 2]
     assert line.startswith("confirmation tiny-confirm: interrupted, 1 of 3 trainings done")
-    assert " status tiny-confirm --runs " in line
+    assert " status tiny-confirm --runs " in command
     assert json.loads(run("status", "--runs", str(runs), "--json")[1])["sweep"] == "tiny"
 
 
@@ -89,8 +91,8 @@ def test_a_confirmation_says_what_is_trained_again_and_not_which_seed_is_best(
     summary = summarize(
         current_status(confirmation),
         confirmation,
-        NextCommands("RESUME", None, "COMPARE", None, "SYNC"),
+        NextCommands("RESUME", None, "COMPARE", None, None, "SYNC"),
     )
     assert summary.ended_well
-    assert summary.lines[-1] == "continue the promotion with: RESUME"
+    assert summary.lines[-1] == "continue the promotion with:\n  RESUME"
     assert not any("best" in line for line in summary.lines)

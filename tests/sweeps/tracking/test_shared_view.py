@@ -92,6 +92,8 @@ def test_the_page_has_the_objective_the_hyperparameters_and_the_charts(published
     assert charts[2]["xaxis"] == {"key": "log10 learning_rate", "type": "PARAM"}
     curves = [chart["metricKey"] for chart in charts if chart["type"] == "LINE"]
     assert curves == ["val/score", "val/loss", "train/steps_per_second"]
+    assert charts[-1]["showRunParams"] is False
+    assert state["runListHidden"] is True
     found = client_of(published.paths.runs.folder).search_runs(["1"], state["searchFilter"])
     assert {run.info.run_name for run in found} == {t.name for t in published.paths.trials()}
     assert all(axis in run.data.params for run in found for axis in axes)
@@ -116,6 +118,29 @@ def test_publishing_again_changes_neither_the_page_nor_the_images_nor_the_table(
     assert content["columns"] == columns
     assert [row[0] for row in content["data"]] == [t.name for t in published.paths.trials()]
     assert {row[1] for row in content["data"]} <= set(State)
+
+
+def test_the_image_grid_has_the_preview_if_the_trainer_writes_one(
+    make_sweep: MakeSweep,
+    give_store: Callable[[Sweep], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def write_figure(self: tiny.Tiny, config: object, folder: Path, figure: Path) -> None:
+        Image.new("L", (8, 8)).save(figure)
+        Image.new("L", (6, 7)).save(figure.with_name("preview.png"))
+
+    monkeypatch.setattr(tiny.Tiny, "write_figure", write_figure)
+    sweep = make_sweep(trials=1, pruner="none")
+    give_store(sweep)
+    worker_of(sweep).run()
+    assert publish_once(sweep) is None
+    (trial,) = sweep.paths.trials()
+    client = client_of(sweep.paths.runs.folder)
+    run = runs_by_name(sweep.paths.runs.folder)[trial.name].info.run_id
+    (whole,) = (name for name in images_of(client, run) if "+compressed" not in name)
+    with Image.open(client.download_artifacts(run, whole, str(tmp_path))) as image:
+        assert image.size == (6, 7)
 
 
 @pytest.mark.parametrize("length", [0, 20, 300])

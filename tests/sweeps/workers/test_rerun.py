@@ -95,8 +95,8 @@ def test_the_command_says_both_results(
     assert lines[7].startswith("at epoch 5, the last that both reached: val/score ")
     assert lines[7].endswith("in the trial; they are the same")
     folder = make_rerun(sweep, trial, None).paths
-    assert lines[8:10] == ["the files of the rerun are in this folder:", str(folder.folder)]
-    assert lines[10:12] == ["its model is this file:", str(folder.attempt(1).best_checkpoint)]
+    assert lines[8:10] == ["folder of the rerun:", f"  {folder.folder}"]
+    assert lines[10:12] == ["its model:", f"  {folder.attempt(1).best_checkpoint}"]
     command = ["show", "1", "--sweep", "tiny", "--runs", str(tmp_path / "runs")]
     assert shlex.split(lines[13])[-6:] == command
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vqvae.evaluation.figures import ERROR_SCALE, Pair, write_comparison
+from vqvae.evaluation.figures import ERROR_SCALE, Pair, write_comparison, write_preview
 
 
 def pixels_of(path: Path) -> np.ndarray:
@@ -31,6 +31,22 @@ def test_images_are_rendered_pixel_by_pixel(tmp_path: Path, height: int, width: 
     assert (pixels == 0).all(-1).sum() == 2 * height * width * times**2
     darkest = (pixels == (96, 0, 32)).all(-1).sum()
     assert 0 <= darkest - 2 * height * width * times**2 < 100
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 16), (128, 64), (256, 128), (400, 500)])
+def test_a_preview_has_the_slice_at_the_left_and_the_reconstruction_at_the_right(
+    tmp_path: Path, height: int, width: int
+) -> None:
+    original = np.zeros((height, width), np.float32)
+
+    write_preview(tmp_path / "p.png", Pair("one", original, original + 0.5, 0.5))
+
+    pixels = pixels_of(tmp_path / "p.png")
+    times = max(1, 256 // max(height, 2 * width))
+    shown = pixels[pixels.shape[0] - height * times :]
+    assert shown.shape[1] == 2 * width * times
+    assert (shown[:, : width * times] == 0).all()
+    assert (shown[:, width * times :] == 128).all()
 
 
 def test_a_larger_error_is_darker_and_errors_beyond_the_scale_are_alike(tmp_path: Path) -> None:

@@ -1,19 +1,14 @@
-"""What a promotion will do, and what a registered version is, in sentences for people.
-
-A text to copy, a path or a command, stands alone on its line.
-"""
+"""What a promotion will train, and about how long that takes, in one sentence."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sweeps.config.cluster import Cluster, workers_and_threads
 from sweeps.monitor.time_left import roughly
 from sweeps.promotion.confirm import confirmation_values
-from sweeps.promotion.entities import Version, describe_origin
 from sweeps.storage.paths import TrialPaths
 from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import read_curve, read_result, read_spec
-from sweeps.text import count, on_own_line, shown_path
+from sweeps.text import count
 
 
 def forecast(sweep: Sweep, trials: Sequence[TrialPaths], cluster: Cluster) -> str:
@@ -62,17 +57,3 @@ def _time(trainings: Sequence[TrialPaths], cluster: Cluster) -> str:
 def _seconds_per_epoch(trial: TrialPaths) -> float:
     rows = read_curve(trial)
     return sum(row.seconds for row in rows) / len(rows)
-
-
-def version_lines(version: Version, folder: Path | None) -> list[str]:
-    """Return which trial a version comes from, and where its files are.
-
-    Args:
-        version: a version of a registered model.
-        folder: its files; None if they are not on this machine.
-    """
-    origin = describe_origin(version)
-    lines = [origin] if origin else []
-    if folder is not None:
-        lines.append(on_own_line("Its files are in this folder", shown_path(folder)))
-    return lines
