@@ -60,14 +60,14 @@ test: $(STAMP)  ## the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slurm"
 
 test-slurm: $(STAMP)  ## the tests on a real SLURM, started for them (root; Debian's packages)
-	$(BIN)/python -m pytest -n 3 --dist worksteal -rs --durations=0 --durations-min=1 tests/slurm
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -rsx --durations=0 --durations-min=1 tests/slurm
 
 FAULTS ?= 200
 test-faults: $(STAMP)  ## FAULTS=n faults at every step of real sweeps (SEED=n repeats them)
 	$(BIN)/python -m tests.faults --faults $(call quoted,FAULTS) $(if $(SEED),--seed $(call quoted,SEED))
 
-slurm-testbed: $(STAMP)  ## a shell on such a SLURM
-	@$(BIN)/python -m tests.slurm.testbed
+slurm-testbed: $(STAMP)  ## a shell on such a SLURM (SITE=bare for another site's rules)
+	@$(BIN)/python -m tests.slurm.testbed $(value SITE)
 
 fuzz: $(STAMP)  ## 10,000 generated inputs through the entry points, and 100 as processes (minutes)
 	$(BIN)/python -m tests.fuzz --inputs 10000 --processes 100 $(if $(SEED),--seed $(call quoted,SEED))

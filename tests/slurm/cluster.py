@@ -1,10 +1,11 @@
-"""The test cluster: a real SLURM on this machine, with Rangpur's rules, in one temporary folder.
+"""The test cluster: a real SLURM on this machine, with a site's rules, in one temporary folder.
 
-`python -m tests.slurm.cluster FOLDER` starts it, prints `ready`, and keeps it running until its
-standard input ends. So it ends with the process that started it, even if that is killed: the kernel
-closes the pipe. The daemons run in the foreground as children of this process and are killed with
-it (PR_SET_PDEATHSIG). Processes that jobs left are found by the SLURM_CONF in their environment. No
-process is ended by its name.
+`python -m tests.slurm.cluster FOLDER [SITE [KEY=VALUE …]]` starts it, prints `ready`, and keeps it
+running until its standard input ends. The site is one of `tests/slurm/rules.py` (Rangpur if none is
+named), and each KEY=VALUE replaces a line of its slurm.conf. So it ends with the process that
+started it, even if that is killed: the kernel closes the pipe. The daemons run in
+the foreground as children of this process and are killed with it (PR_SET_PDEATHSIG). Processes that
+jobs left are found by the SLURM_CONF in their environment. No process is ended by its name.
 """
 
 import ctypes
@@ -21,15 +22,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.slurm.configuration import (
-    ACCOUNTING,
     CGROUP,
     DATABASE,
     GPUS_PER_NODE,
     GRES,
     NODES,
-    SLURM,
     SLURMDBD,
+    slurm_conf,
 )
+from tests.slurm.rules import RANGPUR, SiteRules, rules_of
 
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "mariadb-install-db")
 START_SECONDS = 90.0
@@ -50,8 +51,9 @@ def why_not() -> str | None:
 class Cluster:
     """The daemons, each a child of this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rules: SiteRules = RANGPUR) -> None:
         self.folder = folder
+        self.rules = rules
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = os.environ | {
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -63,16 +65,20 @@ class Cluster:
     def start(self) -> None:
         """Start all daemons, and wait until the nodes accept jobs."""
         self._write_files()
-        self._make_database()
         self.start_daemon("munged")
         self._wait_for((self.folder / "munge.socket").exists, "munged")
-        self.start_daemon("slurmdbd")
-        self._wait_for(lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
-        for line in ACCOUNTING:
-            self.call("sacctmgr", "-i", *line.format(user="root").split())
+        if self.rules.accounting is not None:
+            self._start_accounting(self.rules.accounting)
         for name in ("slurmctld", *(f"slurmd-{node}" for node in NODES)):
             self.start_daemon(name)
         self._wait_for(lambda: self.idle_nodes() == len(NODES), "the nodes")
+
+    def _start_accounting(self, lines: tuple[str, ...]) -> None:
+        self._make_database()
+        self.start_daemon("slurmdbd")
+        self._wait_for(lambda: self._succeeds("sacctmgr", "-n", "show", "cluster"), "slurmdbd")
+        for line in lines:
+            self.call("sacctmgr", "-i", *line.format(user="root").split())
 
     def start_daemon(self, name: str) -> None:
         """Start one of the daemons, in the foreground, as a child of this process."""
@@ -99,6 +105,12 @@ class Cluster:
         """End one of the daemons with SIGTERM, as a reboot does: it saves its state."""
         self.daemons[name].terminate()
         self.daemons[name].wait()
+
+    def wipe(self, name: str) -> None:
+        """Stop a daemon and remove what it had saved: the numbers of jobs begin at 1 again."""
+        self.stop_daemon(name)
+        shutil.rmtree(self.folder / "state")
+        (self.folder / "state").mkdir()
 
     def lose_node(self, node: str) -> None:
         """Kill all processes of a node at once, as a power failure does."""
@@ -158,7 +170,8 @@ class Cluster:
     def idle_nodes(self) -> int:
         """Return how many nodes accept jobs."""
         try:
-            return self.call("sinfo", "-h", "-N", "-p", "slots", "-o", "%T").split().count("idle")
+            answer = self.call("sinfo", "-h", "-N", "-p", "slots", "-o", "%T")
+            return answer.split().count("idle")
         except RuntimeError:
             return 0
 
@@ -195,7 +208,7 @@ class Cluster:
         self.folder.mkdir(exist_ok=True)
         self.folder.chmod(0o755)
         texts = {
-            "slurm.conf": SLURM,
+            "slurm.conf": slurm_conf(self.rules),
             "slurmdbd.conf": SLURMDBD,
             "cgroup.conf": CGROUP,
             "gres.conf": GRES,
@@ -206,6 +219,10 @@ class Cluster:
         (self.folder / "slurmdbd.conf").chmod(0o600)
         for name in ("state", "cgroup", *(f"spool-{node}" for node in NODES)):
             (self.folder / name).mkdir()
+        (self.folder / "wrappers").mkdir()
+        for name, script in self.rules.wrappers.items():
+            (self.folder / "wrappers" / name).write_text(script)
+            (self.folder / "wrappers" / name).chmod(0o755)
         for number in range(GPUS_PER_NODE):
             device = self.folder / f"nvidia{number}"
             os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(195, number))
@@ -288,10 +305,10 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def started(folder: Path) -> Cluster:
+def started(folder: Path, rules: SiteRules) -> Cluster:
     """Return a running cluster; if a port is in use, or so, try again on other ports."""
     for left in reversed(range(ATTEMPTS)):
-        cluster = Cluster(folder)
+        cluster = Cluster(folder, rules)
         try:
             cluster.start()
         except (OSError, RuntimeError) as error:
@@ -314,6 +331,7 @@ def keep(cluster: Cluster) -> None:
         "stop": cluster.stop_daemon,
         "kill": cluster.kill_daemon,
         "lose": cluster.lose_node,
+        "wipe": cluster.wipe,
     }
     print("ready", flush=True)
     for line in sys.stdin:
@@ -326,7 +344,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end of standard input ends this process
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    cluster = started(Path(sys.argv[1]))
+    cluster = started(Path(sys.argv[1]), rules_of(sys.argv[2:]))
     try:
         keep(cluster)
     finally:

@@ -1,71 +1,63 @@
-"""The configuration files of the test cluster, with the rules of Rangpur."""
+"""The configuration files of the test cluster; a site's own lines are in `tests/slurm/rules.py`."""
+
+from collections.abc import Iterator
+
+from tests.slurm.rules import SiteRules
 
 NODES = ("n1", "n2")
 GPUS_PER_NODE = 2
-ACCOUNT = "comp3710"
 
-ACCOUNTING = (
-    "add cluster testbed",
-    f"add account {ACCOUNT} description=course organization=uni",
-    "add account other description=other organization=uni",
-    "add qos one-job set flags=DenyOnLimit maxjobsperuser=1",
-    "add qos few set flags=DenyOnLimit maxsubmitjobsperuser=3",
-    "add qos urgent set priority=100 preempt=normal",
-    f"add user {{user}} account={ACCOUNT} qos=normal,urgent",
-    "add user {user} account=other qos=normal,urgent",
-    "modify user {user} set defaultaccount=other",
-)
-"""Arguments of sacctmgr. The default account is not the one that partition `comp3710` requires."""
+COMMON = {
+    "ClusterName": "testbed",
+    "SlurmctldHost": "{host}(127.0.0.1)",
+    "SlurmctldPort": "{slurmctld}",
+    "SlurmUser": "root",
+    "AuthType": "auth/munge",
+    "AuthInfo": "socket={folder}/munge.socket",
+    "StateSaveLocation": "{folder}/state",
+    "SlurmctldPidFile": "{folder}/slurmctld.pid",
+    "SlurmctldLogFile": "{folder}/slurmctld.log",
+    "SlurmdSpoolDir": "{folder}/spool-%n",
+    "SlurmdPidFile": "{folder}/slurmd-%n.pid",
+    "SlurmdLogFile": "{folder}/slurmd-%n.log",
+    "SlurmdParameters": "config_overrides",
+    "ProctrackType": "proctrack/linuxproc",
+    "TaskPlugin": "task/none",
+    "MpiDefault": "none",
+    "SwitchType": "switch/none",
+    "SelectType": "select/cons_tres",
+    "SelectTypeParameters": "CR_Core",
+    "SchedulerType": "sched/backfill",
+    "SchedulerParameters": "sched_interval=2,bf_interval=2,batch_sched_delay=0",
+    "PreemptType": "preempt/qos",
+    "PreemptMode": "REQUEUE",
+    "JobRequeue": "1",
+    "KillWait": "10",
+    "MinJobAge": "300",
+    "ReturnToService": "2",
+    "SlurmdTimeout": "15",
+    "SlurmctldTimeout": "30",
+    "MessageTimeout": "10",
+    "InactiveLimit": "0",
+    "GresTypes": "gpu",
+    "JobAcctGatherType": "jobacct_gather/none",
+}
+"""The lines of slurm.conf that each site has unless its rules replace them. `{folder}`, `{host}`
+and the ports are filled in when the cluster starts."""
 
-SLURM = """
-ClusterName=testbed
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={slurmctld}
-SlurmUser=root
-AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
-StateSaveLocation={folder}/state
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdSpoolDir={folder}/spool-%n
-SlurmdPidFile={folder}/slurmd-%n.pid
-SlurmdLogFile={folder}/slurmd-%n.log
-SlurmdParameters=config_overrides
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-MpiDefault=none
-SwitchType=switch/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-SchedulerType=sched/backfill
-SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
-PreemptType=preempt/qos
-PreemptMode=REQUEUE
-JobRequeue=1
-KillWait=10
-MinJobAge=300
-ReturnToService=2
-SlurmdTimeout=15
-SlurmctldTimeout=30
-MessageTimeout=10
-InactiveLimit=0
-GresTypes=gpu
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={slurmdbd}
-AccountingStoragePass={folder}/munge.socket
-AccountingStorageEnforce=associations,limits,qos
+WITH_ACCOUNTING = {
+    "AccountingStorageType": "accounting_storage/slurmdbd",
+    "AccountingStorageHost": "127.0.0.1",
+    "AccountingStoragePort": "{slurmdbd}",
+    "AccountingStoragePass": "{folder}/munge.socket",
+    "AccountingStorageEnforce": "associations,limits,qos",
+}
+
+NODE_LINE = """
 NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{slurmd_1}-{slurmd_2}] CPUs=8 \
   RealMemory=1 Gres=gpu:2
-PartitionName=comp3710 Nodes=ALL MaxTime=12:00:00 AllowAccounts=comp3710 QOS=one-job
-PartitionName=comp3710-test Nodes=ALL MaxTime=2 AllowAccounts=comp3710 QOS=one-job
-PartitionName=slots Nodes=ALL MaxTime=1:00:00 Default=YES
-PartitionName=few Nodes=ALL MaxTime=1:00:00 QOS=few
 """
-"""As on Rangpur: nodes that report 1 MB of memory, a required account, one running job for each
-user, and a partition for short tests. In addition `slots`, where one user may use all four GPUs at
-once, and `few`, where a user may have at most three jobs, pending ones included."""
+"""As on Rangpur, the nodes report 1 MB of memory."""
 
 GRES = """
 NodeName=n[1-2] Name=gpu File={folder}/nvidia[0-1]
@@ -104,3 +96,16 @@ create user 'slurm'@'localhost' identified by 'slurm';
 grant all on slurm_acct_db.* to 'slurm'@'127.0.0.1';
 grant all on slurm_acct_db.* to 'slurm'@'localhost';
 """
+
+
+def slurm_conf(rules: SiteRules) -> str:
+    """Return slurm.conf for a site, with the places and ports still to fill in."""
+    return "\n".join(_lines(rules)) + NODE_LINE + "\n".join(rules.partitions) + "\n"
+
+
+def _lines(rules: SiteRules) -> Iterator[str]:
+    settings: dict[str, str | None] = {**COMMON}
+    if rules.accounting is not None:
+        settings.update(WITH_ACCOUNTING)
+    settings.update(rules.slurm)
+    return (f"{key}={value}" for key, value in settings.items() if value is not None)

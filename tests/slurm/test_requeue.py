@@ -6,7 +6,7 @@ import pytest
 
 from sweeps.filesystem import atomic
 from sweeps.storage.sweep import Sweep
-from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
+from tests.slurm.conftest import LIMITED_FOR_NOW, MakeSite, Site, epochs, hosts_of, wait_for
 from tests.sweeps.workers.test_crashes import check_computed
 
 
@@ -53,6 +53,7 @@ def finish(site: Site, sweep: Sweep, *, lost: int) -> None:
     assert epochs(sweep) == sweep.experiment.trials * 12
 
 
+@pytest.mark.sites("rangpur", "bare", LIMITED_FOR_NOW)
 def test_requeued_by_hand(make_site: MakeSite) -> None:
     site, sweep = start_sweep(make_site)
     site.testbed.call("scontrol", "requeue", site.testbed.running()[0])
@@ -74,6 +75,19 @@ def test_preempted_by_a_higher_qos(make_site: MakeSite, grace: int) -> None:
     finish(site, sweep, lost=0 if grace else 1)
 
 
+@pytest.mark.sites("bare")
+def test_preempted_by_a_partition_that_cancels_with_a_grace_time(make_site: MakeSite) -> None:
+    """SLURM does not start the job again, and leaves it 30 seconds, in which it requeues itself."""
+    site, sweep = start_sweep(make_site)
+    site.testbed.call(
+        "sbatch", "--partition=urgent", "--exclusive", "--nodes=2", "--time=1",
+        "--output=/dev/null", "--wrap=sleep 5",
+    )  # fmt: skip
+    wait_for(lambda: "this job requeues itself" in site.log(), site.log)
+    finish(site, sweep, lost=0)
+
+
+@pytest.mark.sites("rangpur", "bare")
 def test_one_task_cancelled(make_site: MakeSite) -> None:
     site, sweep = start_sweep(make_site, jobs=2)
     cancelled = site.testbed.running()[0]
@@ -83,6 +97,7 @@ def test_one_task_cancelled(make_site: MakeSite) -> None:
     assert len(jobs) == 2  # the pending job continued; the cancelled job was not requeued
 
 
+@pytest.mark.sites("rangpur", "bare")
 def test_a_node_that_is_lost(make_site: MakeSite) -> None:
     site, sweep = start_sweep(make_site, max_running_jobs=2)
     node = hosts_of(sweep.paths.trials()[0])[0]

@@ -1,4 +1,7 @@
-"""`make slurm-testbed`: a test cluster with a shell; it ends with the shell."""
+"""`make slurm-testbed`: a test cluster with a shell; it ends with the shell.
+
+`SITE="bare MaxArraySize=5"` is another site of `tests/slurm/rules.py`, with another line.
+"""
 
 import os
 import subprocess
@@ -7,12 +10,13 @@ import tempfile
 from pathlib import Path
 
 from tests.slurm.cluster import why_not
-from tests.slurm.conftest import CLUSTER, ROOT
+from tests.slurm.conftest import CLUSTER, account_line, running_testbed
+from tests.slurm.rules import SiteRules, rules_of
 from tests.sweeps.conftest import EXPERIMENT
 
 HINTS = """
-This shell has its own SLURM cluster with Rangpur's rules: two nodes with two simulated GPUs each,
-one running job per user, and a required account. The cluster ends with the shell (exit). Try:
+This shell has its own SLURM cluster with the rules of the site {name}: two nodes with two simulated
+GPUs each, and what tests/slurm/rules.py says of it. The cluster ends with the shell (exit). Try:
 
   sinfo                                       show the partitions and nodes
   sweeps run tiny.toml --cluster testbed      a sweep of some minutes; it continues after Ctrl-C
@@ -28,31 +32,23 @@ experiments/clusters/testbed.toml is the cluster file: write a wrong value in it
 def main() -> None:
     if (reason := why_not()) is not None:
         sys.exit(f"error: {reason}")
-    with tempfile.TemporaryDirectory(prefix="slurm-testbed-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the database runs as a user of its own
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.slurm.cluster", str(folder / "slurm")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,  # so Ctrl-C in the shell does not reach the cluster
+    rules = rules_of(sys.argv[1:])
+    with running_testbed(rules) as testbed, tempfile.TemporaryDirectory() as name:
+        print(HINTS.format(name=rules.name), flush=True)
+        path = f"{Path(sys.executable).parent}:{testbed.environment()['PATH']}"
+        environment = os.environ | testbed.environment() | {"PATH": path}
+        subprocess.run(
+            [os.environ.get("SHELL", "bash")], cwd=site(Path(name), rules), env=environment
         )
-        if keeper.stdout is None or keeper.stdin is None or keeper.stdout.readline() != "ready\n":
-            sys.exit("error: the cluster did not start")
-        print(HINTS, flush=True)
-        subprocess.run([os.environ.get("SHELL", "bash")], cwd=site(folder), env=environment(folder))
-        keeper.stdin.close()
-        keeper.wait(timeout=60)
 
 
-def site(folder: Path) -> Path:
+def site(folder: Path, rules: SiteRules) -> Path:
     """Make a folder with an experiment and a cluster file, like a clone of this repository."""
     clusters = folder / "site" / "experiments" / "clusters"
     clusters.mkdir(parents=True)
     settings = {
-        "partition": "comp3710",
+        "partition": rules.partition,
+        "account": account_line(rules),
         "time_limit": "5",
         "jobs": 3,
         "max_running_jobs": 1,
@@ -63,12 +59,6 @@ def site(folder: Path) -> Path:
     experiment = EXPERIMENT.format(**values, bug="false", gate_at=0)
     (folder / "site" / "tiny.toml").write_text(experiment)
     return folder / "site"
-
-
-def environment(folder: Path) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
-    variables = {"SLURM_CONF": str(folder / "slurm" / "slurm.conf"), "PYTHONPATH": str(ROOT)}
-    return os.environ | variables | {"PATH": path}
 
 
 if __name__ == "__main__":
