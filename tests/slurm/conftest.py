@@ -41,17 +41,6 @@ which it ended the job, and SLURM takes this refusal for a failure. SLURM's own 
 avoids that."""
 
 
-LIMITED_FOR_NOW = pytest.param(
-    "limited",
-    marks=pytest.mark.xfail(
-        strict=True,
-        reason="a line that scontrol's wrapper prints is read as a partition: run ends with "
-        "KeyError: 'PartitionName', exit status 1, before a job is sent",
-    ),
-)
-"""The site `limited`, for tests that fail there as long as the reason holds."""
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test on each of its sites; a site may be a `pytest.param` with marks."""
     if "session_testbed" in metafunc.fixturenames:

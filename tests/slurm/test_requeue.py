@@ -6,7 +6,7 @@ import pytest
 
 from sweeps.filesystem import atomic
 from sweeps.storage.sweep import Sweep
-from tests.slurm.conftest import LIMITED_FOR_NOW, MakeSite, Site, epochs, hosts_of, wait_for
+from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
 from tests.sweeps.workers.test_crashes import check_computed
 
 
@@ -53,7 +53,7 @@ def finish(site: Site, sweep: Sweep, *, lost: int) -> None:
     assert epochs(sweep) == sweep.experiment.trials * 12
 
 
-@pytest.mark.sites("rangpur", "bare", LIMITED_FOR_NOW)
+@pytest.mark.sites("rangpur", "bare", "limited")
 def test_requeued_by_hand(make_site: MakeSite) -> None:
     site, sweep = start_sweep(make_site)
     site.testbed.call("scontrol", "requeue", site.testbed.running()[0])
