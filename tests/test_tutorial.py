@@ -14,6 +14,7 @@ from sweeps.checkpoint import read_checkpoint
 from sweeps.storage.paths import RunsPaths, TrialPaths
 from sweeps.storage.trial_record import State, best_checkpoint, read_curve, read_result
 
+pytestmark = pytest.mark.xdist_group("tutorial")  # one process, so that the page is typed once
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "your-trainer.md").read_text()
 KILLED = """

@@ -266,7 +266,8 @@ def importances(experiment: Experiment, evaluations: Sequence[Evaluation]) -> di
     return {path: float(share) for path, share in shares.items()}
 
 
-def _evaluator() -> optuna.importance.FanovaImportanceEvaluator:
+# The name is quoted: to look it up imports scikit-learn, which takes longer than Optuna itself.
+def _evaluator() -> "optuna.importance.FanovaImportanceEvaluator":
     return optuna.importance.FanovaImportanceEvaluator(seed=0)
 
 

@@ -21,6 +21,15 @@ def test_importing_a_package_imports_nothing_large(package: str) -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
+def test_what_a_worker_and_a_plan_import_is_optuna_and_nothing_larger() -> None:
+    """scikit-learn, which importances need, takes longer to import than everything else here."""
+    larger = ("sklearn", "scipy", "pandas", "plotly", "torch", "mlflow")
+    modules = "sweeps.search.study, sweeps.cli.internal.work, sweeps.cli.plan"
+    program = f"import sys, {modules}; print([m for m in {larger} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_a_trial_is_loaded_as_a_frozen_value(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep = make_sweep(trials=2, epochs=3, pruner="none")
     worker_of(sweep).run()
