@@ -124,9 +124,7 @@ def _torch(cluster: Cluster) -> str:
         found = [f"{name}: {value}" for name, value in visible_devices().items()]
         visible = found[0] if found else "CUDA_VISIBLE_DEVICES: not set"
         advice = "install torch for CUDA or ROCm, or set gres in the cluster file"
-        raise EnvironmentFailure(
-            f"{python}: torch {ended.stdout.strip()} ({visible}); {advice}"
-        )
+        raise EnvironmentFailure(f"{python}: torch {ended.stdout.strip()} ({visible}); {advice}")
     return f"{python}, torch {ended.stdout.strip()}"
 
 

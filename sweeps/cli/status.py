@@ -11,6 +11,7 @@ import typer
 from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command, sweep_command
 from sweeps.monitor.json_content import status_content
+from sweeps.monitor.last_error import last_error_lines
 from sweeps.monitor.lines import exhausted_lines, failure_lines, finding_lines, renamed_lines
 from sweeps.monitor.selection import select_best
 from sweeps.monitor.sorting import sort_trials
@@ -80,3 +81,4 @@ def _resume_lines(sweep: Sweep, now: SweepStatus) -> Iterator[str]:
         yield f"stopped: {now.stopped}; resume with: {resume_command(sweep)}"
     elif not now.is_over and not jobs_are_left(sweep):
         yield f"no job is running, but trials are left; resume with: {resume_command(sweep)}"
+        yield from last_error_lines(sweep.paths)

@@ -1,7 +1,6 @@
 """The launcher: how many jobs a sweep needs, and the submission of the missing ones, each once."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
