@@ -19,6 +19,7 @@ from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import hostname
 from sweeps.jobs.gpu_variables import visible_devices
+from sweeps.jobs.slurm.cores import check_core_count
 from sweeps.storage.paths import DoctorPaths, RunsPaths
 from sweeps.tracking.access import check_writable
 from sweeps.tracking.server import check_tracking_server
@@ -60,6 +61,7 @@ def check_from_job(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> No
             "device in a job",
             lambda: read_experiment(experiment).check_device(gpu=cluster.gpus > 0),
         ),
+        run_check("cores in a job", lambda: check_core_count(cluster)),
         run_check("tracking store in a job", lambda: check_tracking_server(cluster.tracking)),
     ]
     content = {
