@@ -25,6 +25,7 @@ from sweeps.cli.doctor_checks import (
     clock_offset,
     run_check,
 )
+from sweeps.cli.doctor_site import site_findings
 from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import ClusterName, ExperimentFile, Runs
 from sweeps.config.cluster import Cluster, read_cluster
@@ -151,8 +152,10 @@ def _check_slurm(
         task = DoctorTask(paths.folder, experiment, cluster)
         number = _submit(request, short, paths, task)
     except (InputError, EnvironmentFailure) as error:
+        yield from site_findings(request.runs.slurm)
         yield Finding("job", False, str(error))
         return
+    yield from site_findings(request.runs.slurm)  # the job waits or runs meanwhile
     content = _wait(paths, wait_seconds)
     if content is None:
         yield Finding("job", False, _why_no_result(paths, number))

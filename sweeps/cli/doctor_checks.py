@@ -5,7 +5,6 @@ lines, the data and the clock.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem import atomic
 from sweeps.filesystem.lock import Lock
 from sweeps.filesystem.process import hostname
+from sweeps.jobs.gpu_variables import visible_devices
+from sweeps.jobs.slurm.cores import check_core_count
 from sweeps.storage.paths import DoctorPaths, RunsPaths
 from sweeps.tracking.access import check_writable
 from sweeps.tracking.server import check_tracking_server
@@ -60,6 +61,7 @@ def check_from_job(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> No
             "device in a job",
             lambda: read_experiment(experiment).check_device(gpu=cluster.gpus > 0),
         ),
+        run_check("cores in a job", lambda: check_core_count(cluster)),
         run_check("tracking store in a job", lambda: check_tracking_server(cluster.tracking)),
     ]
     content = {
@@ -121,11 +123,10 @@ def _torch(cluster: Cluster) -> str:
         last = ended.stderr.strip().rpartition("\n")[2]
         raise EnvironmentFailure(f"{python}: {last}; check setup in the cluster file")
     if cluster.gpus and "no CUDA device" in ended.stdout:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
-        advice = "install torch for CUDA, or set gres in the cluster file"
-        raise EnvironmentFailure(
-            f"{python}: torch {ended.stdout.strip()} (CUDA_VISIBLE_DEVICES: {visible}); {advice}"
-        )
+        found = [f"{name}: {value}" for name, value in visible_devices().items()]
+        visible = found[0] if found else "CUDA_VISIBLE_DEVICES: not set"
+        advice = "install torch for CUDA or ROCm, or set gres in the cluster file"
+        raise EnvironmentFailure(f"{python}: torch {ended.stdout.strip()} ({visible}); {advice}")
     return f"{python}, torch {ended.stdout.strip()}"
 
 

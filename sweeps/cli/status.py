@@ -12,6 +12,7 @@ from sweeps.cli.json_output import JsonOption, print_json
 from sweeps.cli.sweep_arguments import Name, Runs, find_sweep, resume_command, sweep_command
 from sweeps.monitor.confirmation import confirmation_line
 from sweeps.monitor.json_content import status_content
+from sweeps.monitor.last_error import last_error_lines
 from sweeps.monitor.lines import exhausted_lines, failure_lines, finding_lines, renamed_lines
 from sweeps.monitor.selection import select_best
 from sweeps.monitor.sorting import sort_trials
@@ -82,5 +83,6 @@ def _resume_lines(sweep: Sweep, now: SweepStatus) -> Iterator[str]:
     if now.stopped is not None:
         yield on_own_line(f"stopped: {now.stopped}; resume with", resume_command(sweep))
     elif not now.is_over and not jobs_are_left(sweep):
+        yield from last_error_lines(sweep.paths)
         what = "no job is running, but trials are left; resume with"
         yield on_own_line(what, resume_command(sweep))

@@ -1,18 +1,19 @@
 """The launcher: how many jobs a sweep needs, and the submission of the missing ones, each once."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.config.cluster import Cluster, workers_and_threads
 from sweeps.errors import EnvironmentFailure, InputError
 from sweeps.filesystem.lock import Lock
+from sweeps.jobs.gpu_variables import restore_visible_devices, visible_devices
 from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.slurm.answers import QueueEntry
 from sweeps.jobs.slurm.commands import PAUSE_SECONDS, PERSON, SlurmUnavailableError
@@ -33,7 +34,6 @@ from sweeps.storage.paths import JobPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from sweeps.streams import accept_any_text
 
-EVERY_DEVICE = "all"
 MAX_QUEUED_JOBS = 500
 """The most jobs of a sweep in the queue.
 
@@ -59,21 +59,19 @@ class SupervisorTask:
     Attributes:
         folder: the sweep's folder.
         token: the job's token.
-        devices: `CUDA_VISIBLE_DEVICES` at submission, for a local job: submitit would hide every
-            GPU from it. None leaves the choice to the scheduler.
+        devices: `visible_devices` at submission, for a local job: submitit would hide every GPU
+            from it. None leaves the choice to the scheduler.
     """
 
     folder: Path
     token: str
-    devices: str | None
+    devices: Mapping[str, str] | None
 
     def __call__(self) -> None:
         """Run the job."""
         accept_any_text()  # submitit, not a command of this program, has started the process
         if self.devices is not None:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-            if self.devices != EVERY_DEVICE:
-                os.environ["CUDA_VISIBLE_DEVICES"] = self.devices
+            restore_visible_devices(self.devices)
         paths = SweepPaths(self.folder)
         Supervisor(open_sweep(paths), paths.job(self.token)).run()
 
@@ -225,8 +223,7 @@ def _submit_or_fewer(sweep: Sweep, count: int) -> list[str]:
 def _submit(sweep: Sweep, count: int, running: int) -> list[str]:
     """Submit one array of `count` jobs, of which at most `running` run at the same time."""
     cluster = sweep.plan.cluster.model_copy(update={"max_running_jobs": running})
-    local = cluster.scheduler == "local"
-    devices = os.environ.get("CUDA_VISIBLE_DEVICES", EVERY_DEVICE) if local else None
+    devices = visible_devices() if cluster.scheduler == "local" else None
     submission = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     jobs = [sweep.paths.job(_token(submission, index)) for index in range(count)]
     for job in jobs:

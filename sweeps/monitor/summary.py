@@ -10,6 +10,7 @@ from sweeps.filesystem.disk_space import (
     disk_full_message,
     is_disk_full,
 )
+from sweeps.monitor.last_error import last_error_lines
 from sweeps.monitor.lines import exhausted_lines, finding_lines, renamed_lines, totals_line
 from sweeps.monitor.sweep_status import SweepStatus
 from sweeps.storage.progress import exhausted_reason
@@ -95,6 +96,7 @@ def _why_it_ended(status: SweepStatus, sweep: Sweep, commands: NextCommands) -> 
     elif not status.is_over:
         logs = str(sweep.paths.scheduler_logs.parent)
         yield on_own_line("no job is running, but trials are left; logs", logs)
+        yield from last_error_lines(sweep.paths)
         yield from _disk_full_line(sweep)
         yield on_own_line("resume with", commands.resume)
     else:

@@ -9,6 +9,7 @@ import time
 from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.filesystem.process import hostname
+from sweeps.jobs.gpu_variables import has_gpu_of_slurm
 from sweeps.jobs.slurm.identity import listed, viewpoint
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import run_when_allowed
@@ -18,7 +19,9 @@ from sweeps.storage.sweep import Sweep
 
 EXCLUDE_SECONDS = 86400.0
 """How long jobs avoid a node without its GPU; after that it may have been repaired."""
-_NVIDIA_SMI_SECONDS = 60
+_LIST_SECONDS = 60
+_LISTS = {("nvidia-smi", "-L"): "GPU ", ("rocm-smi", "--showid"): "GPU["}
+"""The commands that list a node's GPUs, and what the line of a GPU contains."""
 
 
 def check_gpu(sweep: Sweep, job: JobPaths) -> None:
@@ -63,24 +66,34 @@ def excluded_nodes(paths: SweepPaths, in_file: str | None) -> str | None:
 
 def _missing_gpu_reason() -> str | None:
     """Return why no GPU can be used; None if nothing is missing."""
-    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
+    if not has_gpu_of_slurm():
         return "SLURM gave the job no GPU; check gres in the cluster file"
-    if shutil.which("nvidia-smi") is None:  # not a failure: the trainer checks the device
-        return None
+    # Without any of the commands nothing is known, which is no failure: the trainer checks the
+    # device. A node may have the commands of both makers.
+    reasons = [
+        _why_none_is_listed(command, line)
+        for command, line in _LISTS.items()
+        if shutil.which(command[0]) is not None
+    ]
+    return None if None in reasons else "; ".join(filter(None, reasons)) or None
+
+
+def _why_none_is_listed(command: tuple[str, ...], line: str) -> str | None:
+    """Return why a command does not list a GPU; None if it does."""
     try:
         answer = subprocess.run(
-            ["nvidia-smi", "-L"],
+            command,
             capture_output=True,
             encoding="utf-8",
             errors="backslashreplace",
-            timeout=_NVIDIA_SMI_SECONDS,
+            timeout=_LIST_SECONDS,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return f"nvidia-smi does not answer: {error}"
-    if "GPU " in answer.stdout:
+        return f"{command[0]} does not answer: {error}"
+    if line in answer.stdout:
         return None
-    return f"nvidia-smi lists no GPU: {' '.join((answer.stdout + answer.stderr).split())}"
+    return f"{command[0]} lists no GPU: {' '.join((answer.stdout + answer.stderr).split())}"
 
 
 def _exclude_from_pending_jobs(sweep: Sweep) -> None:
