@@ -54,6 +54,7 @@ class _Options:
     should_stop: Callable[[], bool]
     objective: Objective
     accumulation_steps: int
+    scratch: Path | None
 
 
 def fit(
@@ -65,6 +66,7 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     objective: Objective = HIGHEST_SSIM,
     accumulation_steps: int = 1,
+    scratch: Path | None = None,
 ) -> Iterator[Epoch]:
     """Train a VQ-VAE, yielding each epoch once its checkpoint, which contains it, is on disk.
 
@@ -80,11 +82,12 @@ def fit(
         should_stop: asked before each epoch; True ends the training.
         objective: chooses `best.pt`.
         accumulation_steps: micro-batches per batch: less memory, the same steps up to rounding.
+        scratch: a folder on a disk of this host, where a copy of the slices may be kept.
 
     Raises:
         InputError: data, configuration, objective and checkpoint do not fit together.
     """
-    options = _Options(threads, should_stop, objective, accumulation_steps)
+    options = _Options(threads, should_stop, objective, accumulation_steps, scratch)
     device = choose_device(config.training.device)
     found = find_checkpoint(folder, continue_from)
     if found is not None:
@@ -122,7 +125,7 @@ def _open_data(
     layout = memory_format(device, config.training.precision)
     train, validate = (
         open_images(
-            open_split(config.data, name, listings),
+            open_split(config.data, name, listings, options.scratch),
             device,
             layout,
             spare_memory=options.accumulation_steps > 1,
