@@ -70,9 +70,8 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train a VQ-VAE, yielding each epoch once its checkpoint, which contains it, is on disk.
 
-    Running it again resumes: the epoch of the latest intact checkpoint in `folder`, or else in
-    `continue_from`, is yielded, then the epochs after it. On a CPU with the same `threads`, a
-    resumed training equals an uninterrupted one bit for bit.
+    Running it again yields the latest intact epoch in `folder`, or else in `continue_from`, and the
+    epochs after it: on a CPU with the same `threads`, the same as without a stop, bit for bit.
 
     Args:
         config: data, model and training.
@@ -87,7 +86,6 @@ def fit(
     Raises:
         InputError: data, configuration, objective and checkpoint do not fit together.
     """
-    options = _Options(threads, should_stop, objective, accumulation_steps, scratch)
     device = choose_device(config.training.device)
     found = find_checkpoint(folder, continue_from)
     if found is not None:
@@ -105,9 +103,9 @@ def fit(
         refuse_other_data(found, fingerprint, config.data.root)
         adopt(found, folder)
         yield found.checkpoint.row
+    options = _Options(threads, should_stop, objective, accumulation_steps, scratch)
     data = _open_data(config, device, listings, fingerprint, options)
-    with reproducible(threads):
-        state = _begin_or_restore(config, device, data, found, threads, accumulation_steps)
+    state = _begin_or_restore(config, device, data, found, options)
     yield from _train(state, data, folder, options)
 
 
@@ -140,13 +138,13 @@ def _begin_or_restore(
     device: torch.device,
     data: TrainingData,
     found: FoundCheckpoint | None,
-    threads: int,
-    accumulation_steps: int,
+    options: _Options,
 ) -> TrainingState:
-    if found is None:
-        return initial_state(config, device, data.train, accumulation_steps)
-    _warn_if_not_reproducible(found.checkpoint.threads, threads, device)
-    return restore_state(found.checkpoint, found.file, config, device)
+    with reproducible(options.threads):
+        if found is None:
+            return initial_state(config, device, data.train, options.accumulation_steps)
+        _warn_if_not_reproducible(found.checkpoint.threads, options.threads, device)
+        return restore_state(found.checkpoint, found.file, config, device)
 
 
 def _train(
