@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqvae.config import DataConfig
+from vqvae.config import Config, DataConfig
 from vqvae.data import staging
 from vqvae.data.splits import Split, open_split
 from vqvae.data.staging import file_system
+from vqvae.sweep import Trainer
+from vqvae.training.checkpoint import Objective
 
 OPEN = (
     "import sys; from pathlib import Path; from vqvae.config import DataConfig;"
@@ -139,3 +141,24 @@ def test_the_innermost_and_latest_mount_counts(
     }
     assert json.dumps(list(found.values())) == '["nfs4", "xfs", "ext4"]'
     assert file_system(Path("/auto/x")) == "lustre"
+
+
+@pytest.mark.parametrize("value", [None, "", "scratch"])
+def test_a_sweep_names_the_folder_in_a_variable(
+    value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr("vqvae.training.loop.fit", lambda *_, **named: given.append(named))
+    monkeypatch.delenv("SWEEP_SCRATCH", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SWEEP_SCRATCH", value and str(tmp_path / value))
+    Trainer().fit(
+        Config(data=DataConfig(root=tmp_path)),
+        tmp_path,
+        continue_from=(),
+        threads=1,
+        should_stop=lambda: False,
+        objective=Objective("val/ssim", maximize=True),
+        accumulation_steps=1,
+    )
+    assert given[0]["scratch"] == (tmp_path / value if value else None)
