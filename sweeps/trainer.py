@@ -203,6 +203,10 @@ class Trainer(Protocol):
         `threads`, the result must equal that of an uninterrupted training, bit for bit. If a
         checkpoint is damaged, use the one before it. If none is intact, begin with epoch 1.
 
+        Data: in a SLURM job the environment variable SWEEP_SCRATCH may name a folder on a disk of
+        the node, which all workers of the job share and which is removed at the job's end. A copy
+        of the data there is read more quickly than a network file system. It may vanish.
+
         Args:
             config: the configuration of the trial, an instance of the class `config`.
             folder: where to write checkpoints; it exists.

@@ -18,6 +18,16 @@ def test_links_resolve(page: Path) -> None:
     assert broken == []
 
 
+def test_every_test_that_the_documentation_names_exists() -> None:
+    named = set()
+    for page in PAGES:
+        for link, names in re.findall(r"\]\(\.\./(tests/\S+\.py)\): ([^;|]+)", page.read_text()):
+            named |= {(link, name) for name in re.findall(r"`(test_\w+)`", names)}
+    missing = [pair for pair in named if f"def {pair[1]}(" not in (ROOT / pair[0]).read_text()]
+    assert named
+    assert missing == []
+
+
 def folders_listed(text: str) -> set[str]:
     """The folders in the tree of README's section "Folders"."""
     block = text.rpartition("## Folders")[2].split("```")[1].removeprefix("text")

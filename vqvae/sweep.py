@@ -1,5 +1,6 @@
 """The trainer that a sweep uses. Importing this module is quick: torch is imported when needed."""
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -149,10 +150,14 @@ class Trainer:
         objective: Objective,
         accumulation_steps: int,
     ) -> "Iterator[Epoch]":
-        """Train; see `vqvae.training.loop.fit`."""
+        """Train; see `vqvae.training.loop.fit`.
+
+        The folder that a sweep names in SWEEP_SCRATCH may get a copy of the decoded slices.
+        """
         from vqvae.training import checkpoint
         from vqvae.training.loop import fit
 
+        scratch = os.environ.get("SWEEP_SCRATCH")
         return fit(
             config,
             folder,
@@ -161,6 +166,7 @@ class Trainer:
             should_stop=should_stop,
             objective=checkpoint.Objective(objective.metric, objective.maximize),
             accumulation_steps=accumulation_steps,
+            scratch=Path(scratch) if scratch else None,
         )
 
     def max_accumulation_steps(self, config: Config) -> int:

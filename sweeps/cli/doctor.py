@@ -40,6 +40,7 @@ from sweeps.jobs.slurm.site_check import check_site, explain_refusal
 from sweeps.jobs.slurm.submission_environment import environment_notes, with_site_defaults
 from sweeps.jobs.start import SweepRequest
 from sweeps.jobs.submit import submit_tasks
+from sweeps.storage.file_count import count_files
 from sweeps.storage.paths import DoctorPaths
 from sweeps.storage.sweep import runs_folder
 from sweeps.text import printable
@@ -119,6 +120,9 @@ def _check_experiment(request: SweepRequest, cluster: Cluster) -> Iterator[Findi
         yield Finding("experiment", False, str(error))
         return
     yield Finding("experiment", True, resolved.experiment.name)
+    experiment = resolved.experiment
+    files = count_files(request.runs.sweep(experiment.name), experiment.trials)
+    yield Finding("files", True, files.text())
     yield run_check("data", resolved.check_data)
     if cluster.scheduler == "local":
         yield run_check("device", lambda: resolved.check_device(gpu=cluster.gpus > 0))
@@ -259,4 +263,12 @@ def _quota() -> str:
     used, soft, hard = numbers.groups()
     if used.endswith("*"):  # `quota` marks a quota that is exceeded this way
         raise EnvironmentFailure(f"over quota: {used[:-1]} of {soft}; {_FREE_SPACE}")
-    return f"; quota: {used} of {soft if soft != '0K' else hard} used"
+    files = _file_quota(last[numbers.end() :])
+    return f"; quota: {used} of {soft if soft != '0K' else hard} used{files}"
+
+
+def _file_quota(columns: str) -> str:
+    """Return the limit on the number of files, from the columns behind those of the space."""
+    numbers = re.findall(r"(?<!\S)(\d+[kmgt]?)\*?(?!\S)", columns, re.IGNORECASE)[:3]
+    limit = next((number for number in numbers[1:] if number != "0"), None)
+    return "" if limit is None else f", {numbers[0]} of {limit} files"

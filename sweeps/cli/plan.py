@@ -26,6 +26,7 @@ from sweeps.jobs.start import SweepRequest, check_local_device
 from sweeps.jobs.submit import submission_text
 from sweeps.monitor.lines import exhausted_lines, progress_text
 from sweeps.promotion.promotable import why_not_promotable
+from sweeps.storage.file_count import FileCount, count_files
 from sweeps.storage.progress import Exhausted, progress_of
 from sweeps.storage.sweep import Plan, Sweep, runs_folder
 from sweeps.storage.trial_record import TrialSpec, is_abandoned, read_curve, read_result
@@ -73,6 +74,7 @@ class SweepPlan:
         cost: what is left; None if nothing is.
         script: what sbatch would receive for each job; empty without SLURM.
         answer: what sbatch answered to it; empty without SLURM.
+        files: how many files and folders the sweep makes; None if nothing is left.
     """
 
     sweep: Sweep
@@ -84,6 +86,7 @@ class SweepPlan:
     cost: Cost | None = None
     script: str = ""
     answer: str = ""
+    files: FileCount | None = None
 
 
 def plan(
@@ -130,7 +133,10 @@ def make_plan(request: SweepRequest) -> SweepPlan:
         check_site(request.cluster, with_site_defaults(cluster), request.runs.slurm)
         script = submission_text(paths, cluster)
         answer = _answer(request, cluster, script)
-    return SweepPlan(sweep, data, device or "", reason, left, proposals, cost, script, answer)
+    files = count_files(paths, resolved.experiment.trials)
+    return SweepPlan(
+        sweep, data, device or "", reason, left, proposals, cost, script, answer, files
+    )
 
 
 def _answer(request: SweepRequest, cluster: Cluster, script: str) -> str:
@@ -166,6 +172,8 @@ def plan_lines(plan: SweepPlan) -> Iterator[str]:
         return
     yield from environment_notes(plan.sweep.plan.cluster)
     yield from ("", *_proposal_lines(plan), "", *_cost_lines(plan, plan.cost))
+    if plan.files is not None:
+        yield plan.files.text()
     if plan.script:
         yield from ("", "sbatch would receive, for each job of an array:", "", plan.script)
         yield plan.answer
@@ -185,6 +193,7 @@ def plan_content(plan: SweepPlan) -> dict[str, Any]:
         "epochs": 0 if cost is None else cost.epochs,
         "seconds": None if cost is None else cost.seconds,
         "jobs": None if cost is None else cost.jobs,
+        "files": None if plan.files is None else plan.files.total,
         "script": plan.script,
         "answer": plan.answer,
     }

@@ -127,6 +127,12 @@ class Cluster(StrictModel):
         description="The shell command that starts Python in a SLURM job, such as "
         "`apptainer exec --nv /shared/image.sif python3`. By default the Python that you use now.",
     )
+    scratch: str = Field(
+        "$TMPDIR",
+        description="A folder on a disk of the node of a SLURM job, where a trainer may keep "
+        "copies of its data until the job ends. Variables are replaced in the job. Empty: no "
+        "copies. There are none either if a variable is not set.",
+    )
     setup: list[str] = Field(
         default_factory=list,
         description="Lines of shell that a SLURM job runs first, for example to activate an "
@@ -165,6 +171,15 @@ class Cluster(StrictModel):
         if command is not None and (not command.strip() or not command.isprintable()):
             raise ValueError("write one line: the command that starts Python, or leave the key out")
         return command
+
+    @field_validator("scratch")
+    @classmethod
+    def _check_scratch(cls, folder: str) -> str:
+        if folder and (folder[0] not in "/$" or not folder.isprintable()):
+            raise ValueError(
+                f"{folder!r} is no absolute path; begin it with / or a variable such as $TMPDIR"
+            )
+        return folder
 
     @field_validator("mail_type")
     @classmethod

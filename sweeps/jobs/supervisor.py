@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from sweeps.config.cluster import workers_and_threads
@@ -18,6 +19,7 @@ from sweeps.filesystem.process import this_process
 from sweeps.jobs.notify import notify
 from sweeps.jobs.publisher_process import PublisherProcess
 from sweeps.jobs.requeue import is_running, job_id, requeue, waiting_jobs_suffice
+from sweeps.jobs.scratch import VARIABLE, scratch_folder
 from sweeps.jobs.slots import Slot, Slots, print_line
 from sweeps.jobs.slurm.bad_nodes import check_gpu
 from sweeps.jobs.slurm.cores import check_cores
@@ -99,7 +101,11 @@ class Supervisor:
         return not is_running(self.sweep.paths, seconds_ago, self.ends_at)
 
     def _run_workers(self) -> None:
-        slots, watchdog, asked_to_leave = self._build_slots(), Watchdog(self.sweep), False
+        with scratch_folder(self.sweep.plan.cluster, self.job.token) as scratch:
+            self._keep_workers(self._build_slots(scratch))
+
+    def _keep_workers(self, slots: Slots) -> None:
+        watchdog, asked_to_leave = Watchdog(self.sweep), False
         last_success = time.monotonic()
         while not slots.are_done():
             if self._in_slurm() and time.monotonic() > self.ends_at - REQUEUE_SECONDS:
@@ -163,7 +169,7 @@ class Supervisor:
             print_line(f"this job was not requeued ({error}); the sweep's next job continues")
             self._end()
 
-    def _build_slots(self) -> Slots:
+    def _build_slots(self, scratch: Path | None) -> Slots:
         cluster = self.sweep.plan.cluster
         workers, threads = workers_and_threads(cluster)
         left = seconds_left(cluster)
@@ -174,6 +180,7 @@ class Supervisor:
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
+            VARIABLE: "" if scratch is None else str(scratch),
         }
         access = DeviceAccess.SHARED if workers > 1 else DeviceAccess.SINGLE
         limit = ["--trials", str(cluster.trials_per_job)]

@@ -77,7 +77,7 @@ def decoded_split(
         return entry
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(entry.with_suffix(".lock")):
+        with locked(entry.with_suffix(".lock")):
             if not is_intact(entry):
                 _remove_stale(folder)
                 if entry.exists():
@@ -139,7 +139,8 @@ def _remove_stale(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock on a file; the kernel releases that of a process that dies."""
     with path.open("ab") as file:
         # Without locks (some file systems) the work is done twice, but correctly: the first rename
         # wins.

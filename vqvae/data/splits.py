@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vqvae.config import DataConfig
 from vqvae.data.cache import INDEX, cache_folder, decoded_split
 from vqvae.data.layout import Listing, SliceName, SplitName, list_splits
+from vqvae.data.staging import staged
 from vqvae.errors import InputError
 from vqvae.text import count
 
@@ -66,7 +67,10 @@ class Inventory:
 
 
 def open_split(
-    config: DataConfig, name: SplitName, listings: Mapping[SplitName, Listing] | None = None
+    config: DataConfig,
+    name: SplitName,
+    listings: Mapping[SplitName, Listing] | None = None,
+    scratch: Path | None = None,
 ) -> Split:
     """Open a split; it is decoded into the cache first if it is not there yet.
 
@@ -75,6 +79,8 @@ def open_split(
         name: which split.
         listings: the result of `list_splits`, if the caller has it already: listing a folder with
             many files on a network is slow.
+        scratch: a folder on a disk of this host, where a copy of the decoded slices may be kept;
+            see `vqvae.data.staging`.
 
     Raises:
         InputError: a folder has no slice, a patient is in two splits, a slice cannot be read (and
@@ -84,7 +90,7 @@ def open_split(
     listing = (listings or list_splits(config.root))[name]
     folder = cache_folder(config.cache)
     entry = decoded_split(listing, name, config.root, folder, skip=config.on_bad_slice == "skip")
-    split = _load(entry, name)
+    split = _load_quickest(entry, name, scratch)
     if split.skipped:
         slices = count(len(split.skipped), "slice")
         log.warning("%s: %s left out: %s", name, slices, "; ".join(split.skipped))
@@ -117,6 +123,17 @@ def fingerprint_of(listings: Mapping[SplitName, Listing]) -> str:
         f"{file.relative}\t{file.size}\n" for listing in listings.values() for file in listing.files
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _load_quickest(entry: Path, name: SplitName, scratch: Path | None) -> Split:
+    copy = entry if scratch is None else staged(entry, scratch)
+    try:
+        return _load(copy, name)
+    except (OSError, ValueError, LookupError) as error:  # the copy was removed meanwhile, say
+        if copy == entry:
+            raise
+        log.warning("%s cannot be read (%s); reading %s", copy, error, entry)
+        return _load(entry, name)
 
 
 def _load(entry: Path, name: SplitName) -> Split:

@@ -54,6 +54,7 @@ class _Options:
     should_stop: Callable[[], bool]
     objective: Objective
     accumulation_steps: int
+    scratch: Path | None
 
 
 def fit(
@@ -65,12 +66,12 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     objective: Objective = HIGHEST_SSIM,
     accumulation_steps: int = 1,
+    scratch: Path | None = None,
 ) -> Iterator[Epoch]:
     """Train a VQ-VAE, yielding each epoch once its checkpoint, which contains it, is on disk.
 
-    Running it again resumes: the epoch of the latest intact checkpoint in `folder`, or else in
-    `continue_from`, is yielded, then the epochs after it. On a CPU with the same `threads`, a
-    resumed training equals an uninterrupted one bit for bit.
+    Running it again yields the latest intact epoch in `folder`, or else in `continue_from`, and the
+    epochs after it: on a CPU with the same `threads`, the same as without a stop, bit for bit.
 
     Args:
         config: data, model and training.
@@ -80,11 +81,11 @@ def fit(
         should_stop: asked before each epoch; True ends the training.
         objective: chooses `best.pt`.
         accumulation_steps: micro-batches per batch: less memory, the same steps up to rounding.
+        scratch: a folder on a disk of this host, where a copy of the slices may be kept.
 
     Raises:
         InputError: data, configuration, objective and checkpoint do not fit together.
     """
-    options = _Options(threads, should_stop, objective, accumulation_steps)
     device = choose_device(config.training.device)
     found = find_checkpoint(folder, continue_from)
     if found is not None:
@@ -102,9 +103,9 @@ def fit(
         refuse_other_data(found, fingerprint, config.data.root)
         adopt(found, folder)
         yield found.checkpoint.row
+    options = _Options(threads, should_stop, objective, accumulation_steps, scratch)
     data = _open_data(config, device, listings, fingerprint, options)
-    with reproducible(threads):
-        state = _begin_or_restore(config, device, data, found, threads, accumulation_steps)
+    state = _begin_or_restore(config, device, data, found, options)
     yield from _train(state, data, folder, options)
 
 
@@ -122,7 +123,7 @@ def _open_data(
     layout = memory_format(device, config.training.precision)
     train, validate = (
         open_images(
-            open_split(config.data, name, listings),
+            open_split(config.data, name, listings, options.scratch),
             device,
             layout,
             spare_memory=options.accumulation_steps > 1,
@@ -137,13 +138,13 @@ def _begin_or_restore(
     device: torch.device,
     data: TrainingData,
     found: FoundCheckpoint | None,
-    threads: int,
-    accumulation_steps: int,
+    options: _Options,
 ) -> TrainingState:
-    if found is None:
-        return initial_state(config, device, data.train, accumulation_steps)
-    _warn_if_not_reproducible(found.checkpoint.threads, threads, device)
-    return restore_state(found.checkpoint, found.file, config, device)
+    with reproducible(options.threads):
+        if found is None:
+            return initial_state(config, device, data.train, options.accumulation_steps)
+        _warn_if_not_reproducible(found.checkpoint.threads, options.threads, device)
+        return restore_state(found.checkpoint, found.file, config, device)
 
 
 def _train(

@@ -105,6 +105,10 @@ def test_a_store_that_is_no_server_is_named_and_not_asked(
         ("Disk quotas for user ada (uid 7):\nFilesystem space quota limit\n"
          "server:/home\n      12G     16G     17G     140k       0       0\n", "12G of 16G used"),
         ("Disk quotas:\n  fs space quota limit\n  /dev/sda1 900M 0K 16G 1 0 0\n", "900M of 16G"),
+        ("Disk quotas:\n  fs space quota limit\n  fs:/home 12G 16G 17G 140k 200k 300k\n",
+         "12G of 16G used, 140k of 200k files"),
+        ("Disk quotas:\n  fs space quota limit\n  fs:/home 9G 16G 17G none 140k* 0 130k 6days\n",
+         "9G of 16G used, 140k of 130k files"),
         ("Disk quotas for user ada (uid 7): none\n", None),
         ("  fs space quota limit grace\n  /dev/sda1 17G* 16G 18G 6days 1 0 0\n", "over quota: 17G"),
     ],

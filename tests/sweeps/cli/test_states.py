@@ -176,7 +176,7 @@ def test_the_plan_names_trials_that_run_and_no_time_limit_on_this_machine(
     worker_of(sweep, trials=1).run()
     plan = again("plan", **settings)
     assert "\n3 trials left, at most 2 epochs each" in plan
-    assert plan.endswith("\n1 job on this machine\n")
+    assert "\n1 job on this machine\n" in plan
     claim = Proposer(
         sweep, Study(sweep.paths, sweep.experiment, stale_after=5), job="job", threads=1
     ).propose()

@@ -40,7 +40,9 @@ def worker_log(sweep: Sweep, text: str, age: int) -> Path:
 def test_the_end_of_a_failed_setup_is_shown_with_its_file(sweep: Sweep) -> None:
     worker_log(sweep, "Traceback\nValueError: older\n", age=20)
     log = write_log(sweep.paths.scheduler_logs / "12_0_0_log.err", SETUP_FAILED, age=10)
-    commands = NextCommands(resume="r", report=None, compare="c", promote=None, models=None, sync="s")
+    commands = NextCommands(
+        resume="r", report=None, compare="c", promote=None, models=None, sync="s"
+    )
     lines = summarize(current_status(sweep), sweep, commands).lines
     first = lines.index(f"the newest log ends with these lines ({log}):")
     assert lines[first + 1] == (
