@@ -1,8 +1,8 @@
 """What sbatch is told on a real SLURM, whatever the environment of a person sets."""
 
 import os
+import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -93,16 +93,16 @@ def test_stop_cancels_the_jobs_that_wait(make_site: MakeSite) -> None:
 
 def test_munge_away_while_a_job_requeues_itself(make_site: MakeSite) -> None:
     site, sweep = start_sweep(make_site, jobs=1, gate_at=5)
+    wait_for((sweep.paths.folder / "waiting").exists, site.log)
     site.testbed.act("stop", "munged")
     try:
-        number = os.environ["SLURM_CONF"]
-        for line in processes_with(f"SLURM_CONF={number}", "submitit.core._submit"):
-            os.kill(line, 12)  # SIGUSR2: the time limit is near
+        variable = f"SLURM_CONF={os.environ['SLURM_CONF']}"
+        for process in processes_with(variable, "submitit.core._submit"):
+            os.kill(process, signal.SIGUSR2)  # the time limit is near
+        (sweep.paths.folder / "open").touch()
         wait_for(lambda: "trying again" in site.log(), site.log)
-        time.sleep(2)
     finally:
         site.testbed.act("start", "munged")
-    (sweep.paths.folder / "open").touch()
     finish(site, sweep, lost=0)
 
 

@@ -140,7 +140,7 @@ def test_an_exceeded_quota_that_prevents_recording_the_reason_is_in_the_summary(
     def refuse(**named: object) -> object:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    commands = NextCommands("again", None, "ui", "promote", "sync")
+    commands = NextCommands("again", None, "ui", "promote", None, "sync")
 
     def summary() -> str:
         status = sweep_status(sweep, stop_reason(sweep.paths))
