@@ -99,7 +99,7 @@ def _print_outcome(sweep: Sweep, outcome: "Outcome", *, dry_run: bool) -> None:
     if outcome.champion is not None:
         for line in version_lines(outcome.champion, outcome.folder):
             _print_line(line)
-    if not outcome.was_champion:
+    if outcome.replaced is not None:
         print(on_own_line("undo with", make_or_sweeps("rollback", sweep, "rollback", name)))
     print(on_own_line("use the model with", _usage_command(sweep)))
 

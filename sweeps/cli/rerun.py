@@ -10,13 +10,12 @@ from sweeps.cli.show import TrialName
 from sweeps.cli.sweep_arguments import (
     Runs,
     SweepOption,
-    find_sweep,
+    find_named_trial,
     program_words,
     runs_option,
 )
 from sweeps.storage.paths import TrialPaths
-from sweeps.storage.sweep import Sweep, open_sweep
-from sweeps.storage.trial_lookup import find_trial
+from sweeps.storage.sweep import Sweep
 from sweeps.storage.trial_record import (
     TrialResult,
     best_checkpoint,
@@ -39,8 +38,7 @@ def rerun(
 
     If it was interrupted, the same command continues it.
     """
-    opened = open_sweep(find_sweep(sweep, runs))
-    paths = find_trial(opened, trial)
+    opened, paths = find_named_trial(trial, sweep, runs)
     again = make_rerun(opened, paths, seed)
     metric = opened.experiment.objective.metric
     for epoch in again.train():

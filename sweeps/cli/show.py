@@ -6,12 +6,10 @@ import typer
 
 from sweeps.cli.completions import trial_names
 from sweeps.cli.json_output import JsonOption, print_json
-from sweeps.cli.sweep_arguments import Runs, SweepOption, find_sweep
+from sweeps.cli.sweep_arguments import Runs, SweepOption, find_named_trial
 from sweeps.monitor.json_content import trial_content
 from sweeps.monitor.trial_report import read_trial_report
 from sweeps.monitor.trial_view import TrialView, file_lines
-from sweeps.storage.sweep import open_sweep
-from sweeps.storage.trial_lookup import find_trial
 from sweeps.tables import output_console
 from sweeps.text import printable
 
@@ -19,7 +17,7 @@ TrialName = Annotated[
     str,
     typer.Argument(
         metavar="TRIAL",
-        help="number of the trial, its name, its beginning, or best",
+        help="number of the trial, its name, its beginning, or best; also sweep:number",
         autocompletion=trial_names,
     ),
 ]
@@ -29,8 +27,7 @@ def show(
     trial: TrialName, sweep: SweepOption = None, runs: Runs = None, as_json: JsonOption = False
 ) -> None:
     """Show one trial: configuration, result, epochs, attempts, and where its files are."""
-    opened = open_sweep(find_sweep(sweep, runs))
-    report = read_trial_report(opened, find_trial(opened, trial))
+    report = read_trial_report(*find_named_trial(trial, sweep, runs))
     if as_json:
         print_json(trial_content(report))
         return

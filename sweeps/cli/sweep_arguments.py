@@ -12,7 +12,7 @@ import typer
 from sweeps.cli.completions import sweep_names
 from sweeps.config.names import NAME_RULE, is_sweep_name
 from sweeps.errors import InputError
-from sweeps.storage.paths import SweepPaths
+from sweeps.storage.paths import SweepPaths, TrialPaths
 from sweeps.storage.sweep import (
     Sweep,
     latest_search,
@@ -20,6 +20,7 @@ from sweeps.storage.sweep import (
     runs_folder,
     sweeps_by_age,
 )
+from sweeps.storage.trial_lookup import find_trial
 from sweeps.text import printable
 
 LATEST = "name of the sweep (default: the latest that you started)"
@@ -71,6 +72,24 @@ def find_sweep(name: str | None, runs: Path | None) -> SweepPaths:
     if found is None:
         raise InputError(f"no sweep in {folder.folder}; start one with: make sweep")
     return found
+
+
+def find_named_trial(trial: str, sweep: str | None, runs: Path | None) -> tuple[Sweep, TrialPaths]:
+    """Return the trial that a person named, and its sweep.
+
+    Args:
+        trial: a number, a name, its beginning or `best`, also with the sweep: `quickstart:7`.
+        sweep: the name of the sweep; None takes the one in `trial`, or else the latest.
+        runs: the folder with all sweeps; None for the default.
+
+    Raises:
+        InputError: there is no such sweep or trial.
+    """
+    named, colon, rest = trial.partition(":")
+    if colon and sweep is None:
+        sweep, trial = named, rest
+    opened = open_sweep(find_sweep(sweep, runs))
+    return opened, find_trial(opened, trial)
 
 
 def find_sweeps(name: str | None, runs: Path | None) -> list[Sweep]:

@@ -73,6 +73,7 @@ class Outcome:
         passed: whether the candidate may become the champion, or is the champion.
         version: its number in the registry; None if nothing was registered.
         was_champion: whether it was the champion before, so that nothing has changed.
+        replaced: the number of the champion before it; None if it is the first.
         champion: the version in use after it; None if nothing was registered.
         folder: the files of that version; None if they are not on this machine.
     """
@@ -80,6 +81,7 @@ class Outcome:
     passed: bool
     version: int | None
     was_champion: bool = False
+    replaced: int | None = field(default=None, compare=False)
     champion: Version | None = field(default=None, compare=False)
     folder: Path | None = field(default=None, compare=False)
 
@@ -136,9 +138,10 @@ def _promote(
         )
         turn.check()
         registry.update_tags(version, registry_entry(sweep, candidate, decision))
-        registry.set_champion(version, None if champion is None else champion.number, step)
-        promoted = registry.version(CHAMPION) or version
-        return Outcome(True, version.number, champion=promoted, folder=registry.folder(version))
+        replaced = None if champion is None else champion.number
+        registry.set_champion(version, replaced, step)
+        promoted, files = registry.version(CHAMPION) or version, registry.folder(version)
+        return Outcome(True, version.number, replaced=replaced, champion=promoted, folder=files)
 
 
 def _candidate(sweep: Sweep, request: PromotionRequest, step: Callable[[str], None]) -> Candidate:

@@ -119,6 +119,7 @@ def test_best_is_the_trial_that_the_table_marks(make_sweep: MakeSweep, call: Cal
     assert find_trial(sweep, "best").name == marked.name
     assert load_trial("tiny", "best", sweep.paths.runs.folder).name == marked.name
     assert f"trial {marked.name} of sweep tiny" in call("show", "best")
+    assert f"trial {marked.name} of sweep tiny" in call("show", "tiny:best")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from sweeps.cli import main as cli
+from sweeps.cli.promote import _print_outcome
 from sweeps.cli.promotion_forecast import forecast
 from sweeps.config.cluster import Cluster
 from sweeps.errors import EnvironmentFailure, InputError
@@ -418,8 +419,16 @@ def test_two_promotions_at_once_end_with_one_champion(searched: Sweep) -> None:
     assert [process.returncode for process in both] == [0, 0], outputs
     assert [version.number for version in registry_of(searched).versions()] == [1]
     assert sum("the champion already" in output for output in outputs) == 1
-    for words in ("undo with:\n", "nothing has changed\n"):
+    for words in ("champion: tests-tiny version 1\n", "nothing has changed\n"):
         assert sum(words in output for output in outputs) == 1
+
+
+@pytest.mark.parametrize(("replaced", "undone"), [(None, False), (1, True)])
+def test_only_a_promotion_that_replaced_a_champion_says_how_it_is_undone(
+    searched: Sweep, replaced: int | None, undone: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _print_outcome(searched, Outcome(True, 2, replaced=replaced), dry_run=False)
+    assert ("undo with:\n" in capsys.readouterr().out) == undone
 
 
 def test_the_selection_bias_is_said_in_words_in_either_direction(searched: Sweep) -> None:
