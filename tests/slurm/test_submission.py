@@ -64,17 +64,17 @@ def test_a_job_whose_python_lacks_slurms_commands_is_requeued_by_its_script(
     contained = tmp_path / "contained"
     contained.write_text(f'#!/bin/bash\nPATH=/nowhere exec {sys.executable} "$@"\n')
     contained.chmod(0o755)
-    site = make_site(
-        partition="comp3710-test", time_limit="2", jobs=1, trials=4, epochs=24, seconds=1.5,
-        pruner="none",
-    )  # fmt: skip
+    site = make_site(partition="slots", jobs=1, trials=3, epochs=12, gate_at=3, pruner="none")
     file = site.folder / "experiments" / "clusters" / "testbed.toml"
     text = file.read_text().replace("cpus = 2", f'cpus = 2\npython = "{contained}"')
     file.write_text(text)
     sweep = site.start()
+    wait_for((sweep.paths.folder / "waiting").exists, site.log)
+    warn_of_the_time_limit()
+    (sweep.paths.folder / "open").touch()
     wait_for(lambda: "this job requeues itself" in site.log(), site.log)
-    site.finish(sweep)
-    assert epochs(sweep) == 4 * 24
+    finish(site, sweep, lost=0)
+    assert any(len(trial.attempts()) == 2 for trial in sweep.paths.trials())
 
 
 def test_stop_cancels_the_jobs_that_wait(make_site: MakeSite) -> None:
@@ -96,14 +96,19 @@ def test_munge_away_while_a_job_requeues_itself(make_site: MakeSite) -> None:
     wait_for((sweep.paths.folder / "waiting").exists, site.log)
     site.testbed.act("stop", "munged")
     try:
-        variable = f"SLURM_CONF={os.environ['SLURM_CONF']}"
-        for process in processes_with(variable, "submitit.core._submit"):
-            os.kill(process, signal.SIGUSR2)  # the time limit is near
+        warn_of_the_time_limit()
         (sweep.paths.folder / "open").touch()
         wait_for(lambda: "trying again" in site.log(), site.log)
     finally:
         site.testbed.act("start", "munged")
     finish(site, sweep, lost=0)
+
+
+def warn_of_the_time_limit() -> None:
+    """Send the supervisors of this cluster the signal that SLURM sends before a job's end."""
+    variable = f"SLURM_CONF={os.environ['SLURM_CONF']}"
+    for process in processes_with(variable, "submitit.core._submit"):
+        os.kill(process, signal.SIGUSR2)
 
 
 def processes_with(variable: str, argument: str) -> list[int]:
