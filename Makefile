@@ -18,7 +18,7 @@ OURS := $(if $(filter .venv,$(VENV)),yes)
 SWEEP ?=
 TRIAL ?=
 SEED ?=
-.PHONY: help install docs sweep test test-slurm test-faults slurm-testbed fuzz check format ui dashboard promote rollback models report status stop gpu-check bench screenshots clean
+.PHONY: help install docs sweep test test-slurm test-faults test-slurm-faults slurm-testbed fuzz check format ui dashboard promote rollback models report status stop gpu-check bench screenshots clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ test-slurm: $(STAMP)  ## the tests on a real SLURM, started for them (root; Debi
 FAULTS ?= 200
 test-faults: $(STAMP)  ## FAULTS=n faults at every step of real sweeps (SEED=n repeats them)
 	$(BIN)/python -m tests.faults --faults $(call quoted,FAULTS) $(if $(SEED),--seed $(call quoted,SEED))
+
+test-slurm-faults: $(STAMP)  ## FAULTS=n faults of SLURM's daemons, nodes and jobs (SEED=n)
+	$(BIN)/python -m tests.slurm.faults --faults $(call quoted,FAULTS) $(if $(SEED),--seed $(call quoted,SEED))
 
 slurm-testbed: $(STAMP)  ## a shell on such a SLURM (SITE=bare for another site's rules)
 	@$(BIN)/python -m tests.slurm.testbed $(value SITE)

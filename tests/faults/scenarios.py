@@ -136,7 +136,7 @@ def _run_faults(scenario: Scenario, scene: external.Scene) -> None:
     for index, fault in enumerate(scenario.faults):
         _inject(scene, fault, f"{index:02d}")
         scenario.fired.append(fault)
-    scenario.outcome = _end(scene)
+    scenario.outcome = end_and_judge(scene)
 
 
 def _inject(scene: external.Scene, fault: Fault, name: str) -> None:
@@ -179,7 +179,7 @@ def _make_orphan(scene: external.Scene) -> bool:
     return bool(workers)
 
 
-def _end(scene: external.Scene) -> Outcome:
+def end_and_judge(scene: external.Scene) -> Outcome:
     """Let the sweep end, publish what is missing, and check everything."""
     site, line = scene.site, scene.line
     site.wait_for(site.is_over)
