@@ -109,7 +109,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="slurm-faults-"))
     happened: Counter[str] = Counter()
     failed = 0
-    with running_testbed(RANGPUR) as testbed, requeued_at_once(testbed):
+    with running_testbed(RANGPUR) as testbed, administrated(testbed):
         os.environ.update(testbed.environment())
         for number, names in enumerate(planned(arguments.faults, arguments.seed), start=1):
             started = time.monotonic()
@@ -172,22 +172,33 @@ def run_sweep(
 
 
 @contextmanager
-def requeued_at_once(testbed: Testbed) -> Iterator[None]:
-    """Start requeued jobs after seconds instead of SLURM's two minutes, while the block runs."""
+def administrated(testbed: Testbed) -> Iterator[None]:
+    """Do what an administrator does meanwhile: drained nodes are resumed, and jobs wait less.
+
+    After the controller lost its state, a new job can get the number of one that still runs. Its
+    node then drains ("Duplicate jobid"), and SLURM waits for a person. A requeued job starts after
+    seconds instead of two minutes.
+    """
     done = threading.Event()
 
-    def shorten() -> None:
+    def look_after() -> None:
         while not done.wait(1.0):
             with suppress(SubprocessError):  # a daemon is away
                 testbed.shorten_requeue_delay()
+                resume_drained_nodes(testbed)
 
-    thread = threading.Thread(target=shorten)
+    thread = threading.Thread(target=look_after)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
+
+
+def resume_drained_nodes(testbed: Testbed) -> None:
+    for node in set(testbed.call("sinfo", "-h", "-N", "-o%N", "--states=drained").split()):
+        testbed.call("scontrol", "update", f"nodename={node}", "state=resume")
 
 
 if __name__ == "__main__":
