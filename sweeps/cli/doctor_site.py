@@ -10,13 +10,10 @@ from collections.abc import Iterator
 
 from sweeps.cli.doctor_checks import COMMAND_SECONDS, Finding
 from sweeps.errors import EnvironmentFailure
-from sweeps.jobs.slurm.configuration import (
-    COMMAND,
-    describe_configuration,
-    read_configuration,
-    unexpected_lines,
-)
-from sweeps.jobs.slurm.limits import LIMITS_COMMAND, describe_limits, read_limits
+from sweeps.jobs.slurm import queries
+from sweeps.jobs.slurm.answers import read_configuration, read_limits
+from sweeps.jobs.slurm.configuration import describe_configuration, unexpected_lines
+from sweeps.jobs.slurm.limits import describe_limits
 from sweeps.jobs.slurm.rate_limit import run_if_allowed, run_when_allowed
 from sweeps.storage.paths import SlurmPaths
 from sweeps.text import count, one_line
@@ -33,7 +30,7 @@ def site_findings(slurm: SlurmPaths) -> Iterator[Finding]:
     for command in _SPEAKING:
         yield from _wrapper_finding(command)
     try:
-        answer = run_when_allowed(slurm, *COMMAND)
+        answer = run_when_allowed(slurm, *queries.CONFIGURATION)
     except EnvironmentFailure as error:
         yield Finding("SLURM's configuration", True, f"not known: {error}")
         return
@@ -63,7 +60,7 @@ def _wrapper_finding(command: str) -> Iterator[Finding]:
 def _limit_finding(slurm: SlurmPaths) -> Iterator[Finding]:
     """Yield your limits; nothing at a site without accounting or limits."""
     try:
-        answer = run_if_allowed(slurm, *LIMITS_COMMAND, f"user={getpass.getuser()}")
+        answer = run_if_allowed(slurm, *queries.limits(getpass.getuser()))
     except (EnvironmentFailure, KeyError, OSError):
         return
     if answer is None:

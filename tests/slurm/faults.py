@@ -25,7 +25,7 @@ from tests.faults.scenarios import end_and_judge
 from tests.faults.sites import NoEndError, Site
 from tests.slurm.cluster import why_not
 from tests.slurm.configuration import NODES
-from tests.slurm.conftest import Testbed, running_testbed
+from tests.slurm.conftest import Testbed, running_testbed, wait_for
 from tests.slurm.rules import RANGPUR
 
 FAULTS_PER_SWEEP = 5
@@ -57,6 +57,14 @@ def lose_state(testbed: Testbed, scene: Scene) -> None:
     testbed.act("wipe", "slurmctld")
     time.sleep(scene.chance.uniform(*AWAY_SECONDS))
     testbed.act("start", "slurmctld")
+    wait_for(lambda: answers(testbed))  # without a state it cannot start while slurmdbd is away
+
+
+def answers(testbed: Testbed) -> bool:
+    try:
+        return bool(testbed.call("sinfo", "-h"))
+    except SubprocessError:
+        return False
 
 
 def lose_node(testbed: Testbed, scene: Scene) -> None:

@@ -16,6 +16,8 @@ START = "sweeps-job=:="
 """What each line about a job begins with."""
 SEPARATOR = "=:="
 """What stands between two fields. No shell changes it, should a wrapper hand the text to one."""
+LIMIT_NAMES = ("MaxJobs", "MaxSubmit", "MaxWall", "GrpJobs", "GrpSubmit")
+"""The limits of an account that are asked for."""
 MAX_TASKS = 100_000
 """How many tasks of one line are read: `12_[0-4000000]` is another program's array."""
 FINAL_STATES = frozenset(
@@ -29,6 +31,7 @@ FINAL_STATES = frozenset(
 _ID = re.compile(r"(\d+)(?:_(?P<task>\d+)|_\[(?P<tasks>[\d,:-]*)[.]*(?:%\d+)?\]|(?P<het>\+\d+))?")
 _SENTENCE = re.compile(r"Submitted batch job (\d+)(?: on cluster (\S+))?")
 _PARSABLE = re.compile(r"(\d+)(?:;(\S+))?")
+_SETTING = re.compile(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _CLUSTER_LINE = re.compile(r"CLUSTER: (\S+)")
 _CLUSTER_NAME = re.compile(r"^\s*ClusterName\s*=\s*([^\s#]+)", re.MULTILINE | re.IGNORECASE)
 
@@ -160,6 +163,21 @@ def read_associations(text: str, cluster: str) -> Association | None:
         found = frozenset(name for name in names.split(",") if name)
         qos[account.lower()] = qos.get(account.lower(), frozenset()) | found
     return Association(rows[0][1].lower(), frozenset(qos), qos)
+
+
+def read_limits(text: str) -> list[dict[str, str]]:
+    """Return the limits of each account, from `queries.limits`.
+
+    The keys are `account`, `partition`, `qos`, and LIMIT_NAMES.
+    """
+    keys = ("account", "partition", "qos", *LIMIT_NAMES)
+    rows = (line.strip().split("|") for line in text.split("\n"))
+    return [dict(zip(keys, row, strict=True)) for row in rows if len(row) == len(keys)]
+
+
+def read_configuration(text: str) -> dict[str, str]:
+    """Return the values in an answer of `queries.CONFIGURATION`, by name."""
+    return {found[1]: found[2] for found in _SETTING.finditer(text)}
 
 
 def read_cluster_name(text: str) -> str:

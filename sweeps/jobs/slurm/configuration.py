@@ -3,24 +3,17 @@
 import re
 from collections.abc import Iterator, Mapping
 
-COMMAND = ("scontrol", "show", "config")
 VERSION = re.compile(r"slurm(-wlm)? \d+\.\d+\S*", re.IGNORECASE)
 """What `sbatch --version` and the like print, without asking the controller."""
-_LINE = re.compile(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _NO_ACCOUNTING = {"", "(null)", "accounting_storage/none"}
 """Without accounting SLURM prints the last of these, from 23.11 on the second one."""
-
-
-def read_configuration(text: str) -> dict[str, str]:
-    """Return the values in an answer of `scontrol show config`, by name."""
-    return {found[1]: found[2] for found in _LINE.finditer(text)}
 
 
 def describe_configuration(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield what a sweep does differently at this site: a name and one line for people.
 
     Args:
-        values: what `read_configuration` returned; a value that it lacks is passed over.
+        values: what `answers.read_configuration` returned; a value that it lacks is passed over.
     """
     if (size := values.get("MaxArraySize", "")).isdecimal():
         yield "array size", f"at most {size} jobs in one array; more are sent in several arrays"

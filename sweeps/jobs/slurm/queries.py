@@ -8,7 +8,7 @@ comment can be taken for something else (`answers.py` reads it). All of it is th
 import os
 from collections.abc import Iterable
 
-from sweeps.jobs.slurm.answers import SEPARATOR, START
+from sweeps.jobs.slurm.answers import LIMIT_NAMES, SEPARATOR, START
 
 PARTITIONS = ("scontrol", "show", "partition", "--all", "--oneliner")
 """`--all`: an ordinary user is told of a hidden partition, which she may use, only if she asks."""
@@ -16,6 +16,7 @@ CONFIGURATION = ("scontrol", "show", "config")
 _QUEUE_FORMAT = START + SEPARATOR.join(("%i", "%T", "%V", "%L", "%N", "%r", "%j", "%k"))
 _ACCOUNTING_FORMAT = "JobID,State,Submit,JobName,Comment"
 _ASSOCIATION_FORMAT = "format=cluster,defaultaccount,account,qos"
+_LIMIT_FORMAT = f"format=account,partition,qos,{','.join(LIMIT_NAMES)}"
 
 
 def queue() -> tuple[str, ...]:
@@ -36,6 +37,11 @@ def accounting(numbers: Iterable[str]) -> tuple[str, ...]:
 def associations(user: str) -> tuple[str, ...]:
     """Return the sacctmgr that tells which accounts and QOS a user may use."""
     return ("sacctmgr", "-nP", "show", "user", user, "withassoc", _ASSOCIATION_FORMAT)
+
+
+def limits(user: str) -> tuple[str, ...]:
+    """Return the sacctmgr that tells the limits of a user's accounts."""
+    return ("sacctmgr", "-nP", "show", "assoc", _LIMIT_FORMAT, f"user={user}")
 
 
 def query_environment() -> dict[str, str]:

@@ -2,12 +2,9 @@
 
 import pytest
 
-from sweeps.jobs.slurm.configuration import (
-    describe_configuration,
-    read_configuration,
-    unexpected_lines,
-)
-from sweeps.jobs.slurm.limits import describe_limits, read_limits
+from sweeps.jobs.slurm.answers import read_configuration, read_limits
+from sweeps.jobs.slurm.configuration import describe_configuration, unexpected_lines
+from sweeps.jobs.slurm.limits import describe_limits
 
 BANNER = "=== Welcome to the cluster: quota = 12 ===\n\n"
 CONFIGURATION = """Configuration data as of 2026-12-01T06:00:00
