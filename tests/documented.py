@@ -18,7 +18,9 @@ PAGES_NOT_RUN = {
 
 NOT_RUN = {
     r"make test": "these are the tests",
-    r"make (test-faults|test-slurm-faults|bench|gpu-check|docs)": "minutes, or needs a GPU; docs: tests/test_site.py",
+    r"make (test-faults|test-slurm-faults|bench|gpu-check|docs)": (
+        "minutes, or needs a GPU; docs: tests/test_site.py"
+    ),
     r"sweeps dashboard": "serves until it is ended (tests/sweeps/search/test_dashboard.py)",
     r"make ui": "serves until it is ended (tests/sweeps/tracking/test_ui.py starts the server)",
     r"mlflow models serve .*": "serves until it is ended",

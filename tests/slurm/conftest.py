@@ -52,7 +52,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests; those of a site other than Rangpur are run by one process of xdist.
 
-    So its cluster starts once. Rangpur's tests are many, and are shared by all processes.
+    So its cluster starts once. Rangpur's tests are many, and are shared by all processes; the
+    slow ones begin first, so that no process waits for one of them at the end.
     """
     for item in items:
         if ROOT / "tests" / "slurm" not in item.path.parents:
@@ -62,6 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         site = call.params.get("session_testbed", RANGPUR.name) if call else RANGPUR.name
         if site != RANGPUR.name:
             item.add_marker(pytest.mark.xdist_group(site))
+    items.sort(key=lambda item: not {"slurm", "slow"} <= {m.name for m in item.iter_markers()})
 
 
 class Testbed:
@@ -235,6 +237,15 @@ class Site:
         """Return whether no job is left. A requeued job is started: it finds no work and ends."""
         self.testbed.shorten_requeue_delay()
         return not self.testbed.queue()
+
+    def wait_until_over(self, sweep: Sweep) -> None:
+        """Wait for the end of a sweep; requeued jobs start after seconds, not two minutes."""
+
+        def is_over() -> bool:
+            self.testbed.shorten_requeue_delay()
+            return sweep.is_over()
+
+        wait_for(is_over, self.log)
 
     def finish(self, sweep: Sweep) -> None:
         """Wait until the sweep is over and its jobs have ended; then check all its records."""

@@ -101,6 +101,7 @@ def test_a_site_that_rewrites_comments(make_site: MakeSite, testbed: Testbed) ->
     os.utime(jobs_of(sweep)[0].submitted, (time.time() - 7200, time.time() - 7200))
     assert f"job {number} is pending: the job was requeued" in status(site)
     (sweep.paths.folder / "open").touch()
+    site.wait_until_over(sweep)
     site.finish(sweep)
     assert numbers_of(sweep) == {number}
 

@@ -87,6 +87,7 @@ def run_line(site: Site, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_page_from_the_doctor_to_a_champion(on_rangpur: Site) -> None:
     """Every command of the page in its order.
 

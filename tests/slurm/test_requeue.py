@@ -10,8 +10,12 @@ from tests.slurm.conftest import MakeSite, Site, epochs, hosts_of, wait_for
 from tests.sweeps.workers.test_crashes import check_computed
 
 
+@pytest.mark.slow
 def test_a_sweep_longer_than_its_jobs_ends_without_a_watcher(make_site: MakeSite) -> None:
-    """Jobs of two minutes for six minutes of work: two jobs requeue themselves in turn."""
+    """Two jobs of two minutes, for twelve minutes of a worker, requeue themselves in turn.
+
+    The first time they wait for SLURM's own delay, then for a shortened one.
+    """
     site = make_site(
         partition="comp3710-test",
         time_limit="2",
@@ -24,6 +28,8 @@ def test_a_sweep_longer_than_its_jobs_ends_without_a_watcher(make_site: MakeSite
     )
     sweep = site.start()
     wait_for(lambda: site.log().count("this job requeues itself") == 2, site.log)
+    wait_for(site.testbed.running, site.log)
+    site.wait_until_over(sweep)
     site.finish(sweep)
     check_computed(sweep, lost=0)
     assert epochs(sweep) == 13 * 36
@@ -42,12 +48,7 @@ def start_sweep(make_site: MakeSite, **settings: object) -> tuple[Site, Sweep]:
 
 def finish(site: Site, sweep: Sweep, *, lost: int) -> None:
     """Wait until the sweep is over, with a shortened requeue delay; then check all its records."""
-
-    def is_over() -> bool:
-        site.testbed.shorten_requeue_delay()
-        return sweep.is_over()
-
-    wait_for(is_over, site.log)
+    site.wait_until_over(sweep)
     site.finish(sweep)
     check_computed(sweep, lost=lost)
     assert epochs(sweep) == sweep.experiment.trials * 12
@@ -133,6 +134,7 @@ def claiming_nodes(sweep: Sweep) -> set[str]:
     return {host for trial in sweep.paths.trials() for host in hosts_of(trial)}
 
 
+@pytest.mark.slow
 def test_a_controller_that_is_unavailable_for_a_minute(make_site: MakeSite) -> None:
     site, sweep = start_sweep(make_site, jobs=1)
     site.testbed.act("stop", "slurmctld")

@@ -161,6 +161,7 @@ def test_a_launcher_killed_between_sbatch_and_the_record_of_it(make_site: MakeSi
     assert len(sweep.paths.jobs()) == 2
 
 
+@pytest.mark.slow
 def test_doctor_checks_this_machine_and_a_job(make_site: MakeSite) -> None:
     site = make_site(trials=2)
     file = site.folder / "experiments" / "clusters" / "testbed.toml"
