@@ -25,6 +25,7 @@ from sweeps.jobs.slurm.identity import (
     submission_of,
     viewpoint,
 )
+from sweeps.jobs.slurm.pending_reasons import is_failed_launch
 from sweeps.jobs.slurm.queue import read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
 from sweeps.jobs.submit import ArrayTooLargeError, TooManyJobsError, make_private, submit_tasks
@@ -139,6 +140,7 @@ def _submit_missing_once(sweep: Sweep) -> list[str]:
     with Lock(sweep.paths.lock("launch"), stale_after=LOCK_STALE_SECONDS).hold() as turn:
         if sweep.plan.cluster.scheduler == "slurm":
             _cancel_unrecorded_jobs(sweep.paths)
+            _release_held_jobs(sweep.paths)
         active = active_jobs(sweep.paths, max_age=QUEUE_AGE_SECONDS)
         missing = required_jobs(sweep.plan.cluster, sweep.progress().left) - len(active)
         turn.check()
@@ -166,6 +168,29 @@ def _cancel_unrecorded_jobs(paths: SweepPaths) -> None:
         job.ended.touch()
 
 
+def _release_held_jobs(paths: SweepPaths) -> None:
+    """Release the jobs that SLURM holds because a node failed to start them.
+
+    SLURM holds such a job until somebody releases it. A job that a person or the site holds for
+    another reason is left as it is.
+    """
+    held = [e.id for e in _pending_jobs(paths).values() if is_failed_launch(e.reason)]
+    if held:
+        run_when_allowed(paths.slurm, "scontrol", "release", ",".join(held))
+        what = f"job {held[0]}" if len(held) == 1 else f"jobs {', '.join(held)}"
+        print(f"{what}: released, after a node failed to start it", file=sys.stderr, flush=True)
+
+
+def _pending_jobs(paths: SweepPaths) -> dict[JobPaths, QueueEntry]:
+    """Return the sweep's jobs that wait in SLURM's queue."""
+    judged, _ = split_by_viewpoint(paths, open_jobs(paths))
+    if not judged:
+        return {}
+    queue = read_queue(paths, max_age=QUEUE_AGE_SECONDS)
+    entries = {job: listed(queue, paths, job, record) for job, record in judged.items()}
+    return {job: entry for job, entry in entries.items() if entry and entry.is_pending}
+
+
 def cancel_pending_jobs(sweep: Sweep) -> list[str]:
     """Cancel the sweep's jobs that wait in SLURM's queue, and return their ids.
 
@@ -175,10 +200,7 @@ def cancel_pending_jobs(sweep: Sweep) -> list[str]:
         EnvironmentFailure: SLURM does not answer, or refuses.
     """
     paths = sweep.paths
-    queue = read_queue(paths, max_age=QUEUE_AGE_SECONDS)
-    judged, _ = split_by_viewpoint(paths, open_jobs(paths))
-    entries = {job: listed(queue, paths, job, record) for job, record in judged.items()}
-    pending = {entry.id: job for job, entry in entries.items() if entry and entry.is_pending}
+    pending = {entry.id: job for job, entry in _pending_jobs(paths).items()}
     if pending:
         run_when_allowed(paths.slurm, "scancel", "--state=PENDING", *pending)
     for job in pending.values():

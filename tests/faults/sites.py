@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeps.errors import EnvironmentFailure
-from sweeps.jobs.job_status import active_jobs
+from sweeps.jobs.job_status import active_jobs, describe_jobs
 from sweeps.storage.paths import RunsPaths, SweepPaths
 from sweeps.storage.sweep import Sweep, open_sweep
 from tests.faults.inside import DISK, FILLER, mounted, processes
@@ -208,7 +208,9 @@ class Site:
         if self.is_over() and more:
             self.trials += 4
             self.run()
-        elif not self.is_over() and (self._is_idle() or self.sweep().is_stopped()):
+        elif not self.is_over() and (
+            self._is_idle() or self.sweep().is_stopped() or self._is_told_to_run()
+        ):
             self.run()
 
     def wait_for(self, condition: Callable[[], object], *, more: bool = False) -> None:
@@ -244,6 +246,13 @@ class Site:
             return True
         try:
             return not active_jobs(self.paths)
+        except EnvironmentFailure:
+            return False
+
+    def _is_told_to_run(self) -> bool:
+        """Return whether `sweeps status` says of a job in SLURM that the sweep must run again."""
+        try:
+            return any("run the sweep again" in line for line in describe_jobs(self.paths))
         except EnvironmentFailure:
             return False
 

@@ -169,7 +169,8 @@ def run_sweep(
         outcome = end_and_judge(scene)
     except Exception as error:  # noqa: BLE001 (an error in one sweep must not end the others)
         what = str(error) if isinstance(error, NoEndError) else f"{type(error).__name__}: {error}"
-        return fired, "it did not end", [what, *site.messages]
+        queue = "; ".join(" ".join(job) for job in testbed.queue())
+        return fired, "it did not end", [what, f"the queue: {queue}", *site.messages]
     finally:
         for job in testbed.queue():
             with suppress(SubprocessError):

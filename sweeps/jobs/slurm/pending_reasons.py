@@ -81,6 +81,11 @@ def describe_limit(name: str) -> str:
     return f"it exceeds the limit {name} of your {owner}; {_CORRECT_FILE}"
 
 
+def is_failed_launch(reason: str) -> bool:
+    """Return whether SLURM holds a job because a node failed to start it."""
+    return "launch failed" in reason.replace("_", " ").lower()
+
+
 def describe_reason(reason: str, number: str = "") -> str:
     """Explain why a job is pending, and what to do if it never starts.
 
@@ -96,6 +101,8 @@ def describe_reason(reason: str, number: str = "") -> str:
         return f"it will never start: {cause}; scancel {number}, {fix}, then run the sweep again"
     if name in _HELD_BY_SITE:
         return _HELD_BY_SITE[name]
+    if is_failed_launch(reason):
+        return "its start failed on a node, so SLURM holds it; run the sweep again to release it"
     if "held" in reason.lower():
         return f"it is held; release it with: scontrol release {number}"
     return f"SLURM's reason is {reason}"

@@ -140,7 +140,9 @@ def test_reasons_are_explained_with_what_to_do_if_the_job_never_starts() -> None
     assert explanation.startswith("it will never start: account,")
     assert "scancel 7_1" in explanation
     assert describe_reason("ReqNodeNotAvail, May be reserved").startswith("the nodes are down")
-    assert "scontrol release 7" in describe_reason("launch failed requeued held", "7")
+    assert "scontrol release 7" in describe_reason("JobHeldUser", "7")
+    for reason in ("launch failed requeued held", "launch_failed_requeued_held"):
+        assert describe_reason(reason, "7").endswith("run the sweep again to release it")
     assert describe_reason("JobHeldAdmin", "7") == (
         "the site's staff hold it; ask them to release it"
     )
