@@ -73,14 +73,14 @@ def test_a_job_that_a_node_failed_to_start_is_released(
 ) -> None:
     """SLURM holds it until somebody does so. What a person or the site holds stays held."""
     command("sbatch", f"sed -n 's/^#SBATCH --comment=//p' \"$1\" > {tmp_path}/comment; echo 42")
-    command("scontrol", f'echo "$*" >> {tmp_path}/told')
+    command("scontrol", f'echo "$*" >> {tmp_path}/commands')
     submit_missing(slurm_sweep)
     comment = (tmp_path / "comment").read_text().strip()
     line = queue_line("42_[0-4]", "PENDING", node="", reason=reason, comment=comment)
     command("squeue", f'echo "{line}"')
     assert submit_missing(slurm_sweep) == []
-    told = (tmp_path / "told").read_text() if (tmp_path / "told").exists() else ""
-    assert told == ("release 42_0,42_1,42_2,42_3,42_4\n" if released else "")
+    commands = (tmp_path / "commands").read_text() if (tmp_path / "commands").exists() else ""
+    assert commands == ("release 42_0,42_1,42_2,42_3,42_4\n" if released else "")
 
 
 @pytest.mark.parametrize(
