@@ -99,8 +99,13 @@ class ModelConfig(BaseModel):
     commitment: float = Field(0.25, ge=0)
     """The weight of the commitment loss: beta in eq. 3, at least 0. The default is the paper's."""
     reconstruction_loss: Literal["l1", "mse"] = "mse"
-    """The reconstruction loss: mean absolute error (`l1`) or mean squared error (`mse`). Either is
-    divided by the loss of predicting the mean of the training images (`reconstruction_scale`)."""
+    """The error of the pixels in the reconstruction loss: mean absolute (`l1`) or mean squared
+    (`mse`). Either is divided by the error of predicting the mean of the training images
+    (`reconstruction_scale`)."""
+    ssim_weight: float = Field(0.0, ge=0)
+    """The weight of 1 - SSIM in the reconstruction loss, beside the error of the pixels; at least
+    0. The default is the paper's loss; 1 gives a higher SSIM (docs/quality.md). Images with a side
+    below 11 pixels are trained without it."""
 
 
 class TrainingConfig(BaseModel):

@@ -19,7 +19,7 @@ _SHOWN = 3
 """A figure shows so many of the best slices, and so many of the worst."""
 _WORST_LOSS = 1e9
 """The worst value that is reported for a loss, which has no upper bound of its own; predicting the
-mean of the training images costs about 1."""
+mean of the training images costs about 1 or 2."""
 
 
 class Objective(Protocol):

@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - the name the field gives it
 from vqvae.config import ModelConfig
 from vqvae.model.encoder_decoder import build_decoder, build_encoder
 from vqvae.model.quantizer import Quantizer
+from vqvae.model.reconstruction_loss import reconstruction_loss
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Losses:
     """The loss that is minimized: `reconstruction` + `commitment`, and + `codebook` if the codebook
     is trained by gradient."""
     reconstruction: Tensor
-    """The mean error of a pixel, divided by `reconstruction_scale`."""
+    """The error of the pixels, divided by `reconstruction_scale`, and 1 - SSIM."""
     codebook: Tensor
     """The mean of (sg[z] - e)^2."""
     commitment: Tensor
@@ -68,7 +69,7 @@ class VQVAE(nn.Module):
     """A VQ-VAE: images [B, 1, H, W] to codes [B, h, w], and codes to images of the same size."""
 
     reconstruction_scale: Tensor
-    """What the reconstruction loss is divided by, a scalar: the variance (`mse`) or the mean
+    """What the error of the pixels is divided by, a scalar: the variance (`mse`) or the mean
     absolute deviation (`l1`) of the training images. See `reconstruction_scale_of`."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -77,8 +78,6 @@ class VQVAE(nn.Module):
         self.encoder = build_encoder(config)
         self.quantizer = Quantizer(config)
         self.decoder = build_decoder(config)
-        # Predicting the mean of the training images thus has reconstruction loss 1. Without the
-        # scale, the contrast of a data set would change the relative weight of beta.
         self.register_buffer("reconstruction_scale", torch.ones(()))
 
     @property
@@ -141,8 +140,9 @@ class VQVAE(nn.Module):
         encoded = self.to_vectors(images)
         quantized = self.quantizer(encoded)
         reconstructed = crop(self.to_pixels(quantized.values), *images.shape[-2:])
-        error = _mean_error(self.config, reconstructed, images)
-        reconstruction = error / self.reconstruction_scale
+        reconstruction = reconstruction_loss(
+            self.config, reconstructed, images, self.reconstruction_scale
+        )
         commitment = self.config.commitment * quantized.commitment_loss
         total = reconstruction + commitment
         if self.quantizer.codebook.has_gradient:
@@ -175,24 +175,3 @@ def crop(images: Tensor, height: int, width: int) -> Tensor:
         rows, columns = torch.arange(height), torch.arange(width)
         return images.index_select(-2, rows).index_select(-1, columns)
     return images[..., :height, :width]
-
-
-def reconstruction_scale_of(config: ModelConfig, images: Tensor) -> Tensor:
-    """The reconstruction error of predicting the mean of `images` for every pixel, a scalar.
-
-    That is the variance of the training images for `mse`, and their mean absolute deviation for
-    `l1`; at least 1e-6. The reconstruction loss is divided by it.
-
-    Args:
-        config: names the reconstruction loss.
-        images: the pixels of the training images, of any shape.
-    """
-    return _mean_error(config, images.mean(), images).clamp(min=1e-6)
-
-
-def _mean_error(config: ModelConfig, reconstructed: Tensor, images: Tensor) -> Tensor:
-    match config.reconstruction_loss:
-        case "l1":
-            return (reconstructed - images).abs().mean()
-        case "mse":
-            return (reconstructed - images).square().mean()

@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 MAX_RECONSTRUCTION_LOSS = 100.0
 """The largest `val/reconstruction_loss` with which a training continues. The loss is divided by
-`reconstruction_scale`: predicting the mean of the training images costs about 1, and the worst
-possible image in [0, 1] some tens. Beyond that the output is no image, and because gradients are
-clipped, the steps are too short to lead back."""
+`reconstruction_scale`: predicting the mean of the training images costs about 1, and about
+`ssim_weight` more. The worst possible image in [0, 1] costs some tens. Beyond that the output is no
+image, and because gradients are clipped, the steps are too short to lead back."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def divergence_reason(metrics: dict[str, float], epoch: int, codes: int) -> str 
             return f"{name} is {metrics[name]} in epoch {epoch}"
     if (found := metrics["val/reconstruction_loss"]) > MAX_RECONSTRUCTION_LOSS:
         message = f"exploded: val/reconstruction_loss is {found:.4g} in epoch {epoch}"
-        return f"{message}; predicting the mean of the images costs about 1"
+        return f"{message}; predicting the mean of the images costs about 1 or 2"
     # A single code has perplexity 1. The threshold above 1 is lower for a small codebook.
     if epoch > 1 and metrics["val/perplexity"] < 1 + min(0.5, 0.1 * (codes - 1)):
         found = metrics["val/perplexity"]

@@ -9,7 +9,8 @@ from torch import nn
 from vqvae.config import Config, TrainingConfig
 from vqvae.data.batches import Images, split_batch
 from vqvae.device import autocast, memory_format
-from vqvae.model.vqvae import VQVAE, reconstruction_scale_of
+from vqvae.model.reconstruction_loss import reconstruction_scale_of
+from vqvae.model.vqvae import VQVAE
 from vqvae.training.checkpoint import Best, Checkpoint, Epoch, check_tensors_fit
 
 
