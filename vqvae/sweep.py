@@ -204,7 +204,7 @@ class Trainer:
         write_comparison(figure, pairs, f"{heading}the best and the worst of {of} slices, by SSIM")
 
     def export(self, config: Config, folder: Path, destination: Path) -> None:
-        """Write the package of the best model in `folder`; see `vqvae.export.write`.
+        """Write the package of the best model in `folder`, with the statistics of its codes.
 
         Args:
             config: the trial's configuration.
@@ -217,8 +217,10 @@ class Trainer:
         """
         from vqvae.export.write import write_package
         from vqvae.training.checkpoint import load_model
+        from vqvae.training.code_statistics import with_statistics
 
         model, _ = load_model(folder)
+        model = with_statistics(config, model)
         write_package(model, destination, data=config.data.root.resolve().name)
 
     def evaluate(self, config: Config, package: Path, out: Path) -> "SplitScores":

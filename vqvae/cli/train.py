@@ -29,6 +29,9 @@ def train(
     the same, bit for bit, as without the interruption.
     """
     settings = read_config(config)
+    from vqvae.training.checkpoint import load_model
+    from vqvae.training.code_prior_file import write_code_prior
+    from vqvae.training.code_statistics import with_statistics
     from vqvae.training.loop import fit
 
     make_writable(out)
@@ -40,3 +43,8 @@ def train(
     if last.diverged:
         raise RuntimeError(f"training ended early: {last.diverged}")
     print(printable(f"best model: {out / 'best.pt'}"))
+    model, _ = load_model(out)
+    if model.code_prior is None:
+        print("fitting how often codes stand beside each other, for small .vqc files")
+        if (prior := with_statistics(settings, model).code_prior) is not None:
+            write_code_prior(out, model, prior)

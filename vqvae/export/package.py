@@ -23,6 +23,8 @@ from torch.export.passes import move_to_device_pass
 from vqvae.errors import InputError
 from vqvae.export.archive_check import checked
 from vqvae.export.programs import DECODE, ENCODE, NAMES, RECONSTRUCT
+from vqvae.model import code_prior
+from vqvae.model.code_prior import CodePrior
 
 MANIFEST, EXAMPLE = "package.json", "example.json"
 _LARGEST_MANIFEST = 2**20
@@ -53,6 +55,8 @@ class Manifest(BaseModel):
     stride: Literal[2, 4, 8, 16]
     input: Signature = Signature()
     output: Signature = Signature()
+    code_prior: str | None = None
+    """The hex SHA-256 of `code_prior.bin`, the statistics of its codes; None if there are none."""
     example: Literal["example.json"] = "example.json"
     """A batch of synthetic images, as nested lists."""
     requirements: list[str]
@@ -67,9 +71,10 @@ class Package:
     """An opened package. All tensors are on its `device`."""
 
     identity: str
-    """Hex SHA-256 of the digests of its programs; see `identity_of`."""
+    """Hex SHA-256 of the digests of its files; see `identity_of`."""
     codebook_size: int
     stride: int
+    code_prior: CodePrior | None
     device: torch.device
     _programs: Mapping[str, _Program]
 
@@ -91,9 +96,12 @@ class Package:
         return self._programs[name](given.contiguous())
 
 
-def identity_of(programs: Mapping[str, str]) -> str:
-    """The identity of a model: hex SHA-256 of the names and digests of its programs."""
-    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(programs.items()))
+def identity_of(manifest: Manifest) -> str:
+    """The identity of a model: hex SHA-256 of the names and digests of programs and statistics."""
+    files = dict(manifest.programs)
+    if manifest.code_prior is not None:
+        files[code_prior.FILE] = manifest.code_prior
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(files.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -116,9 +124,10 @@ def open_package(folder: Path, device: torch.device | None = None) -> Package:
         for name, digest in manifest.programs.items()
     }
     return Package(
-        identity=identity_of(manifest.programs),
+        identity=identity_of(manifest),
         codebook_size=manifest.codebook_size,
         stride=manifest.stride,
+        code_prior=_read_code_prior(folder, manifest),
         device=device,
         _programs=programs,
     )
@@ -158,13 +167,32 @@ def _read(path: Path, limit: int) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def _read_code_prior(folder: Path, manifest: Manifest) -> CodePrior | None:
+    if manifest.code_prior is None:
+        return None
+    path = folder / code_prior.FILE
+    try:
+        prior = CodePrior.from_bytes(_intact(path, manifest.code_prior))
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
+    if prior.codebook_size != manifest.codebook_size:
+        raise InputError(
+            f"{path}: the statistics of {prior.codebook_size} codes, not of the model's"
+        )
+    return prior
+
+
 def _checked(path: Path, digest: str) -> bytes:
+    return checked(_intact(path, digest), path)
+
+
+def _intact(path: Path, digest: str) -> bytes:
     content = _read(path, limit=2**32)
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError(
             f"{path}: damaged: its digest differs from the one in {MANIFEST}; copy it again"
         )
-    return checked(content, path)
+    return content
 
 
 def _open_at_first_use(path: Path, content: bytes, device: torch.device) -> _Program:

@@ -15,6 +15,7 @@ from vqvae.errors import InputError
 from vqvae.export.package import EXAMPLE, MANIFEST, Manifest, Package, open_package
 from vqvae.export.programs import programs_of
 from vqvae.files import new_folder, write_whole
+from vqvae.model import code_prior
 from vqvae.model.vqvae import VQVAE
 from vqvae.text import one_line
 
@@ -81,7 +82,10 @@ def write_package(model: VQVAE, destination: Path, data: str) -> None:
             write_whole(folder / name, content)
             digests[name] = hashlib.sha256(content).hexdigest()
         write_whole(folder / EXAMPLE, json.dumps(_example()).encode())
-        manifest = _describe(model, digests, data).model_dump_json(indent=2) + "\n"
+        prior = None if model.code_prior is None else model.code_prior.to_bytes()
+        if prior is not None:
+            write_whole(folder / code_prior.FILE, prior)
+        manifest = _describe(model, digests, prior, data).model_dump_json(indent=2) + "\n"
         write_whole(folder / MANIFEST, manifest.encode())
         verify(model, open_package(folder), VERIFIED_SHAPES)
 
@@ -127,7 +131,7 @@ def _equally_near(model: VQVAE, images: Tensor, one: Tensor, other: Tensor) -> b
     return torch.allclose(first, second, rtol=_TIE, atol=_TIE * float(vectors.square().mean()))
 
 
-def _describe(model: VQVAE, digests: dict[str, str], data: str) -> Manifest:
+def _describe(model: VQVAE, digests: dict[str, str], prior: bytes | None, data: str) -> Manifest:
     config = model.config
     about = {
         "codes": config.codebook_size,
@@ -140,6 +144,7 @@ def _describe(model: VQVAE, digests: dict[str, str], data: str) -> Manifest:
         model=config.model_dump(mode="json"),
         codebook_size=config.codebook_size,
         stride=config.stride,
+        code_prior=None if prior is None else hashlib.sha256(prior).hexdigest(),
         requirements=[f"torch=={_public(torch.__version__)}", f"numpy=={version('numpy')}"],
         about=_ABOUT.format(**about),
         use=_USE,

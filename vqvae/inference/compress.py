@@ -23,7 +23,7 @@ from vqvae.data.nifti import (
 from vqvae.errors import InputError
 from vqvae.files import write_whole
 from vqvae.inference.tasks import Failed, Task, run_each, writing
-from vqvae.inference.vqc_format import SUFFIX, Coded, pack, unpack
+from vqvae.inference.vqc_format import SUFFIX, Coded, pack, short_window, unpack
 from vqvae.model.codec import Codec, bits_per_pixel, decode, encode
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -87,18 +87,18 @@ def _encode(codec: Codec, task: Task) -> Encoded:
     scan = read_scan(task.source, SMALLEST_SIDE)
     height, width, slices = scan.pixels.shape
     pairs = [intensity.scale(scan.pixels[..., at]) for at in range(slices)]
+    windows = [window for _, window in pairs]
+    if scan.pixels.dtype != np.float64:
+        windows = [short_window(window) for window in windows]
     coded = Coded(
-        identity=codec.identity,
-        codebook_size=codec.codebook_size,
-        stride=codec.stride,
         height=height,
         width=width,
-        windows=tuple(window for _, window in pairs),
+        windows=tuple(windows),
         header=pack_header(header_for(scan)),
         indices=np.stack([encode(codec, scaled) for scaled, _ in pairs]),
     )
     try:
-        content = pack(coded)
+        content = pack(coded, codec)
     except InputError as error:
         raise InputError(f"{task.source}: {error}") from error
     before, compressed_here = _gzip_size(task.source)
@@ -117,8 +117,7 @@ def _encode(codec: Codec, task: Task) -> Encoded:
 
 def _decode(codec: Codec, task: Task) -> Decoded:
     try:
-        coded = unpack(inner_file(task.source).read_bytes())
-        _refuse_another_model(codec, coded)
+        coded = unpack(inner_file(task.source).read_bytes(), codec)
         header = _header_of(coded)
         pixels = _pixels(codec, coded, header.get_data_dtype().newbyteorder("="))
     except InputError as error:
@@ -148,14 +147,6 @@ def _pixels(codec: Codec, coded: Coded, dtype: np.dtype[Any]) -> np.ndarray:
         decoded = decode(codec, coded.indices[at], coded.height, coded.width)
         result[..., at] = intensity.restore(decoded, window, dtype)
     return result
-
-
-def _refuse_another_model(codec: Codec, coded: Coded) -> None:
-    if coded.identity != codec.identity:
-        raise InputError(
-            f"its codes are from model {coded.identity[:12]}, not from {codec.identity[:12]}; "
-            "give --model the model that encoded it"
-        )
 
 
 def _refuse_other_content(target: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vqvae.device import full_precision
+from vqvae.model.code_prior import CodePrior
 
 
 class Codec(Protocol):
@@ -25,6 +26,10 @@ class Codec(Protocol):
     @property
     def stride(self) -> int:
         """One code stands for `stride` x `stride` pixels."""
+
+    @property
+    def code_prior(self) -> CodePrior | None:
+        """How likely each code is beside its neighbours; None without such statistics."""
 
     @property
     def device(self) -> torch.device:

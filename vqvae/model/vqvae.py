@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name the field gives it
 
 from vqvae.config import ModelConfig
+from vqvae.model.code_prior import CodePrior
 from vqvae.model.encoder_decoder import build_decoder, build_encoder
 from vqvae.model.quantizer import Quantizer
 from vqvae.model.reconstruction_loss import reconstruction_loss
@@ -75,6 +76,7 @@ class VQVAE(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.code_prior: CodePrior | None = None
         self.encoder = build_encoder(config)
         self.quantizer = Quantizer(config)
         self.decoder = build_decoder(config)
@@ -97,7 +99,15 @@ class VQVAE(nn.Module):
 
     @property
     def identity(self) -> str:
-        """Hex SHA-256 of configuration and tensors; only the same model decodes its codes."""
+        """Hex SHA-256 of configuration, tensors and statistics: only the same decodes its codes."""
+        digest = hashlib.sha256(self.tensor_digest.encode())
+        if self.code_prior is not None:
+            digest.update(self.code_prior.to_bytes())
+        return digest.hexdigest()
+
+    @property
+    def tensor_digest(self) -> str:
+        """Hex SHA-256 of configuration and tensors."""
         digest = hashlib.sha256(self.config.model_dump_json().encode())
         for name, value in self.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())

@@ -18,6 +18,7 @@ from vqvae.config import Config, describe
 from vqvae.errors import InputError, UnavailableError
 from vqvae.files import share_whole, write_whole
 from vqvae.model.vqvae import VQVAE
+from vqvae.training.code_prior_file import read_code_prior
 from vqvae.training.error_kinds import classify_error
 
 LAST, BEST = "last.pt", "best.pt"
@@ -155,7 +156,7 @@ def _verify_checksums(content: io.BytesIO) -> None:
 
 
 def load_model(source: Path) -> tuple[VQVAE, Checkpoint]:
-    """The model of a checkpoint, on the CPU and in evaluation mode.
+    """The model of a checkpoint with its code statistics, on the CPU and in evaluation mode.
 
     Args:
         source: a checkpoint file, or a folder with a `best.pt`.
@@ -169,6 +170,7 @@ def load_model(source: Path) -> tuple[VQVAE, Checkpoint]:
     model = VQVAE(checkpoint.config.model)
     with check_tensors_fit(path):
         model.load_state_dict(checkpoint.model)
+    model.code_prior = read_code_prior(path.parent, model)
     return model.eval(), checkpoint
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.vqvae.cli.test_main import run
 from vqvae.config import Config
+from vqvae.model.code_prior import FILE
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,18 @@ def test_a_training_that_diverges_exits_with_an_error(
     assert run("train", toml, "--out", toml.parent / "out") == 1
 
     assert "training ended early" in capsys.readouterr().err
+
+
+def test_a_trained_model_has_the_statistics_of_its_codes_once(
+    toml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = toml.parent / "out"
+    assert run("train", toml, "--out", out) == 0
+    assert "fitting how often codes stand beside each other" in capsys.readouterr().out
+    content = (out / FILE).read_bytes()
+    assert run("train", toml, "--out", out) == 0
+    assert "fitting" not in capsys.readouterr().out
+    assert (out / FILE).read_bytes() == content
 
 
 def test_the_configuration_has_the_values_of_the_file(toml: Path) -> None:

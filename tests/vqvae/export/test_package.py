@@ -9,6 +9,7 @@ import torch
 from vqvae.errors import InputError
 from vqvae.export.package import MANIFEST, identity_of, open_package, read_manifest
 from vqvae.export.programs import ENCODE, NAMES
+from vqvae.model.code_prior import FILE
 from vqvae.training.checkpoint import load_model
 
 pytestmark = pytest.mark.xdist_group("package")
@@ -27,14 +28,18 @@ def test_a_package_gives_what_its_model_gives(package: Path, trained: Path) -> N
     assert (opened.codebook_size, opened.stride) == (16, 4)
 
 
-def test_the_identity_depends_on_the_programs_alone(package: Path, tmp_path: Path) -> None:
+def test_the_identity_is_that_of_programs_and_statistics(package: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(package, tmp_path / "copy")
     content = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(content | {"about": "something else"}))
 
-    programs = read_manifest(package).programs
-    assert open_package(copy).identity == identity_of(programs)
-    assert identity_of(programs | {ENCODE: "0" * 64}) != identity_of(programs)
+    manifest = read_manifest(package)
+    assert open_package(copy).identity == identity_of(manifest)
+    for change in (
+        {"programs": manifest.programs | {ENCODE: "0" * 64}},
+        {"code_prior": "0" * 64},
+    ):
+        assert identity_of(manifest.model_copy(update=change)) != identity_of(manifest)
 
 
 @pytest.mark.parametrize("name", [*NAMES, MANIFEST])
@@ -84,3 +89,13 @@ def test_a_description_of_another_format_is_refused(
     with pytest.raises(InputError, match=message) as error:
         read_manifest(copy)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_package_has_its_statistics(package: Path, tmp_path: Path) -> None:
+    opened = open_package(package)
+    assert opened.code_prior is not None
+    assert opened.code_prior.codebook_size == opened.codebook_size
+    copy = shutil.copytree(package, tmp_path / "package")
+    (copy / FILE).write_bytes(b"VQP")
+    with pytest.raises(InputError, match=f"{FILE}: damaged: its digest differs"):
+        open_package(copy)

@@ -19,6 +19,7 @@ from vqvae.export import write as export
 from vqvae.export.package import EXAMPLE, MANIFEST, open_package, read_manifest
 from vqvae.export.programs import ENCODE, NAMES, programs_of
 from vqvae.export.write import verify, write_package
+from vqvae.model.code_prior import FILE
 from vqvae.sweep import trainer
 from vqvae.training.checkpoint import load_model
 
@@ -47,7 +48,7 @@ def test_another_network_is_exported_and_works_for_a_grid_of_one_code(tmp_path: 
 def test_a_package_describes_its_model(package: Path, data: DataConfig) -> None:
     found = read_manifest(package)
 
-    assert {path.name for path in package.iterdir()} == {*NAMES, EXAMPLE, MANIFEST}
+    assert {path.name for path in package.iterdir()} == {*NAMES, EXAMPLE, MANIFEST, FILE}
     assert found.model["codebook_size"] == found.codebook_size == 16
     assert found.input.shape == found.output.shape == (-1, 1, -1, -1)
     assert ModelConfig.model_validate(found.model) == tiny(data).model

@@ -1,4 +1,5 @@
 import gzip
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -106,16 +107,17 @@ def test_another_models_codes_are_refused(
 ) -> None:
     assert run("encode", "--model", trained, scans / "a.nii.gz", "--out", tmp_path / "c") == 0
     path = tmp_path / "c" / "a.nii.gz.vqc"
-    coded = unpack(path.read_bytes())
     model, _ = open_model(str(trained), CPU)
-    assert coded.identity == model.identity
-    path.write_bytes(pack(type(coded)(**{**vars(coded), "identity": "cd" * 32})))
+    content = path.read_bytes()[:-4]
+    assert content[4:8].hex() == model.identity[:8]
+    content = content[:4] + bytes.fromhex("cdcdcdcd") + content[8:]
+    path.write_bytes(content + zlib.crc32(content).to_bytes(4, "little"))
     capsys.readouterr()
 
     assert run("decode", "--model", trained, path, "--out", tmp_path / "d") == 2
 
-    ours = model.identity[:12]
-    message = f"a.nii.gz.vqc: its codes are from model cdcdcdcdcdcd, not from {ours}"
+    ours = model.identity[:8]
+    message = f"a.nii.gz.vqc: its codes are from model cdcdcdcd, not from {ours}"
     assert message in capsys.readouterr().err
 
 
@@ -127,16 +129,17 @@ def test_damaged_files_are_named_and_the_others_decoded(
     content = (codes / "a.nii.gz.vqc").read_bytes()
     (codes / "a.nii.gz.vqc").write_bytes(content[:-20])
     (codes / "c.nii.gz.vqc").write_bytes(b"nothing")
-    coded = unpack((codes / "e.nii.gz.vqc").read_bytes())
+    model, _ = open_model(str(trained), CPU)
+    coded = unpack((codes / "e.nii.gz.vqc").read_bytes(), model)
     forged = {**vars(coded), "header": coded.header[:100]}
-    (codes / "e.nii.gz.vqc").write_bytes(pack(type(coded)(**forged)))
+    (codes / "e.nii.gz.vqc").write_bytes(pack(type(coded)(**forged), model))
     capsys.readouterr()
 
     assert run("decode", "--model", trained, codes, "--out", tmp_path / "made") == 1
 
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert "a.nii.gz.vqc: truncated" in lines[0]
+    assert "a.nii.gz.vqc: damaged or truncated" in lines[0]
     assert "c.nii.gz.vqc: not a coded scan" in lines[1]
     assert "e.nii.gz.vqc: " in lines[2]
     assert "3 of 6 files failed (listed above)" in lines[3]
@@ -148,9 +151,10 @@ def test_a_header_of_another_size_is_refused(
 ) -> None:
     codes = tmp_path / "codes"
     assert run("encode", "--model", trained, scans, "--out", codes) == 0
-    one, other = (unpack((codes / f"{name}.nii.gz.vqc").read_bytes()) for name in "ae")
+    model, _ = open_model(str(trained), CPU)
+    one, other = (unpack((codes / f"{name}.nii.gz.vqc").read_bytes(), model) for name in "ae")
     path = codes / "a.nii.gz.vqc"
-    path.write_bytes(pack(type(one)(**{**vars(one), "header": other.header})))
+    path.write_bytes(pack(type(one)(**{**vars(one), "header": other.header}), model))
 
     assert run("decode", "--model", trained, path, "--out", tmp_path / "made") == 2
     assert "a.nii.gz.vqc: its header has another size" in capsys.readouterr().err
