@@ -9,6 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -163,7 +164,8 @@ def _check_slurm(
     content = _wait(paths, wait_seconds)
     if content is None:
         yield Finding("job", False, _why_no_result(paths, number))
-        subprocess.run(["scancel", number], timeout=COMMAND_SECONDS, check=False)
+        with suppress(subprocess.SubprocessError, OSError):
+            subprocess.run(["scancel", number], timeout=COMMAND_SECONDS, check=False)
         return
     yield Finding("job", True, f"ran on {content['host']}; this machine can read what it wrote")
     yield from (Finding(**fields) for fields in content["findings"])
@@ -175,8 +177,8 @@ def _submit(request: SweepRequest, cluster: Cluster, paths: DoctorPaths, task: D
     submission = paths.folder.name.removeprefix(".")  # its own: the job is found by it
     try:
         return submit_tasks(paths.sweep, cluster, submission, [task])[0].id
-    except InputError:
-        explain_refusal(with_site_defaults(cluster), request.runs.slurm)
+    except InputError as error:
+        explain_refusal(with_site_defaults(cluster), request.runs.slurm, str(error))
         raise
 
 

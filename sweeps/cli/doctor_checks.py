@@ -73,10 +73,10 @@ def check_from_job(paths: DoctorPaths, experiment: Path, cluster: Cluster) -> No
 
 
 def run_check(name: str, check: Callable[[], str]) -> Finding:
-    """Run a check and return its finding; it has failed if it raises one of three errors."""
+    """Run a check and return its finding; it has failed if it raises one of these errors."""
     try:
         return Finding(name, True, check())
-    except (InputError, EnvironmentFailure, OSError) as error:
+    except (InputError, EnvironmentFailure, OSError, subprocess.SubprocessError) as error:
         return Finding(name, False, " ".join(str(error).split()))
 
 

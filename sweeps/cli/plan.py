@@ -150,8 +150,8 @@ def _answer(request: SweepRequest, cluster: Cluster, script: str) -> str:
         )
     except SlurmUnavailableError:
         raise
-    except EnvironmentFailure:  # refused: say what to write instead, if that is known
-        explain_refusal(with_site_defaults(cluster), request.runs.slurm)
+    except EnvironmentFailure as error:  # refused: say what to write instead, if that is known
+        explain_refusal(with_site_defaults(cluster), request.runs.slurm, str(error))
         raise
 
 

@@ -26,7 +26,7 @@ from sweeps.jobs.slurm.identity import (
     viewpoint,
 )
 from sweeps.jobs.slurm.pending_reasons import is_failed_launch
-from sweeps.jobs.slurm.queue import read_queue
+from sweeps.jobs.slurm.queue import Queue, read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time, run_when_allowed
 from sweeps.jobs.submit import ArrayTooLargeError, TooManyJobsError, make_private, submit_tasks
 from sweeps.jobs.supervisor import Supervisor
@@ -144,7 +144,7 @@ def _submit_missing_once(sweep: Sweep) -> list[str]:
         active = active_jobs(sweep.paths, max_age=QUEUE_AGE_SECONDS)
         missing = required_jobs(sweep.plan.cluster, sweep.progress().left) - len(active)
         turn.check()
-        return _submit_or_fewer(sweep, missing) if missing > 0 else []
+        return _submit_or_fewer(sweep, missing, len(active)) if missing > 0 else []
 
 
 def _cancel_unrecorded_jobs(paths: SweepPaths) -> None:
@@ -174,19 +174,26 @@ def _release_held_jobs(paths: SweepPaths) -> None:
     SLURM holds such a job until somebody releases it. A job that a person or the site holds for
     another reason is left as it is.
     """
-    held = [e.id for e in _pending_jobs(paths).values() if is_failed_launch(e.reason)]
+    judged, _ = split_by_viewpoint(paths, open_jobs(paths))
+    if not judged:
+        return
+    queue = read_queue(paths, max_age=QUEUE_AGE_SECONDS)
+    held = [e.id for e in _pending_jobs(paths, queue).values() if is_failed_launch(e.reason)]
     if held:
-        run_when_allowed(paths.slurm, "scontrol", "release", ",".join(held))
+        try:
+            run_when_allowed(paths.slurm, "scontrol", "release", ",".join(held))
+        except SlurmUnavailableError:
+            raise
+        except EnvironmentFailure as error:  # cancelled meanwhile, or held by the site
+            print(f"not released: {error}", file=sys.stderr, flush=True)
+            return
         what = f"job {held[0]}" if len(held) == 1 else f"jobs {', '.join(held)}"
         print(f"{what}: released, after a node failed to start it", file=sys.stderr, flush=True)
 
 
-def _pending_jobs(paths: SweepPaths) -> dict[JobPaths, QueueEntry]:
+def _pending_jobs(paths: SweepPaths, queue: Queue) -> dict[JobPaths, QueueEntry]:
     """Return the sweep's jobs that wait in SLURM's queue."""
     judged, _ = split_by_viewpoint(paths, open_jobs(paths))
-    if not judged:
-        return {}
-    queue = read_queue(paths, max_age=QUEUE_AGE_SECONDS)
     entries = {job: listed(queue, paths, job, record) for job, record in judged.items()}
     return {job: entry for job, entry in entries.items() if entry and entry.is_pending}
 
@@ -194,13 +201,17 @@ def _pending_jobs(paths: SweepPaths) -> dict[JobPaths, QueueEntry]:
 def cancel_pending_jobs(sweep: Sweep) -> list[str]:
     """Cancel the sweep's jobs that wait in SLURM's queue, and return their ids.
 
-    A job that starts at this moment is left alone: it finds the sweep stopped, and ends.
+    It waits for an answer of SLURM from now on: jobs of a moment ago are not in an older one. A job
+    that starts at this moment is left alone: it finds the sweep stopped, and ends.
 
     Raises:
         EnvironmentFailure: SLURM does not answer, or refuses.
     """
     paths = sweep.paths
-    pending = {entry.id: job for job, entry in _pending_jobs(paths).items()}
+    if not any(record.scheduler == "slurm" for record in open_jobs(paths).values()):
+        return []
+    queue = read_queue(paths, since=file_server_time(paths.slurm))
+    pending = {entry.id: job for job, entry in _pending_jobs(paths, queue).items()}
     if pending:
         run_when_allowed(paths.slurm, "scancel", "--state=PENDING", *pending)
     for job in pending.values():
@@ -219,20 +230,24 @@ def _token(submission: str, index: int) -> str:
     return f"{submission}-{index}"
 
 
-def _submit_or_fewer(sweep: Sweep, count: int) -> list[str]:
+def _submit_or_fewer(sweep: Sweep, count: int, active: int) -> list[str]:
     """Submit `count` jobs, or fewer if the site allows no more at once or in one array.
 
     Fewer jobs do the same work, since jobs requeue themselves. So where one array may not have
-    all of them, further arrays are submitted only while `max_running_jobs` allows more to run.
+    all of them, arrays are submitted only while `max_running_jobs` allows more to run beside the
+    jobs that are `active`: each array has a limit of its own.
     """
     submitted: list[str] = []
     limit, size = sweep.plan.cluster.max_running_jobs, count
-    while count > len(submitted) and (not submitted or limit > len(submitted)):
+    while count > len(submitted) and (not submitted or limit > active + len(submitted)):
         try:
             size = min(size, count - len(submitted))
             submitted += _submit(sweep, size, max(1, limit - len(submitted)))
         except TooManyJobsError as error:
-            if not isinstance(error, ArrayTooLargeError):
+            if isinstance(error, ArrayTooLargeError):
+                if active and limit <= active + len(submitted):
+                    return submitted
+            else:
                 count = len(submitted) + size // 2  # the site allows no more
             size //= 2
             if not size and (submitted or active_jobs(sweep.paths)):

@@ -15,7 +15,7 @@ from sweeps.errors import EnvironmentFailure
 from sweeps.filesystem import atomic
 from sweeps.jobs.job_status import active_jobs
 from sweeps.jobs.slurm.commands import Patience, SlurmUnavailableError, run_command
-from sweeps.jobs.slurm.identity import viewpoint
+from sweeps.jobs.slurm.identity import is_entry_of, viewpoint
 from sweeps.jobs.slurm.queue import Queue, read_queue
 from sweeps.jobs.slurm.rate_limit import file_server_time
 from sweeps.storage.job_record import read_job_record
@@ -24,6 +24,8 @@ from sweeps.storage.sweep import Sweep
 
 _VARIABLE = "SWEEPS_SCRIPT_REQUEUES"
 """Set in a job whose script requeues it."""
+_SCRIPT_ATTEMPTS, _SCRIPT_PAUSE_SECONDS = 20, 31
+"""How often the script of a job tries to requeue it, and the pause after each attempt."""
 PAUSE_SECONDS = 5.0
 """The pause between two questions of a job that SLURM is ending."""
 
@@ -39,25 +41,36 @@ def job_id() -> str:
     return f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
 
 
-def is_running(paths: SweepPaths, terminated_seconds_ago: float, ends_at: float) -> bool:
+def is_running(
+    paths: SweepPaths, job: JobPaths, terminated_seconds_ago: float, ends_at: float
+) -> bool:
     """Return whether SLURM lists this job as running after it sent the job SIGTERM.
 
     False means that SLURM cancels the job or has requeued it already. A pre-empted job with a grace
     time is still listed as running. If it ends by itself, SLURM does not start it again, so it must
     requeue itself. This function may wait for the rate limit; if the job's time runs out
-    meanwhile, SLURM ends the job as planned.
+    meanwhile, SLURM ends the job as planned. In a container that lacks SLURM's commands, True
+    leaves the question to the job's script (`requeue_lines`).
 
     Args:
         paths: the sweep's paths.
+        job: this job. Another one may have its number by now.
         terminated_seconds_ago: how many seconds ago the job received SIGTERM.
         ends_at: until when to ask again while SLURM does not answer, by the monotonic clock.
     """
+    if _leaves_it_to_the_script("squeue"):
+        return True
     try:
         queue = _queue_after_signal(paths, terminated_seconds_ago, ends_at)
     except EnvironmentFailure:
         return False
     entry = queue.entries.get(job_id())
-    return entry is not None and entry.state == "RUNNING"
+    return entry is not None and entry.state == "RUNNING" and is_entry_of(entry, paths, job)
+
+
+def _leaves_it_to_the_script(command: str) -> bool:
+    """Return whether the job's script must do what this process cannot: it lacks the command."""
+    return bool(os.environ.get(_VARIABLE)) and shutil.which(command) is None
 
 
 def _queue_after_signal(paths: SweepPaths, seconds_ago: float, ends_at: float) -> Queue:
@@ -105,7 +118,7 @@ def requeue(job: JobPaths, seconds: float) -> None:
     Raises:
         EnvironmentFailure: SLURM did not answer, or the site does not allow jobs to requeue.
     """
-    if os.environ.get(_VARIABLE) and shutil.which("scontrol") is None:
+    if _leaves_it_to_the_script("scontrol"):
         job.requeue.touch()
         return
     run_command("scontrol", "requeue", job_id(), patience=Patience(seconds, seconds))
@@ -113,6 +126,9 @@ def requeue(job: JobPaths, seconds: float) -> None:
 
 def requeue_lines(paths: SweepPaths, submission: str) -> list[str]:
     """Return the shell lines with which a job's script requeues the job if its task asks for it.
+
+    The script asks SLURM first whether the job runs, since a cancelled job must not be requeued.
+    While SLURM does not answer, it tries again for some minutes.
 
     Args:
         paths: the sweep's paths.
@@ -124,6 +140,15 @@ def requeue_lines(paths: SweepPaths, submission: str) -> list[str]:
     return [
         f"export {_VARIABLE}=1",
         f"rm -f {file}",
-        f'requeue_if_asked() {{ test ! -e {file} || scontrol requeue "{number}"; }}',
+        "requeue_if_asked() {",
+        f"  test -e {file} || return 0",
+        f"  for attempt in $(seq {_SCRIPT_ATTEMPTS}); do",
+        f'    if state=$(squeue --noheader --jobs="{number}" --format=%T); then',
+        '      echo "$state" | grep --quiet --line-regexp RUNNING || return 0',
+        f'      scontrol requeue "{number}" && return 0',
+        "    fi",
+        f"    sleep {_SCRIPT_PAUSE_SECONDS}",
+        "  done",
+        "}",
         "trap requeue_if_asked EXIT",
     ]

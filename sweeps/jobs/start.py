@@ -135,7 +135,7 @@ class TopUp:
             _remove_if_new(self._sweep.paths)
             if isinstance(error, InputError):  # raises a message with advice where there is any
                 cluster = with_site_defaults(self._sweep.plan.cluster)
-                explain_refusal(cluster, self._sweep.paths.slurm)
+                explain_refusal(cluster, self._sweep.paths.slurm, str(error))
             raise
         if submitted:
             self._epochs_at_submission = epochs

@@ -98,7 +98,7 @@ class Supervisor:
         if not self._in_slurm() or self.terminated_at is None:
             return False
         seconds_ago = time.monotonic() - self.terminated_at
-        return not is_running(self.sweep.paths, seconds_ago, self.ends_at)
+        return not is_running(self.sweep.paths, self.job, seconds_ago, self.ends_at)
 
     def _run_workers(self) -> None:
         with scratch_folder(self.sweep.plan.cluster, self.job.token) as scratch:

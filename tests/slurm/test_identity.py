@@ -159,7 +159,7 @@ def test_two_clusters_share_one_home(
     text = (testbed.folder / "slurm.conf").read_text()
     second.write_text(text.replace("ClusterName=testbed", "ClusterName=second"))
     monkeypatch.setenv("SLURM_CONF", str(second))
-    elsewhere = f"job {number} sent to cluster testbed: this is second, which does not know it"
+    elsewhere = f"job {number} sent to cluster testbed, and this is cluster second"
     assert elsewhere in status(site)
     started = site.sweeps("run", "tiny.toml", "--cluster", "testbed", "--no-watch").stdout
     assert elsewhere in " ".join(started.split())

@@ -57,8 +57,8 @@ def decode_codes(
         for column in range(width):
             contexts = contexts_at(border, row, slice(column, column + 1))[0]
             for first in range(0, slices, step):
-                ends = prior.frequencies(contexts[first : first + step]).cumsum(1)
-                found = [decoder.symbol(each) for each in ends]
+                cumulative = prior.frequencies(contexts[first : first + step]).cumsum(1)
+                found = [decoder.symbol(each) for each in cumulative]
                 border[first : first + step, row + 2, column + 2] = found
     return border[:, 2:, 2 : 2 + width]
 
@@ -74,10 +74,12 @@ def _known_steps(indices: Integers, prior: CodePrior) -> Iterator[tuple[int, int
         for first in range(0, len(in_row), step):
             codes, contexts = in_row[first : first + step], contexts_in_row[first : first + step]
             frequencies = prior.frequencies(contexts)
-            ends = frequencies.cumsum(1)
+            cumulative = frequencies.cumsum(1)
             places = np.arange(len(codes))
-            own, end = frequencies[places, codes], ends[places, codes]
-            yield from zip((end - own).tolist(), own.tolist(), ends[:, -1].tolist(), strict=True)
+            own, end = frequencies[places, codes], cumulative[places, codes]
+            yield from zip(
+                (end - own).tolist(), own.tolist(), cumulative[:, -1].tolist(), strict=True
+            )
 
 
 def _order(indices: Integers) -> Integers:

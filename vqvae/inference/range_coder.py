@@ -44,17 +44,18 @@ class Decoder:
         self._low, self._extent = 0, _MASK
         self._code = int.from_bytes(content[:8].ljust(8, b"\0"))
 
-    def symbol(self, ends: NDArray[np.int64]) -> int:
+    def symbol(self, cumulative: NDArray[np.int64]) -> int:
         """The next symbol.
 
         Args:
-            ends: for each symbol of the alphabet, the sum of its frequency and those before it.
+            cumulative: for each symbol of the alphabet, the sum of its frequency and of those
+                before it.
         """
-        unit = self._extent // int(ends[-1])
-        place = min((self._code - self._low) // unit, int(ends[-1]) - 1)
-        found = int(ends.searchsorted(place, "right"))
-        start = int(ends[found - 1]) if found else 0
-        low, extent = self._low + start * unit, (int(ends[found]) - start) * unit
+        unit = self._extent // int(cumulative[-1])
+        place = min((self._code - self._low) // unit, int(cumulative[-1]) - 1)
+        found = int(cumulative.searchsorted(place, "right"))
+        start = int(cumulative[found - 1]) if found else 0
+        low, extent = self._low + start * unit, (int(cumulative[found]) - start) * unit
         while True:
             if (low ^ (low + extent)) >= _TOP:
                 if extent >= _BOTTOM:

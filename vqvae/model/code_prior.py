@@ -108,8 +108,8 @@ class CodePrior:
         if 8 + 4 * sum(math.prod(shape) for shape in shapes) != len(content):
             raise InputError("the code statistics of a model, but truncated; copy them again")
         flat = np.frombuffer(content, "<i4", offset=8).astype(np.int64)
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        parts = np.split(flat, ends[:-1])
+        cumulative = np.cumsum([math.prod(shape) for shape in shapes])
+        parts = np.split(flat, cumulative[:-1])
         arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
         return cls(*arrays)
 

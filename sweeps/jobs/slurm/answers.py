@@ -129,12 +129,13 @@ def read_accounting(text: str) -> list[QueueEntry]:
 def read_submission(text: str) -> tuple[str, str] | None:
     """Return the number and the cluster that sbatch's answer has; None if it is not understood.
 
-    The number stands in sbatch's own sentence, or alone in a line as `sbatch --parsable` prints it.
-    The cluster is empty if sbatch does not name it.
+    The number stands in sbatch's own sentence, or is all that `sbatch --parsable` prints: a number
+    in a line beside others may be anything. The cluster, in small letters, is empty if sbatch does
+    not name it.
     """
-    sentences = {(found[1], found[2] or "") for found in _SENTENCE.finditer(text)}
-    lines = (_PARSABLE.fullmatch(line.strip()) for line in text.split("\n"))
-    numbers = sentences or {(found[1], found[2] or "") for found in lines if found is not None}
+    single = _PARSABLE.fullmatch(text.strip())
+    found = [*_SENTENCE.finditer(text), *([single] if single else [])]
+    numbers = {(match[1], (match[2] or "").lower()) for match in found}
     return numbers.pop() if len(numbers) == 1 else None
 
 
@@ -155,7 +156,7 @@ def read_associations(text: str, cluster: str) -> Association | None:
         cluster: the cluster's name; empty if it is not known. Other clusters' rows do not count.
     """
     rows = [row for line in text.split("\n") if len(row := line.strip().split("|")) == 4]
-    rows = [row for row in rows if row[2] and (row[0] == cluster or not cluster)]
+    rows = [row for row in rows if row[2] and (row[0].lower() == cluster or not cluster)]
     if not rows:
         return None
     qos: dict[str, frozenset[str]] = {}
@@ -181,9 +182,12 @@ def read_configuration(text: str) -> dict[str, str]:
 
 
 def read_cluster_name(text: str) -> str:
-    """Return the ClusterName in a configuration of SLURM; empty if it has none."""
+    """Return the ClusterName in a configuration of SLURM, in small letters as SLURM itself has it.
+
+    It is empty if there is none.
+    """
     found = _CLUSTER_NAME.search(text)
-    return "" if found is None else found[1].strip("\"'")
+    return "" if found is None else found[1].strip("\"'").lower()
 
 
 def read_ids(text: str) -> list[str]:

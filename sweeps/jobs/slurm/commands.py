@@ -115,4 +115,14 @@ def _run(
         raise EnvironmentFailure(f"{command[0]}: {error.strerror}") from error
     if ended.returncode == 0:
         return ended
-    raise error_of(f"{command[0]}: {' '.join((ended.stderr or ended.stdout).split())}")
+    raise error_of(f"{command[0]}: {_own_words(command[0], ended.stderr or ended.stdout)}")
+
+
+def _own_words(command: str, text: str) -> str:
+    """Return what SLURM's command says itself, in one line; a wrapper may print a banner around it.
+
+    All of the text, if no line begins as SLURM's do.
+    """
+    lines = text.split("\n")
+    own = [line for line in lines if line.startswith((f"{command}:", "slurm", "Slurm"))]
+    return " ".join(" ".join(own or lines).split())

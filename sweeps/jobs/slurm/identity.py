@@ -44,13 +44,13 @@ class Viewpoint:
         """Explain where the state of a job that is not judged here can be seen."""
         name = _user_name(owner(job.folder))
         if not self._is_elsewhere(record):
-            return f"submitted by {name}: only {name} sees there how it stands"
-        where = f"sent to cluster {record.cluster}: this is {self.cluster}, which does not know it"
+            return f"submitted by {name}; only {name} can see its state"
+        where = f"sent to cluster {record.cluster}, and this is cluster {self.cluster}"
         folders = f"{shlex.quote(str(job.folder.parent))}/{submission_of(job)}-*"
-        return f"{where}; if they are gone for good, remove their records: rm -r {folders}"
+        return f"{where}; ask there. If that cluster is gone for good: rm -r {folders}"
 
     def _is_elsewhere(self, record: JobRecord) -> bool:
-        return bool(self.cluster and record.cluster and record.cluster != self.cluster)
+        return bool(self.cluster and record.cluster and record.cluster.lower() != self.cluster)
 
 
 def viewpoint(paths: SweepPaths) -> Viewpoint:

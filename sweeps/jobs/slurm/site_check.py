@@ -39,12 +39,13 @@ def check_site(name: str, cluster: Cluster, slurm: SlurmPaths, *, all_checks: bo
         raise InputError(f"cluster {name}: {error}") from error
 
 
-def explain_refusal(cluster: Cluster, slurm: SlurmPaths) -> None:
+def explain_refusal(cluster: Cluster, slurm: SlurmPaths, refusal: str = "") -> None:
     """Raise InputError if sbatch's refusal of a job can be explained by the cluster file.
 
-    The message says what to write instead.
+    The message says what to write instead. A site may choose the partition of a job that names
+    none, so this is the reason only where sbatch's own message is about the partition.
     """
-    _check_twice(lambda max_age: _explain(cluster, slurm, max_age))
+    _check_twice(lambda max_age: _explain(cluster, slurm, refusal, max_age))
 
 
 def _check_twice(check: Callable[[float], None]) -> None:
@@ -55,9 +56,10 @@ def _check_twice(check: Callable[[float], None]) -> None:
         check(FRESH_SECONDS)
 
 
-def _explain(cluster: Cluster, slurm: SlurmPaths, max_age: float) -> None:
+def _explain(cluster: Cluster, slurm: SlurmPaths, refusal: str, max_age: float) -> None:
     partitions = site_partitions(slurm, max_age)
-    if cluster.partition is None and not _requested(cluster, partitions):
+    is_about_it = "partition" in refusal.lower()
+    if cluster.partition is None and is_about_it and not _requested(cluster, partitions):
         missing = "partition is not set, and SLURM has no default partition; set one"
         raise InputError(f"{missing}{did_you_mean('', partitions)}")
     for name in (cluster.partition or "").split(","):

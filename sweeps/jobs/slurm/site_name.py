@@ -16,6 +16,9 @@ from sweeps.storage.paths import SlurmPaths
 
 KNOWN_SECONDS = 86400.0
 """How long the name is believed on one host before SLURM is asked again."""
+FAILED_SECONDS = 600.0
+"""How long SLURM is not asked again where it did not tell the name: the question counts against the
+two commands a minute, and would leave none for the queue."""
 
 
 def cluster_name(slurm: SlurmPaths) -> str:
@@ -24,12 +27,13 @@ def cluster_name(slurm: SlurmPaths) -> str:
     It does not wait: if SLURM may not be asked now, an older answer is used.
 
     Returns:
-        The name; empty if it is not known, or if the commands ask several clusters.
+        The name in small letters, as SLURM itself has it; empty if it is not known, or if the
+        commands ask several clusters.
     """
     if chosen := os.environ.get("SLURM_CLUSTERS"):
-        return chosen if re.fullmatch(r"[^\s,]+", chosen) and chosen != "all" else ""
+        return chosen.lower() if re.fullmatch(r"[^\s,]+", chosen) and chosen != "all" else ""
     if in_job := os.environ.get("SLURM_CLUSTER_NAME"):
-        return in_job
+        return in_job.lower()
     return _configured_name() or _asked_name(slurm)
 
 
@@ -53,13 +57,16 @@ def _asked_name(slurm: SlurmPaths) -> str:
     name, asked_at = known.get(key, ("", None))
     try:
         now = file_server_time(slurm)
-        if asked_at is not None and abs(now - asked_at) < KNOWN_SECONDS:
-            return str(name)
+    except EnvironmentFailure:
+        return str(name)
+    if asked_at is not None and abs(now - asked_at) < KNOWN_SECONDS:
+        return str(name)
+    try:
         answer = run_if_allowed(slurm, *queries.CONFIGURATION)
     except EnvironmentFailure:  # whoever asks SLURM for something else says so
-        answer = None
+        now, answer = now - KNOWN_SECONDS + FAILED_SECONDS, ""
     if answer is None:
         return str(name)
-    name = read_cluster_name(answer)
+    name = read_cluster_name(answer) or name
     atomic.write(slurm.clusters, json.dumps(known | {key: (name, now)}))
-    return name
+    return str(name)

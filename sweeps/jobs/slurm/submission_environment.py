@@ -20,8 +20,9 @@ _DEFAULTS = {
     "SBATCH_CONSTRAINT": "constraint",
 }
 """Variables that are used where the cluster file leaves out the key beside them."""
-_KEPT = ("SBATCH_RESERVATION", "SBATCH_CLUSTERS")
-"""Variables of which the cluster file has no key; they say where jobs run."""
+_KEPT = ("SBATCH_RESERVATION",)
+"""Variables of which the cluster file has no key; they say where jobs run. SBATCH_CLUSTERS is not
+among them: squeue and scancel would ask another cluster than sbatch. SLURM_CLUSTERS is for all."""
 _NOT_OF_A_JOB = ("SLURM_CONF", "SLURM_CLUSTERS")
 
 

@@ -125,7 +125,7 @@ def test_the_state_of_another_users_slurm_sweep_is_shown(seen: RunsPaths) -> Non
     ended = as_another_user(seen, "-m", "sweeps", "status", "tiny", path=commands)
     assert ended.returncode == 0, ended.stderr
     assert "2 of 2 trials" in ended.stdout
-    assert "job 7 submitted by nobody: only nobody sees there how it stands" in ended.stdout
+    assert "job 7 submitted by nobody; only nobody can see its state" in ended.stdout
     assert not Path(f"{squeue}.called").exists()
     assert everything(seen.folder) == before
 

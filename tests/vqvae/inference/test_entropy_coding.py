@@ -23,20 +23,20 @@ def test_symbols_survive_and_cost_their_entropy(
     given_: tuple[list[int], list[int]],
 ) -> None:
     frequencies, symbols = given_
-    ends = np.cumsum(frequencies)
-    total = int(ends[-1])
-    steps = [(int(ends[s]) - frequencies[s], frequencies[s], total) for s in symbols]
+    cumulative = np.cumsum(frequencies)
+    total = int(cumulative[-1])
+    steps = [(int(cumulative[s]) - frequencies[s], frequencies[s], total) for s in symbols]
     content = encode(steps)
     decoder = Decoder(content)
-    assert [decoder.symbol(ends) for _ in symbols] == symbols
+    assert [decoder.symbol(cumulative) for _ in symbols] == symbols
     entropy = sum(math.log2(total / frequency) for _, frequency, _ in steps)
     assert 8 * len(content) <= entropy * 1.001 + 16
 
 
 def test_bytes_that_nobody_wrote_give_symbols() -> None:
     decoder = Decoder(b"\xff" * 20)
-    ends = np.array([1, 3, 10])
-    assert all(0 <= decoder.symbol(ends) <= 2 for _ in range(100))
+    cumulative = np.array([1, 3, 10])
+    assert all(0 <= decoder.symbol(cumulative) <= 2 for _ in range(100))
 
 
 @settings(deadline=None, max_examples=30)

@@ -50,8 +50,8 @@ def test_frequencies_do_not_depend_on_the_batch() -> None:
     prior = random_prior(64)
     contexts = np.random.default_rng(1).integers(65, size=(200, len(NEIGHBOURS)))
     together = prior.frequencies(contexts)
-    alone = np.concatenate([prior.frequencies(each[None]) for each in contexts])
-    assert np.array_equal(together, alone)
+    single = np.concatenate([prior.frequencies(each[None]) for each in contexts])
+    assert np.array_equal(together, single)
 
 
 def test_the_largest_weights_do_not_overflow() -> None:

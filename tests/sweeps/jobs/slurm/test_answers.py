@@ -143,7 +143,10 @@ def test_rows_of_one_account_are_taken_together_and_other_clusters_are_left_out(
         ("123\n", ("123", "")),
         ("123;alpha\n", ("123", "alpha")),
         ("This job 1000 credits will cost you\nSubmitted batch job 7\nbye\n", ("7", "")),
-        ("This job 1000 credits will cost you\n7\n\n", ("7", "")),
+        ("\n7\n\n", ("7", "")),
+        ("Submitted batch job 7 on cluster Alpha\n", ("7", "alpha")),
+        ("This job 1000 credits will cost you\n7\n\n", None),
+        ("Your balance\n1000\n", None),
         ("You have 12 jobs\n", None),
         ("17\n18\n", None),
         ("", None),
@@ -184,6 +187,7 @@ def test_states_and_the_name_of_a_cluster_are_read_from_texts_with_more_in_them(
     assert read_state("") == "UNKNOWN"
     shown = f"{BANNER}Configuration data as of now\nClusterName             = testbed\nX = y\n"
     assert read_cluster_name(shown) == "testbed"
+    assert read_cluster_name("ClusterName=Rangpur\n") == "rangpur"
     assert read_cluster_name("# a file\nclustername=alpha # comment\n") == "alpha"
     assert read_cluster_name("#ClusterName=old\n") == ""
 

@@ -11,6 +11,7 @@ from sweeps.jobs.job_status import active_jobs, describe_jobs, jobs_elsewhere
 from sweeps.jobs.launcher import _cancel_unrecorded_jobs
 from sweeps.jobs.requeue import waiting_jobs_suffice
 from sweeps.jobs.slurm.bad_nodes import _exclude_from_pending_jobs
+from sweeps.jobs.slurm.identity import viewpoint
 from sweeps.jobs.slurm.site_name import cluster_name
 from sweeps.storage.job_record import JobRecord, read_job_record, write_job_record
 from sweeps.storage.paths import JobPaths, SweepPaths
@@ -105,8 +106,8 @@ def test_a_job_is_judged_only_on_the_cluster_that_it_was_sent_to(
     shown = describe_jobs(paths)
     assert shown == jobs_elsewhere(paths)
     assert shown == [
-        "job 7_0 sent to cluster testbed: this is second, which does not know it; "
-        f"if they are gone for good, remove their records: rm -r {paths.folder}/jobs/{COMMENT}-*"
+        "job 7_0 sent to cluster testbed, and this is cluster second; "
+        f"ask there. If that cluster is gone for good: rm -r {paths.folder}/jobs/{COMMENT}-*"
     ]
     assert not job.final_state.exists()
     assert calls.read_text() == ""
@@ -149,9 +150,7 @@ def test_another_users_jobs_get_no_fate_and_are_not_cancelled(
         os.chown(folder, 65534, 65534)
     calls = command("squeue", answer())
     assert active_jobs(paths) == [job]
-    assert describe_jobs(paths) == [
-        "job 7_0 submitted by nobody: only nobody sees there how it stands"
-    ]
+    assert describe_jobs(paths) == ["job 7_0 submitted by nobody; only nobody can see its state"]
     _cancel_unrecorded_jobs(paths)
     assert not unrecorded.ended.exists()
     assert not job.final_state.exists()
@@ -244,6 +243,36 @@ def test_the_name_of_the_cluster_is_asked_for_once_a_day(
     calls = command("scontrol", answer("Welcome!", "ClusterName             = asked", "X = y"))
     assert [cluster_name(slurm) for _ in range(3)] == ["asked"] * 3
     assert calls.read_text().count("called") == 1
+
+
+def test_a_site_that_does_not_show_its_configuration_leaves_room_for_the_queue(
+    slurm_sweep: Sweep, command: WriteCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that fails is not asked at every turn: two commands a minute are allowed."""
+    monkeypatch.delenv("SLURM_CLUSTER_NAME")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    paths = slurm_sweep.paths
+    recorded_job(paths)
+    asked = command("scontrol", "echo 'scontrol: error: not permitted here' >&2; exit 1")
+    queue = command("squeue", "")
+    for _ in range(4):
+        describe_jobs(paths)
+        let_pass(paths.slurm, 31)
+    assert asked.read_text().count("called") == 1
+    assert queue.read_text().count("called") >= 2
+
+
+def test_capital_letters_in_a_clusters_name_do_not_matter(
+    slurm_sweep: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """SLURM has the name in small letters, its configuration file as it was written."""
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "TestBed")
+    job = recorded_job(slurm_sweep.paths)
+    assert viewpoint(slurm_sweep.paths).judges(job, read_job_record(job))
+    (tmp_path / "slurm.conf").write_text("ClusterName=TestBed\n")
+    monkeypatch.delenv("SLURM_CLUSTER_NAME")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    assert cluster_name(slurm_sweep.paths.slurm) == "testbed"
 
 
 def test_a_folder_of_another_version_is_read(slurm_sweep: Sweep, command: WriteCommand) -> None:

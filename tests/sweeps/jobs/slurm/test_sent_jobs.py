@@ -35,8 +35,8 @@ def submit(paths: SweepPaths, count: int = 2) -> list[JobRecord]:
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
-        ("echo 'Submitted batch job 7'", "testbed"),
-        ("echo 'Submitted batch job 7 on cluster second'", "second"),
+        (BANNER + "echo 'Submitted batch job 7'", "testbed"),
+        (BANNER + "echo 'Submitted batch job 7 on cluster second'", "second"),
         ("echo '7;second'", "second"),
         ("echo 7", "testbed"),
     ],
@@ -48,7 +48,7 @@ def test_the_number_and_the_cluster_come_from_sbatchs_own_sentence(
     name: str,
 ) -> None:
     reader = submitit.SlurmExecutor._get_job_id_from_submission_command
-    command("sbatch", BANNER + answer)
+    command("sbatch", answer)
     assert [(r.id, r.cluster) for r in submit(paths)] == [("7_0", name), ("7_1", name)]
     assert [(r.id, r.cluster) for r in submit(paths, 1)] == [("7", name)]
     pickles = {path.name for path in paths.scheduler_logs.glob("*_submitted.pkl")}

@@ -83,7 +83,7 @@ def test_a_site_without_a_default_partition_is_left_to_sbatch(
     command("scontrol", PARTITIONS.format(default="NO"))
     check(slurm, time_limit="20:00:00")
     with pytest.raises(InputError, match="SLURM has no default partition; set one"):
-        explain_refusal(Cluster(scheduler="slurm"), slurm)
+        explain_refusal(Cluster(scheduler="slurm"), slurm, "no partition specified")
 
 
 def test_hidden_partitions_are_asked_for(slurm: SlurmPaths, command: WriteCommand) -> None:

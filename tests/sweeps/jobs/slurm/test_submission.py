@@ -136,10 +136,26 @@ def test_arrays_are_as_large_as_the_site_allows(
     ]
 
 
+def test_no_small_array_is_sent_beside_as_many_jobs_as_may_run(
+    slurm_sweep: Sweep, command: MakeCommand
+) -> None:
+    command(
+        "sbatch",
+        'if grep -qE "array=0-([3-9]|[0-9]{2})" "$1"; then '
+        f"{refusal('sbatch: error: Invalid job array specification')}; fi; "
+        "echo Submitted batch job 1",
+    )
+    changes = {"jobs": 3, "max_running_jobs": 3}
+    plan = replace(slurm_sweep.plan, cluster=SLURM.model_copy(update=changes))
+    assert len(submit_missing(Sweep(slurm_sweep.paths, plan))) == 3
+    plan = replace(plan, cluster=SLURM.model_copy(update=changes | {"jobs": 12}))
+    assert submit_missing(Sweep(slurm_sweep.paths, plan)) == []
+
+
 def test_variables_that_change_a_submission_are_cleared_and_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("SBATCH_WAIT", "SBATCH_EXPORT", "SBATCH_ARRAY_INX", "SBATCH_MEM_PER_NODE"):
+    for name in ("SBATCH_WAIT", "SBATCH_EXPORT", "SBATCH_ARRAY_INX", "SBATCH_CLUSTERS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("SBATCH_PARTITION", "night")
     monkeypatch.setenv("SBATCH_ACCOUNT", "mine")
@@ -155,7 +171,7 @@ def test_variables_that_change_a_submission_are_cleared_and_named(
     assert environment_notes(cluster) == [
         "used from the environment: SBATCH_ACCOUNT=mine, SBATCH_RESERVATION=course",
         "set in the environment, and not used for this sweep: "
-        "SBATCH_ARRAY_INX, SBATCH_EXPORT, SBATCH_MEM_PER_NODE, SBATCH_PARTITION, SBATCH_WAIT",
+        "SBATCH_ARRAY_INX, SBATCH_CLUSTERS, SBATCH_EXPORT, SBATCH_PARTITION, SBATCH_WAIT",
     ]
     assert environment_notes(Cluster()) == []
 
@@ -209,6 +225,7 @@ def test_the_script_requeues_a_job_whose_task_asked_for_it(
     paths = make_sweep().paths
     command("srun", "")
     command("scontrol", f'echo "$*" >> {tmp_path}/asked')
+    command("squeue", "echo Welcome; echo RUNNING")
     text = submission_text(paths, SLURM.model_copy(update={"python": "true"}))
     lines = [line for line in text.splitlines() if not line.startswith("srun")]
     job = SweepPaths(paths.folder).job("a-submission-3")
@@ -223,3 +240,26 @@ def test_the_script_requeues_a_job_whose_task_asked_for_it(
         subprocess.run(["bash", script], env=environment, check=True)
         asked = (tmp_path / "asked").read_text().strip() if (tmp_path / "asked").exists() else None
         assert asked == number
+
+
+def test_the_script_waits_for_slurm_and_leaves_a_cancelled_job(
+    make_sweep: MakeSweep, command: MakeCommand, tmp_path: Path
+) -> None:
+    paths = make_sweep().paths
+    command("srun", "")
+    command("sleep", "")
+    asked = command("scontrol", f"rm {tmp_path}/away 2> /dev/null && exit 1; exit 0")
+    text = submission_text(paths, SLURM.model_copy(update={"python": "true"}))
+    lines = [line for line in text.splitlines() if not line.startswith("srun")]
+    job = SweepPaths(paths.folder).job("a-submission-0")
+    job.folder.mkdir(parents=True)
+    script = tmp_path / "script.sh"
+    script.write_text("\n".join([*lines, f"touch {job.requeue}"]) + "\n")
+    environment = os.environ | {"SLURM_JOB_ID": "12"}
+    for state, times in (("COMPLETING", 0), ("RUNNING", 2)):
+        (tmp_path / "away").touch()
+        (tmp_path / "no answer").touch()
+        command("squeue", f"rm '{tmp_path}/no answer' 2> /dev/null && exit 1; echo {state}")
+        asked.write_text("")
+        subprocess.run(["bash", script], env=environment, check=True)
+        assert asked.read_text().count("called") == times
