@@ -25,6 +25,7 @@ NOT_RUN = {
     r"make ui": "serves until it is ended (tests/sweeps/tracking/test_ui.py starts the server)",
     r"mlflow models serve .*": "serves until it is ended",
     r"python -m benchmarks\..*": "minutes",
+    r"python -m pip install .*": "changes the environment that the tests run in",
     r"make sweep EXPERIMENT=experiments/(real_mri|first_report_short|quickstart_longer)\.toml.*": (
         "minutes; some on scans that are not here"
     ),

@@ -85,7 +85,7 @@ def write_package(model: VQVAE, destination: Path, data: str) -> None:
         prior = None if model.code_prior is None else model.code_prior.to_bytes()
         if prior is not None:
             write_whole(folder / code_prior.FILE, prior)
-        manifest = _describe(model, digests, prior, data).model_dump_json(indent=2) + "\n"
+        manifest = _describe(model, digests, data, prior).model_dump_json(indent=2) + "\n"
         write_whole(folder / MANIFEST, manifest.encode())
         verify(model, open_package(folder), VERIFIED_SHAPES)
 
@@ -131,7 +131,9 @@ def _equally_near(model: VQVAE, images: Tensor, one: Tensor, other: Tensor) -> b
     return torch.allclose(first, second, rtol=_TIE, atol=_TIE * float(vectors.square().mean()))
 
 
-def _describe(model: VQVAE, digests: dict[str, str], prior: bytes | None, data: str) -> Manifest:
+def _describe(
+    model: VQVAE, digests: dict[str, str], data: str, prior: bytes | None = None
+) -> Manifest:
     config = model.config
     about = {
         "codes": config.codebook_size,
