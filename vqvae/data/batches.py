@@ -56,10 +56,11 @@ class Images:
             images = to_device(torch.from_numpy(values), self.device)
         return images[:, None].contiguous(memory_format=self.memory_format)
 
-    def in_order(self, size: int) -> Iterator[Tensor]:
-        """All images in batches of at most `size`, group after group."""
+    def in_order(self, size: int, every: int = 1) -> Iterator[Tensor]:
+        """All images in batches of at most `size`, group after group; or each `every`-th one."""
         for group, images in enumerate(self.host):
-            for positions in torch.split(self._to_images_device(torch.arange(len(images))), size):
+            chosen = self._to_images_device(torch.arange(0, len(images), every))
+            for positions in torch.split(chosen, size):
                 yield self.select(group, positions)
 
     def shuffled(self, size: int, seed: int, epoch: int) -> Iterator[Tensor]:

@@ -1,7 +1,7 @@
 """Fitting the statistics of codes (`CodePrior`) on the training split, after a training."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -30,9 +30,10 @@ _ENCODED_AT_ONCE = 16
 _MAX_STEPS, _MIN_STEPS = 4000, 30
 _PASSES = 3
 """Every position is seen about so often, within the limits of the steps."""
-_MAX_POSITIONS, _MAX_COPIES = 1_400_000, 24
-"""A small training split is changed and encoded again until there are so many positions, but not
-more often than this."""
+_MAX_POSITIONS = 700_000
+"""Of a large training split, slices are taken evenly until there are so many positions."""
+_FEW_POSITIONS, _MAX_COPIES = 300_000, 24
+"""A split with fewer positions is changed and encoded again, at most so often."""
 _MAX_SHIFT = 7
 """Pixels along each axis. A shift gives other codes for the same anatomy."""
 _GAMMA = (0.75, 1.3)
@@ -151,16 +152,20 @@ def _examples(model: VQVAE, train: Images) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _copies(model: VQVAE, train: Images) -> Iterator[Tensor]:
-    """Yield codes [B, h, w] of the training split, and of changed copies of it while few."""
+    """Yield codes [B, h, w] of the training split, and of changed copies of a small one."""
+    positions = sum(count * _codes_in(model, shape) for count, *shape in map(np.shape, train.host))
+    few = positions < _FEW_POSITIONS
+    copies = min(_MAX_COPIES, 2 * _MAX_POSITIONS // positions) if few else 0
+    every = max(1, round(positions / _MAX_POSITIONS))
     generator = np.random.default_rng(0)
-    positions = 0
-    for copy in range(_MAX_COPIES + 1):
+    for copy in range(copies + 1):
         shift = generator.integers(-_MAX_SHIFT, _MAX_SHIFT + 1, 2) if copy else (0, 0)
         exponent = generator.uniform(*_GAMMA) if copy % 3 == 2 else 1.0
-        for images in train.in_order(_ENCODED_AT_ONCE):
+        for images in train.in_order(_ENCODED_AT_ONCE, every):
             changed = torch.roll(images, tuple(map(int, shift)), (2, 3)) ** exponent
-            codes = model.encode(changed.flip(2) if copy % 2 else changed)
-            yield codes
-            positions += codes.numel()
-            if positions > _MAX_POSITIONS:
-                return
+            yield model.encode(changed.flip(2) if copy % 2 else changed)
+
+
+def _codes_in(model: VQVAE, shape: Sequence[int]) -> int:
+    """The number of codes of a slice of this shape, H and W."""
+    return math.prod(-(-side // model.stride) for side in shape)

@@ -14,7 +14,7 @@ from vqvae.model.code_prior import FILE, LARGEST_CODEBOOK
 from vqvae.model.vqvae import VQVAE
 from vqvae.training.checkpoint import load_model
 from vqvae.training.code_prior_file import write_code_prior
-from vqvae.training.code_statistics import fit_code_prior, with_statistics
+from vqvae.training.code_statistics import _copies, fit_code_prior, with_statistics
 
 
 def stripes(images: int) -> Images:
@@ -40,6 +40,20 @@ def test_foreseeable_codes_get_cheap() -> None:
     assert prior is not None
     known, learnt = (len(encode_codes(codes, 32, each)) for each in (prior, None))
     assert known < 0.7 * learnt
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [((700_000, 300_000), 24 * 25), ((700_000, 100), 24), ((12 * 256, 100), 12), ((4 * 256, 9), 4)],
+)
+def test_few_slices_are_copied_and_of_many_some_are_taken_evenly(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], expected: int
+) -> None:
+    monkeypatch.setattr("vqvae.training.code_statistics._MAX_POSITIONS", limits[0])
+    monkeypatch.setattr("vqvae.training.code_statistics._FEW_POSITIONS", limits[1])
+    config = {"width": 2, "residual_width": 1, "codebook_size": 4, "code_dimension": 1}
+    model = VQVAE(ModelConfig.model_validate(config)).eval()
+    assert sum(len(codes) for codes in _copies(model, stripes(24))) == expected
 
 
 def test_a_very_large_codebook_has_no_statistics() -> None:
