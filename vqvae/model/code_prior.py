@@ -37,7 +37,7 @@ TOTAL = 2**20
 """The frequencies of a position add up to at most this."""
 LARGEST_CODEBOOK = 2**14
 """The largest codebook with such a network."""
-_LIMIT = 2**15 - 1
+_LIMIT, _LARGEST_BIAS = 2**15 - 1, 2**30
 _MAGIC = b"VQP\x01"
 
 
@@ -111,6 +111,10 @@ class CodePrior:
         cumulative = np.cumsum([math.prod(shape) for shape in shapes])
         parts = np.split(flat, cumulative[:-1])
         arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        for field, array in zip(fields(cls), arrays, strict=True):
+            # Larger ones would take sums beyond 2^53, and machines could disagree.
+            if np.abs(array).max() > _limit(field.name):
+                raise InputError(f"the code statistics of a model, but {field.name} is too large")
         return cls(*arrays)
 
 
@@ -125,7 +129,8 @@ def weights_of(floats: dict[str, NDArray[np.float64]]) -> CodePrior:
         values = floats[field.name]
         if field.name.startswith("output"):
             values = values / math.log(2)
-        bits, limit = (2 * SCALE_BITS, 2**30) if "bias" in field.name else (SCALE_BITS, _LIMIT)
+        bits = 2 * SCALE_BITS if _is_bias(field.name) else SCALE_BITS
+        limit = _limit(field.name)
         scaled[field.name] = np.rint(values * 2**bits).astype(np.int64).clip(-limit, limit)
     return CodePrior(**scaled)
 
@@ -148,6 +153,15 @@ def contexts_at(border: Integers, row: int, columns: slice) -> Integers:
         for down, right in NEIGHBOURS
     ]
     return np.stack(found, -1).swapaxes(0, 1)
+
+
+def _is_bias(name: str) -> bool:
+    return name.endswith("bias")
+
+
+def _limit(name: str) -> int:
+    """The largest absolute value of the weights of this name."""
+    return _LARGEST_BIAS if _is_bias(name) else _LIMIT
 
 
 def _shapes(size: int) -> list[tuple[int, ...]]:

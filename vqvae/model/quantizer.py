@@ -35,12 +35,24 @@ def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
         The codes, [...] int64, without gradient; of equally near codes the lowest.
     """
     with torch.no_grad():
-        norms = codebook.square().sum(1)
-        flat = vectors.flatten(0, -2)
+        flat, norms = vectors.flatten(0, -2), codebook.square().sum(1)
+        if torch.compiler.is_exporting():
+            return _distances(norms, flat, codebook).argmin(1).reshape(vectors.shape[:-1])
         rows = max(1, _MAX_DISTANCES // len(codebook))
-        chunks = (flat,) if torch.compiler.is_exporting() else torch.split(flat, rows)
-        codes = [torch.addmm(norms, z, codebook.T, alpha=-2).argmin(1) for z in chunks]
-        return torch.cat(codes).reshape(vectors.shape[:-1])
+        # Both have their place before the loop. Small results between freed chunks would keep the
+        # allocator from using that memory again, and the heap would grow as N x K after all.
+        codes = torch.empty(len(flat), dtype=torch.int64, device=flat.device)
+        buffer = flat.new_empty(min(rows, len(flat)), len(codebook))
+        for z, into in zip(torch.split(flat, rows), torch.split(codes, rows), strict=True):
+            torch.argmin(_distances(norms, z, codebook, out=buffer[: len(z)]), 1, out=into)
+        return codes.reshape(vectors.shape[:-1])
+
+
+def _distances(
+    norms: Tensor, vectors: Tensor, codebook: Tensor, out: Tensor | None = None
+) -> Tensor:
+    """|e_k|^2 - 2 z . e_k, [N, K]; `norms` [K] are the |e_k|^2, `out` [N, K] takes the result."""
+    return torch.addmm(norms, vectors, codebook.T, alpha=-2, out=out)
 
 
 def code_statistics(vectors: Tensor, indices: Tensor, size: int) -> tuple[Tensor, Tensor]:

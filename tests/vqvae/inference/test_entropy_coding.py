@@ -49,6 +49,15 @@ def test_codes_survive(seed: int, size: int, known: bool) -> None:
     assert np.array_equal(decode_codes(content, codes.shape, size, prior), codes)
 
 
+@pytest.mark.parametrize("size", [512, 1024, 4096])
+@pytest.mark.parametrize("known", [False, True])
+def test_codes_of_a_whole_slice_survive(size: int, known: bool) -> None:
+    codes = np.random.default_rng(size).integers(size, size=(2, 16, 16))
+    prior = random_prior(size) if known else None
+    content = encode_codes(codes, size, prior)
+    assert np.array_equal(decode_codes(content, codes.shape, size, prior), codes)
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_any_bytes_decode_to_codes_of_the_codebook(known: bool) -> None:
     prior = random_prior(16) if known else None

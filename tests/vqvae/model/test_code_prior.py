@@ -71,6 +71,17 @@ def test_weights_survive_the_file() -> None:
             CodePrior.from_bytes(content)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("first", 2**15), ("output", -(2**15)), ("embedding", 2**31 - 1), ("first_bias", 2**30 + 1)],
+)
+def test_weights_with_which_machines_could_disagree_are_refused(name: str, value: int) -> None:
+    prior = random_prior(7)
+    getattr(prior, name).flat[3] = value
+    with pytest.raises(InputError, match=f"but {name} is too large"):
+        CodePrior.from_bytes(prior.to_bytes())
+
+
 def vars_of(prior: CodePrior) -> list[np.ndarray]:
     return list(vars(prior).values())
 

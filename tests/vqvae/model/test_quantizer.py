@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -28,6 +30,22 @@ def test_the_nearest_code_is_that_of_an_exhaustive_search(
 
     distances = (vectors[..., None, :] - codebook).square().sum(-1)
     assert torch.equal(found, distances.argmin(-1))
+
+
+def test_memory_does_not_grow_with_the_codebook() -> None:
+    program = (
+        "import resource, torch\n"
+        "from vqvae.model.quantizer import nearest_codes\n"
+        "def peak() -> int: return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "vectors, codebook = torch.randn(32768, 16), torch.randn(4096, 16)\n"
+        "nearest_codes(vectors[:2048], codebook)\n"
+        "before = peak()\n"
+        "nearest_codes(vectors, codebook)\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    # All distances would be 512 MiB. A loop that freed its chunks needed all of it, too.
+    assert int(done.stdout) < 64 * 1024, done.stderr
 
 
 def test_a_vector_has_the_channels_of_one_grid_position() -> None:
