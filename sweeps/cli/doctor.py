@@ -129,6 +129,12 @@ def _check_experiment(request: SweepRequest, cluster: Cluster) -> Iterator[Findi
         yield run_check("device", lambda: resolved.check_device(gpu=cluster.gpus > 0))
 
 
+def _resources(cluster: Cluster) -> str:
+    """Partition, account and QOS of the jobs, in words; the site chooses what nobody names."""
+    named = {"partition": cluster.partition, "account": cluster.account, "qos": cluster.qos}
+    return ", ".join(f"{field} {name or '(the default)'}" for field, name in named.items())
+
+
 def _check_slurm(
     request: SweepRequest, cluster: Cluster, paths: DoctorPaths, wait_seconds: float
 ) -> Iterator[Finding]:
@@ -137,13 +143,11 @@ def _check_slurm(
     yield Finding("SLURM commands", not missing, message)
     if missing:
         return
-    resources = f"partition {cluster.partition}, account {cluster.account}, qos {cluster.qos}"
 
     def check() -> str:
-        check_site(
-            request.cluster, with_site_defaults(cluster), request.runs.slurm, all_checks=True
-        )
-        return resources
+        submitted = with_site_defaults(cluster)
+        check_site(request.cluster, submitted, request.runs.slurm, all_checks=True)
+        return _resources(submitted)
 
     for note in environment_notes(cluster):
         yield Finding("environment", True, note)

@@ -22,6 +22,7 @@ _PIXDIM, _CODES, _QUATERNION, _ROWS, _ROWS_END = 76, 252, 256, 280, 328
 are used, of the quaternion's b, c, d with the offset, and of the three rows, in the header."""
 _FLOATS = struct.Struct("<12f")
 _BITS = struct.Struct("<12i")
+_MASK = struct.Struct("<H")
 _LARGEST_FLOAT = 3e38
 
 
@@ -65,7 +66,11 @@ def unpack_header_bytes(reader: Reader, height: int, width: int, slices: int) ->
         header[at : at + len(run)] = run
         at += len(run)
     bits = _BITS.unpack(_predicted_rows(bytes(header)))
-    rows = [_signed(bit + reader.zigzag()) for bit in bits]
+    (differ,) = _MASK.unpack(reader.take(_MASK.size))
+    rows = [
+        _signed(bit + reader.zigzag()) if differ >> place & 1 else bit
+        for place, bit in enumerate(bits)
+    ]
     header[_ROWS:_ROWS_END] = _BITS.pack(*rows)
     return bytes(header)
 
@@ -104,10 +109,12 @@ def _runs(header: bytes, template: bytes) -> bytes:
 
 
 def _row_differences(header: bytes) -> bytes:
+    """Which of the rows' numbers differ from the predicted ones (a bit each), and by how much."""
     predicted = _BITS.unpack(_predicted_rows(header))
     rows = _BITS.unpack(header[_ROWS:_ROWS_END])
-    pairs = zip(rows, predicted, strict=True)
-    return b"".join(to_varint(to_zigzag(_signed(row - guess))) for row, guess in pairs)
+    differences = [_signed(row - guess) for row, guess in zip(rows, predicted, strict=True)]
+    differ = sum(1 << place for place, difference in enumerate(differences) if difference)
+    return _MASK.pack(differ) + b"".join(to_varint(to_zigzag(each)) for each in differences if each)
 
 
 def _signed(number: int) -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cli.doctor import compare_clocks, run_checks
+from sweeps.cli.doctor import _resources, compare_clocks, run_checks
 from sweeps.cli.doctor_checks import Finding, run_check
+from sweeps.config.cluster import Cluster
 from sweeps.jobs.start import SweepRequest
 from sweeps.storage.paths import RunsPaths
 from sweeps.tracking.server import check_tracking_server
@@ -149,3 +150,8 @@ def test_clocks_that_differ_too_much_fail() -> None:
             "✗ clocks: 90.0 s apart; times in logs will be misleading; tell the site's staff"
         )
     )
+
+
+def test_what_the_site_chooses_is_called_its_default() -> None:
+    cluster = Cluster.model_validate({"scheduler": "slurm", "account": "physics"})
+    assert _resources(cluster) == "partition (the default), account physics, qos (the default)"
